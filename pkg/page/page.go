@@ -8,20 +8,28 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Keys of a page's data that are no bodies.
 const (
 	StatusKey     = "status"      // an HTTP status, 400 to 599
-	RetryAfterKey = "retry-after" // whole seconds, 0 to MaxRetryAfter
+	RetryAfterKey = "retry-after" // whole seconds, 1 to MaxRetryAfter
+	// CSPKey holds the Content-Security-Policy of the HTML bodies, on one line.
+	CSPKey = "content-security-policy"
+)
+
+// Formats of a body: the last part of its key.
+const (
+	HTML = "html"
+	JSON = "json"
+	XML  = "xml"
+	Text = "txt"
 )
 
 // Bounds of a page. MaxSize leaves room in a ConfigMap (1 MiB, see
@@ -31,17 +39,18 @@ const (
 	DefaultRetryAfter = 5 * time.Minute
 	MaxRetryAfter     = 7 * 24 * time.Hour
 	MaxSize           = 960 << 10 // bytes, all keys and values together
+	maxCSP            = 4 << 10   // bytes; proxies bound the whole header, often at 8 KiB
 )
 
 // What the controller and the page server agree on.
 const (
-	Port         = 8080
+	Port         = 8080 // of the page Pods
+	ServicePort  = 80   // of the page set's Service
 	ReadyPath    = "/.well-known/maintenance-page/ready"
 	MarkerHeader = "Maintenance-Page-Set"
 	setPrefix    = "maintenance-"
 	setHashLen   = 16
 )
-
 
 // bodyKey matches page.html and, for a language variant, page.de.html or page.pt-BR.html.
 var bodyKey = regexp.MustCompile(`^page(?:\.([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*))?\.(html|json|xml|txt)$`)
@@ -52,44 +61,11 @@ var setName = regexp.MustCompile(`^` + setPrefix + `[0-9a-f]{` + strconv.Itoa(se
 type Page struct {
 	Status     int
 	RetryAfter time.Duration // whole seconds
+	// ContentSecurityPolicy is sent with the HTML bodies; it belongs to them, so
+	// WithDefaults never gives one page's policy to another page's HTML.
+	ContentSecurityPolicy string
 	// Bodies by key: page.html, page.json, page.xml, page.txt, and language variants such as page.de.html.
 	Bodies map[string]string
-}
-
-// Parse reads a page from a ConfigMap's data (or a folder's files). Its error
-// names the key at fault and says what to do.
-func Parse(data map[string]string) (Page, error) {
-	p := Page{Bodies: map[string]string{}}
-	size := 0
-	for _, key := range slices.Sorted(maps.Keys(data)) {
-		value := data[key]
-		size += len(key) + len(value)
-		switch {
-		case key == StatusKey:
-			n, err := strconv.Atoi(strings.TrimSpace(value))
-			if err != nil || n < 400 || n > 599 {
-				return Page{}, fmt.Errorf("key %q is %q: give an HTTP status from 400 to 599, such as 503 (a 200 would let search engines index the maintenance page)", key, clip(value))
-			}
-			p.Status = n
-		case key == RetryAfterKey:
-			n, err := strconv.Atoi(strings.TrimSpace(value))
-			if err != nil || n < 1 || time.Duration(n)*time.Second > MaxRetryAfter {
-				return Page{}, fmt.Errorf("key %q is %q: give whole seconds from 1 to %d", key, clip(value), int(MaxRetryAfter.Seconds()))
-			}
-			p.RetryAfter = time.Duration(n) * time.Second
-		case bodyKey.MatchString(key):
-			if !utf8.ValidString(value) {
-				return Page{}, fmt.Errorf("key %q is not valid UTF-8: save the file as UTF-8", key)
-			}
-			p.Bodies[key] = value
-		default:
-			return Page{}, fmt.Errorf("key %q is unknown: use page.html, page.json, page.xml, page.txt (or a variant such as page.de.html), %s, %s", clip(key), StatusKey, RetryAfterKey)
-		}
-	}
-	if size > MaxSize {
-		return Page{}, fmt.Errorf("the page has %d bytes: at most %d fit beside the metadata of a ConfigMap; make images smaller or link to them", size, MaxSize)
-	}
-	return p, nil
 }
 
 // WithDefaults fills what p does not give from d. A format that p has in any
@@ -104,20 +80,35 @@ func (p Page) WithDefaults(d Page) Page {
 		out.Bodies = map[string]string{}
 	}
 	for key, body := range d.Bodies {
-		if !p.hasFormat(formatOf(key)) {
+		if !p.HasFormat(formatOf(key)) {
 			out.Bodies[key] = body
 		}
+	}
+	out.ContentSecurityPolicy = d.ContentSecurityPolicy
+	if p.HasFormat(HTML) {
+		out.ContentSecurityPolicy = p.ContentSecurityPolicy
 	}
 	return out
 }
 
-func (p Page) hasFormat(format string) bool {
+// HasFormat says whether the page has a body of this format in any language.
+func (p Page) HasFormat(format string) bool {
 	for key := range p.Bodies {
 		if formatOf(key) == format {
 			return true
 		}
 	}
 	return false
+}
+
+// SplitKey takes a body's key apart: page.pt-BR.html is (pt-BR, html), page.html
+// is ("", html). ok is false for a key that names no body.
+func SplitKey(key string) (language, format string, ok bool) {
+	m := bodyKey.FindStringSubmatch(key)
+	if m == nil {
+		return "", "", false
+	}
+	return m[1], m[2], true
 }
 
 func formatOf(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
@@ -133,6 +124,9 @@ func (p Page) Data() map[string]string {
 	}
 	if p.RetryAfter != 0 {
 		data[RetryAfterKey] = strconv.Itoa(int(p.RetryAfter.Seconds()))
+	}
+	if p.ContentSecurityPolicy != "" {
+		data[CSPKey] = p.ContentSecurityPolicy
 	}
 	return data
 }
@@ -164,12 +158,3 @@ func SetName(hash string) string { return setPrefix + hash[:setHashLen] }
 // IsSetName says whether name has the shape of a page set's name. A slot that
 // points at such a name is on a page set; it is never recorded as an original.
 func IsSetName(name string) bool { return setName.MatchString(name) }
-
-// clip bounds what a message quotes of a person's input.
-func clip(s string) string {
-	const limit = 80
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
-}
