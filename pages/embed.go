@@ -1,0 +1,83 @@
+// Package pages holds the built-in maintenance page: one template a format
+// and one table of translations, put together into every variant.
+package pages
+
+import (
+	"crypto/sha256"
+	_ "embed" // the templates
+	"encoding/base64"
+	"encoding/json"
+	"html"
+	"strings"
+
+	"maintenance-controller.io/pkg/page"
+)
+
+var (
+	//go:embed default/page.html
+	htmlTemplate string
+	//go:embed default/style.css
+	style string
+	//go:embed default/script.js
+	script string
+	//go:embed default/page.xml
+	xmlTemplate string
+)
+
+// Default is the built-in page in all its languages. It needs no file and
+// cannot fail; its tests prove that Parse accepts it.
+func Default() page.Page {
+	css, js := strings.TrimSpace(style), strings.TrimSpace(script)
+	p := page.Page{
+		Status:                page.DefaultStatus,
+		RetryAfter:            page.DefaultRetryAfter,
+		ContentSecurityPolicy: policy(css, js),
+		Bodies:                map[string]string{},
+	}
+	for _, t := range translations() {
+		fill := strings.NewReplacer(
+			"{{tag}}", t.tag,
+			"{{dir}}", t.dir(),
+			"{{title}}", html.EscapeString(t.title),
+			"{{message}}", html.EscapeString(t.message),
+			"{{note}}", html.EscapeString(t.note),
+			"{{style}}", css,
+			"{{script}}", js,
+		)
+		prefix := "page." + t.tag + "."
+		p.Bodies[prefix+page.HTML] = fill.Replace(htmlTemplate)
+		p.Bodies[prefix+page.XML] = fill.Replace(xmlTemplate)
+		p.Bodies[prefix+page.JSON] = jsonBody(t)
+		p.Bodies[prefix+page.Text] = t.title + "\n\n" + t.message + "\n"
+	}
+	return p
+}
+
+// policy allows the page's own style and script by their hash and nothing else
+// but asking its own address again. It leaves frame-ancestors out on purpose:
+// an app that is embedded elsewhere shows its maintenance page there too, and
+// the page has nothing to click on.
+func policy(css, js string) string {
+	return "default-src 'none'; style-src '" + sourceHash(css) + "'; script-src '" + sourceHash(js) +
+		"'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+}
+
+// sourceHash is a CSP hash-source, https://www.w3.org/TR/CSP3/#match-element-to-source-list.
+func sourceHash(block string) string {
+	sum := sha256.Sum256([]byte(block))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// jsonBody has neither status nor waiting time in it: a page that overrides
+// only these would make it lie. Both are in the response, and in problem+json.
+func jsonBody(t translation) string {
+	body, err := json.MarshalIndent(struct {
+		Maintenance bool   `json:"maintenance"`
+		Title       string `json:"title"`
+		Message     string `json:"message"`
+	}{true, t.title, t.message}, "", "  ")
+	if err != nil { // a struct of strings always marshals
+		return `{"maintenance": true}`
+	}
+	return string(body) + "\n"
+}
