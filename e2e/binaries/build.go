@@ -1,0 +1,135 @@
+package binaries
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// progressInterval is how often a running build says that it lives.
+const progressInterval = 5 * time.Second
+
+// goBuild builds programs of one module in one go, which shares their many
+// common packages, and moves each into the cache whole.
+func (c *Cache) goBuild(ctx context.Context, programs []Program) (err error) {
+	m := programs[0].from
+	source, err := m.source()
+	if err != nil {
+		return err
+	}
+	version, err := m.version()
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(c.dir, "bin", m.folder+"-"+version)
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return fmt.Errorf("make the cache folder: %w", err)
+	}
+	temp, err := os.MkdirTemp(target, ".build-")
+	if err != nil {
+		return fmt.Errorf("make a build folder: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+
+	ldflags := []string{"-s", "-w"}
+	if m.versionFlags != nil {
+		ldflags = append(ldflags, m.versionFlags(version)...)
+	}
+	for _, p := range programs {
+		args := []string{
+			"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(ldflags, " "),
+			"-o", filepath.Join(temp, p.Name), p.pkg,
+		}
+		if err := c.runBuild(ctx, source, fmt.Sprintf("%s %s", p.Name, version), args); err != nil {
+			return fmt.Errorf("build %s %s: %w", p.Name, version, err)
+		}
+		if err := os.Rename(filepath.Join(temp, p.Name), filepath.Join(target, p.Name)); err != nil {
+			return fmt.Errorf("move %s into the cache: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// runBuild runs one `go build -v`, which names each package that it compiles,
+// and reports from that. What is not a package name is kept for the error.
+func (c *Cache) runBuild(ctx context.Context, dir, what string, args []string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	// The programs run on whatever system is there: without cgo they are static.
+	// GOFLAGS and go.work of the person's own are for other modules than these.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	c.logf("build %s", what)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	var compiled, fetched atomic.Int64
+	reported := make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(reported)
+		tick := time.NewTicker(progressInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				c.logf("build %s: %4s, %d modules fetched, %d packages compiled",
+					what, time.Since(start).Round(time.Second), fetched.Load(), compiled.Load())
+			}
+		}
+	}()
+	words := lastWords(stderr, &fetched, &compiled)
+	err = cmd.Wait()
+	close(stop)
+	<-reported
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, words)
+	}
+	c.logf("build %s: done in %s", what, time.Since(start).Round(time.Second))
+	return nil
+}
+
+// lastWords counts the progress lines of r to its end and returns the others.
+func lastWords(r io.Reader, fetched, compiled *atomic.Int64) string {
+	var other bytes.Buffer
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		switch {
+		case strings.HasPrefix(line, "go: downloading "):
+			fetched.Add(1)
+		case !strings.HasPrefix(line, "#") && !strings.ContainsAny(line, " \t:"):
+			compiled.Add(1)
+		case other.Len() < 32<<10:
+			other.WriteString(line + "\n")
+		}
+	}
+	_, _ = io.Copy(io.Discard, r) // a line too long must not block the build
+	return strings.TrimSpace(other.String())
+}
+
+func filter(programs []Program, keep func(Program) bool) iter.Seq[Program] {
+	return func(yield func(Program) bool) {
+		for _, p := range programs {
+			if keep(p) && !yield(p) {
+				return
+			}
+		}
+	}
+}

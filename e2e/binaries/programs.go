@@ -1,0 +1,128 @@
+// Package binaries provides the programs that a local cluster runs: built from
+// the pinned modules under e2e/build, or taken out of Debian packages, and kept in
+// a cache folder outside the source tree so that each is made once.
+package binaries
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+)
+
+// Program is a program that Cache.Build makes.
+type Program struct {
+	Name string // file name of the binary
+	pkg  string
+	from *module
+}
+
+// module is one of the modules under e2e/build.
+type module struct {
+	folder string
+	path   string // the required module that gives the version
+	// versionFlags tell a program its version, which it knows by itself only
+	// when it is built the upstream way.
+	versionFlags func(version string) []string
+}
+
+// The programs of the control plane, of a node, and of the way in.
+func KubeAPIServer() Program         { return kubernetes("kube-apiserver") }
+func KubeControllerManager() Program { return kubernetes("kube-controller-manager") }
+func KubeScheduler() Program         { return kubernetes("kube-scheduler") }
+func KubeProxy() Program             { return kubernetes("kube-proxy") }
+func Kubelet() Program               { return kubernetes("kubelet") }
+func Kubectl() Program               { return kubernetes("kubectl") }
+
+// Etcd is the store of the API server.
+func Etcd() Program {
+	const path = "go.etcd.io/etcd/server/v3"
+	return Program{Name: "etcd", pkg: path, from: &module{folder: "etcd", path: path}}
+}
+
+// Traefik is the ingress controller.
+func Traefik() Program {
+	const path = "github.com/traefik/traefik/v3"
+	return Program{Name: "traefik", pkg: path + "/cmd/traefik", from: &module{
+		folder: "traefik", path: path,
+		versionFlags: func(version string) []string {
+			return []string{"-X", path + "/pkg/version.Version=" + strings.TrimPrefix(version, "v")}
+		},
+	}}
+}
+
+// ControlPlane lists what the API-server tier needs.
+func ControlPlane() []Program {
+	return []Program{Etcd(), KubeAPIServer(), KubeControllerManager()}
+}
+
+// Everything lists what a whole cluster and its user need.
+func Everything() []Program {
+	return append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), Traefik())
+}
+
+func kubernetes(name string) Program {
+	const path = "k8s.io/kubernetes"
+	return Program{Name: name, pkg: path + "/cmd/" + name, from: &module{
+		folder: "kubernetes", path: path,
+		versionFlags: func(version string) []string {
+			const pkg = "k8s.io/component-base/version."
+			number := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+			return []string{
+				"-X", pkg + "gitVersion=" + version,
+				"-X", pkg + "gitMajor=" + number[0],
+				"-X", pkg + "gitMinor=" + number[1],
+			}
+		},
+	}}
+}
+
+// source is where the module is in this tree.
+func (m *module) source() (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, "e2e", "build", m.folder), nil
+}
+
+// version is what the module's go.mod pins: the one place where it is written.
+func (m *module) version() (string, error) {
+	dir, err := m.source()
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "go.mod")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the version of %s: %w", m.path, err)
+	}
+	parsed, err := modfile.Parse(file, text, nil)
+	if err != nil {
+		return "", fmt.Errorf("read the version of %s: %w", m.path, err)
+	}
+	for _, r := range parsed.Require {
+		if r.Mod.Path == m.path {
+			return r.Mod.Version, nil
+		}
+	}
+	return "", fmt.Errorf("read the version of %s: %s does not require it", m.path, file)
+}
+
+// Root is the top of the source tree that the working directory is in.
+func Root() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the source tree: %w", err)
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "e2e", "build", "kubernetes", "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("find the source tree: %s is not inside it", start)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+
+	"maintenance-controller.io/e2e/process"
+)
+
+// FieldManager owns the fields that Apply writes.
+const FieldManager = "maintenance-e2e"
+
+// traefikCRDs come from Traefik itself, see traefik/README.md.
+//
+//go:embed traefik/crds.yaml
+var traefikCRDs []byte
+
+// Apply brings each object of a YAML text about by server-side apply, in order.
+// Objects of a namespaced kind that name no namespace go to "default".
+func (cp *ControlPlane) Apply(ctx context.Context, manifest []byte) error {
+	objects, err := decode(manifest)
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(cp.admin)
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	found, err := discovery.NewDiscoveryClientForConfig(cp.admin)
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(found))
+	for _, o := range objects {
+		if err := applyObject(ctx, client, mapper, o); err != nil {
+			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func applyObject(ctx context.Context, client dynamic.Interface, mapper meta.RESTMapper, o *unstructured.Unstructured) error {
+	kind := o.GroupVersionKind()
+	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return err
+	}
+	resource := dynamic.ResourceInterface(client.Resource(mapping.Resource))
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		namespace := o.GetNamespace()
+		if namespace == "" {
+			namespace = metav1.NamespaceDefault
+		}
+		resource = client.Resource(mapping.Resource).Namespace(namespace)
+	}
+	_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	return err
+}
+
+func decode(manifest []byte) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096)
+	for {
+		o := &unstructured.Unstructured{}
+		switch err := decoder.Decode(&o.Object); {
+		case errors.Is(err, io.EOF):
+			return objects, nil
+		case err != nil:
+			return nil, fmt.Errorf("decode object %d of a manifest: %w", len(objects)+1, err)
+		}
+		if len(o.Object) > 0 { // an empty document between two separators
+			objects = append(objects, o)
+		}
+	}
+}
+
+// InstallTraefikCRDs installs Traefik's CRDs and waits until their kinds are served.
+func (cp *ControlPlane) InstallTraefikCRDs(ctx context.Context) error {
+	if err := cp.Apply(ctx, traefikCRDs); err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(cp.admin)
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	routes := client.Resource(schema.GroupVersionResource{Group: "traefik.io", Version: "v1alpha1", Resource: "ingressroutes"})
+	return process.Wait{
+		For: "the kinds of Traefik", Timeout: 30 * time.Second,
+		Probe: func(ctx context.Context) error {
+			_, err := routes.List(ctx, metav1.ListOptions{Limit: 1})
+			return err
+		},
+	}.Until(ctx)
+}
+
+// RemoveTraefikCRDs deletes Traefik's CRDs, and with them all objects of its kinds,
+// and waits until they are gone.
+func (cp *ControlPlane) RemoveTraefikCRDs(ctx context.Context) error {
+	objects, err := decode(traefikCRDs)
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(cp.admin)
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	crds := client.Resource(schema.GroupVersionResource{
+		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
+	})
+	for _, o := range objects {
+		if err := crds.Delete(ctx, o.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete CRD %s: %w", o.GetName(), err)
+		}
+	}
+	return process.Wait{
+		For: "the end of Traefik's CRDs", Timeout: 30 * time.Second,
+		Probe: func(ctx context.Context) error {
+			for _, o := range objects {
+				_, err := crds.Get(ctx, o.GetName(), metav1.GetOptions{})
+				if !apierrors.IsNotFound(err) {
+					return fmt.Errorf("CRD %s is still there (%w)", o.GetName(), err)
+				}
+			}
+			return nil
+		},
+	}.Until(ctx)
+}

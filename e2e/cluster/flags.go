@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// defaultServiceCIDR is where ClusterIPs come from when nothing routes them.
+const (
+	defaultServiceCIDR = "10.96.0.0/16"
+	defaultServiceIP   = "10.96.0.1"
+)
+
+func (cp *ControlPlane) etcdArgs() []string {
+	client := "http://127.0.0.1:" + strconv.Itoa(cp.ports.etcd)
+	peer := "http://127.0.0.1:" + strconv.Itoa(cp.ports.etcdPeer)
+	return []string{
+		"--data-dir", filepath.Join(cp.dir, "etcd"),
+		"--unsafe-no-fsync", // nobody needs the data after a crash
+		"--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+		"--initial-cluster", "default=" + peer,
+		"--log-level", "warn",
+	}
+}
+
+// anonymousForHealth lets nobody in without a certificate or token, as a good
+// cluster does, but answers probes.
+const anonymousForHealth = `apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+anonymous:
+  enabled: true
+  conditions: [{path: /livez}, {path: /readyz}, {path: /healthz}]
+`
+
+func (cp *ControlPlane) apiServerArgs() []string {
+	args := []string{
+		"--etcd-servers=http://127.0.0.1:" + strconv.Itoa(cp.ports.etcd),
+		"--bind-address=" + cp.address, "--advertise-address=" + cp.address,
+		"--secure-port=" + strconv.Itoa(cp.ports.apiServer),
+		"--service-cluster-ip-range=" + cp.serviceCIDR(),
+		"--authorization-mode=Node,RBAC",
+		"--authentication-config=" + cp.pki.file("authentication.yaml"),
+		"--enable-admission-plugins=NodeRestriction", // beside the defaults: PodSecurity, ResourceQuota, …
+		"--allow-privileged=true",
+		"--tls-cert-file=" + cp.pki.file("server.crt"),
+		"--tls-private-key-file=" + cp.pki.file("server.key"),
+		"--client-ca-file=" + cp.pki.file("ca.crt"),
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--service-account-key-file=" + cp.pki.file("sa.pub"),
+		"--service-account-signing-key-file=" + cp.pki.file("sa.key"),
+		"--kubelet-client-certificate=" + cp.pki.file("kubelet-client.crt"),
+		"--kubelet-client-key=" + cp.pki.file("kubelet-client.key"),
+		"--kubelet-certificate-authority=" + cp.pki.file("ca.crt"),
+		"--kubelet-preferred-address-types=InternalIP",
+	}
+	return append(args, cp.options.APIServerArgs...)
+}
+
+func (cp *ControlPlane) controllerManagerArgs(kubeconfig string) []string {
+	args := []string{
+		"--kubeconfig=" + kubeconfig,
+		"--secure-port=0", // nobody asks it anything
+		"--leader-elect=false",
+		"--use-service-account-credentials=true",
+		"--service-account-private-key-file=" + cp.pki.file("sa.key"),
+		"--root-ca-file=" + cp.pki.file("ca.crt"),
+		"--cluster-signing-cert-file=" + cp.pki.file("ca.crt"),
+		"--cluster-signing-key-file=" + cp.pki.file("ca.key"),
+		// The default of 20 makes the first service account wait for six seconds.
+		"--kube-api-qps=300", "--kube-api-burst=600",
+	}
+	return append(args, cp.options.ControllerManagerArgs...)
+}
+
+func (cp *ControlPlane) serviceCIDR() string {
+	if n := cp.options.network; n != nil {
+		return n.serviceCIDR
+	}
+	return defaultServiceCIDR
+}
+
+func (cp *ControlPlane) serviceIP() string {
+	if n := cp.options.network; n != nil {
+		return n.serviceIP
+	}
+	return defaultServiceIP
+}
+
+// ports of one control plane, on its address or the loopback.
+type ports struct{ apiServer, etcd, etcdPeer int }
+
+// fixedPorts serve where nobody else listens: in a network namespace of our own.
+var fixedPorts = ports{apiServer: 6443, etcd: 2379, etcdPeer: 2380}
+
+// errPortTaken says that a start failed only for the choice of a port.
+var errPortTaken = errors.New("the port was taken in the meantime")
+
+// portTaken marks an error of a program that found its port in use. The text is
+// the only sign: the program is not ours.
+func portTaken(err error) error {
+	if err != nil && strings.Contains(err.Error(), "address already in use") {
+		return fmt.Errorf("%w: %w", errPortTaken, err)
+	}
+	return err
+}
+
+func freePorts() (p ports, err error) {
+	for _, port := range []*int{&p.apiServer, &p.etcd, &p.etcdPeer} {
+		if *port, err = FreePort(); err != nil {
+			return ports{}, err
+		}
+	}
+	return p, nil
+}
+
+// FreePort finds a TCP port of the loopback that nothing uses. It is outside the
+// range from which the kernel takes ports for outgoing connections (see
+// ip_local_port_range in ip(7)), so that it is still free a restart later.
+func FreePort() (int, error) {
+	const low, high, attempts = 20000, 32000, 100
+	for range attempts {
+		port := low + rand.IntN(high-low)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
+	}
+	return 0, fmt.Errorf("find a free port: %d ports from %d to %d are all taken", attempts, low, high)
+}
+
+func (cp *ControlPlane) writeAuthentication() error {
+	if err := os.WriteFile(cp.pki.file("authentication.yaml"), []byte(anonymousForHealth), 0o600); err != nil {
+		return fmt.Errorf("write the API server's configuration: %w", err)
+	}
+	return nil
+}

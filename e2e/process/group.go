@@ -1,0 +1,115 @@
+// Package process runs the programs of a local cluster as children that cannot
+// outlive their parent, whichever way it ends.
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// Group starts processes that the kernel kills when the group's thread ends.
+//
+// The kernel ties "die with the parent" (PR_SET_PDEATHSIG, see prctl(2)) to the
+// thread that forked, not to the process, and Go ends threads when it likes. So a
+// group owns one locked thread for as long as it lives and forks from there.
+type Group struct {
+	calls  chan func()
+	closed chan struct{}
+	once   sync.Once
+
+	mu        sync.Mutex
+	processes []*Process
+}
+
+// NewGroup starts a group. A non-nil prepare runs on the group's thread first: a
+// network namespace that it enters is the one that all processes start in.
+func NewGroup(prepare func() error) (*Group, error) {
+	g := &Group{calls: make(chan func()), closed: make(chan struct{})}
+	ready := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread must end with this goroutine
+		if prepare != nil {
+			if err := prepare(); err != nil {
+				ready <- err
+				return
+			}
+		}
+		ready <- nil
+		for {
+			select {
+			case call := <-g.calls:
+				call()
+			case <-g.closed:
+				return
+			}
+		}
+	}()
+	if err := <-ready; err != nil {
+		return nil, fmt.Errorf("prepare the thread of a process group: %w", err)
+	}
+	return g, nil
+}
+
+// Command says what to run.
+type Command struct {
+	Name    string // for messages
+	Path    string
+	Args    []string
+	Env     []string // nil is the parent's
+	LogFile string   // takes stdout and stderr; appended to
+	// Cloneflags asks for namespaces of the process's own, see clone(2).
+	Cloneflags uintptr
+}
+
+// Start starts a process. It returns once the program runs, not once it works.
+func (g *Group) Start(c Command) (*Process, error) {
+	log, err := os.OpenFile(c.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log of %s: %w", c.Name, err)
+	}
+	defer func() { _ = log.Close() }() // the child has its own descriptor
+	cmd := exec.Command(c.Path, c.Args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = c.Env, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig:  syscall.SIGKILL,
+		Cloneflags: c.Cloneflags,
+		Setpgid:    true, // a ^C at the terminal is for the parent, which stops us in order
+	}
+	if err := g.onThread(cmd.Start); err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Name, err)
+	}
+	p := &Process{name: c.Name, logFile: c.LogFile, cmd: cmd, done: make(chan struct{})}
+	go p.reap()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.processes = append(g.processes, p)
+	return p, nil
+}
+
+func (g *Group) onThread(f func() error) error {
+	result := make(chan error, 1)
+	select {
+	case g.calls <- func() { result <- f() }:
+		return <-result
+	case <-g.closed:
+		return errors.New("the process group is closed")
+	}
+}
+
+// Close kills what still runs, youngest first, waits for its end and releases
+// the thread. Closing twice is no error.
+func (g *Group) Close() {
+	g.mu.Lock()
+	processes := g.processes
+	g.processes = nil
+	g.mu.Unlock()
+	for i := len(processes) - 1; i >= 0; i-- {
+		processes[i].Kill()
+	}
+	g.once.Do(func() { close(g.closed) })
+}
