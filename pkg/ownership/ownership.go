@@ -1,0 +1,227 @@
+// Package ownership gives fields back to the field managers that owned them
+// before the controller wrote. A manager that once wrote a field goes on owning
+// it (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management):
+// without this, the owner's next server-side apply would fail with a conflict
+// that names the controller, long after maintenance has ended.
+package ownership
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// Manager is the controller's field manager. It is one constant name, so that
+// GitOps tools can be told to ignore what it owns.
+const Manager = "maintenance-controller"
+
+// Owner is a field manager and the fields that it owned before a swap.
+type Owner struct {
+	Manager     string          `json:"manager"`
+	Operation   string          `json:"op"` // Apply or Update
+	APIVersion  string          `json:"api"`
+	Subresource string          `json:"sub,omitempty"`
+	Time        *metav1.Time    `json:"time,omitempty"`
+	Fields      json.RawMessage `json:"fields"` // FieldsV1
+}
+
+// Path is a place in an object: field names and list indexes.
+type Path = []any
+
+// Losers lists the managers, the controller aside, that own any of the paths or
+// a part or an ancestor of one: whoever may lose a field when they are written.
+func Losers(entries []metav1.ManagedFieldsEntry, paths []Path) ([]Owner, error) {
+	var owners []Owner
+	for _, e := range entries {
+		if e.Manager == Manager || e.FieldsV1 == nil {
+			continue
+		}
+		set, err := decode(e.FieldsV1.Raw)
+		if err != nil {
+			return nil, fmt.Errorf("managedFields of %q: %w", e.Manager, err)
+		}
+		touched := fieldpath.NewSet()
+		set.Iterate(func(p fieldpath.Path) {
+			if slices.ContainsFunc(paths, func(q Path) bool { return related(p, q) }) {
+				touched.Insert(p.Copy())
+			}
+		})
+		if touched.Empty() {
+			continue
+		}
+		raw, err := touched.ToJSON()
+		if err != nil {
+			return nil, fmt.Errorf("managedFields of %q: %w", e.Manager, err)
+		}
+		owners = append(owners, Owner{Manager: e.Manager, Operation: string(e.Operation), APIVersion: e.APIVersion, Subresource: e.Subresource, Time: e.Time, Fields: raw})
+	}
+	return owners, nil
+}
+
+// LastWriter names the manager that wrote any of the paths most recently: the
+// tool to talk to when a swap is reverted. Empty if nobody owns them.
+func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {
+	var last metav1.ManagedFieldsEntry
+	for _, e := range entries {
+		if e.FieldsV1 == nil || e.Subresource != "" {
+			continue
+		}
+		set, err := decode(e.FieldsV1.Raw)
+		if err != nil {
+			continue
+		}
+		owns := false
+		set.Iterate(func(p fieldpath.Path) {
+			// An ancestor counts only as an atomic whole: "spec" alone says nothing.
+			owns = owns || len(p) > 1 && slices.ContainsFunc(paths, func(q Path) bool { return related(p, q) })
+		})
+		if owns && (last.Manager == "" || last.Time.Before(e.Time)) {
+			last = e
+		}
+	}
+	return last.Manager
+}
+
+// Merge adds what newer says to older: of a field that both name, the newer
+// owners are the last ones.
+func Merge(older, newer []Owner) ([]Owner, error) {
+	taken := fieldpath.NewSet()
+	for _, o := range newer {
+		set, err := decode(o.Fields)
+		if err != nil {
+			return nil, fmt.Errorf("recorded owner %q: %w", o.Manager, err)
+		}
+		taken = taken.Union(set)
+	}
+	merged := slices.Clone(newer)
+	for _, o := range older {
+		set, err := decode(o.Fields)
+		if err != nil {
+			return nil, fmt.Errorf("recorded owner %q: %w", o.Manager, err)
+		}
+		left := set.Difference(taken)
+		i := slices.IndexFunc(merged, o.same)
+		switch {
+		case left.Empty():
+		case i < 0:
+			if o.Fields, err = left.ToJSON(); err != nil {
+				return nil, err
+			}
+			merged = append(merged, o)
+		default:
+			now, err := decode(merged[i].Fields)
+			if err != nil {
+				return nil, err
+			}
+			if merged[i].Fields, err = now.Union(left).ToJSON(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return merged, nil
+}
+
+func (o Owner) same(p Owner) bool {
+	return o.Manager == p.Manager && o.Operation == p.Operation && o.APIVersion == p.APIVersion && o.Subresource == p.Subresource
+}
+
+func (o Owner) owns(e metav1.ManagedFieldsEntry) bool {
+	return o.Manager == e.Manager && o.Operation == string(e.Operation) && o.APIVersion == e.APIVersion && o.Subresource == e.Subresource
+}
+
+// GiveBack gives the managedFields as they would be had the controller never
+// written: of what the controller's entries own now, each recorded owner gets
+// its own back, and the controller's entries go. Fields that somebody else has
+// taken meanwhile stay theirs: only the current list decides what there is to give.
+func GiveBack(entries []metav1.ManagedFieldsEntry, owners []Owner) ([]metav1.ManagedFieldsEntry, error) {
+	ours := fieldpath.NewSet()
+	var rest []metav1.ManagedFieldsEntry
+	for _, e := range entries {
+		if e.Manager != Manager || e.Subresource != "" {
+			rest = append(rest, e)
+			continue
+		}
+		if e.FieldsV1 == nil {
+			continue
+		}
+		set, err := decode(e.FieldsV1.Raw)
+		if err != nil {
+			return nil, fmt.Errorf("managedFields of %q: %w", e.Manager, err)
+		}
+		ours = ours.Union(set)
+	}
+	for _, o := range owners {
+		had, err := decode(o.Fields)
+		if err != nil {
+			return nil, fmt.Errorf("recorded owner %q: %w", o.Manager, err)
+		}
+		back := had.Intersection(ours)
+		if back.Empty() {
+			continue
+		}
+		if rest, err = give(rest, o, back); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+func give(entries []metav1.ManagedFieldsEntry, o Owner, back *fieldpath.Set) ([]metav1.ManagedFieldsEntry, error) {
+	i := slices.IndexFunc(entries, o.owns)
+	if i < 0 {
+		raw, err := back.ToJSON()
+		if err != nil {
+			return nil, err
+		}
+		return append(entries, metav1.ManagedFieldsEntry{
+			Manager: o.Manager, Operation: metav1.ManagedFieldsOperationType(o.Operation), APIVersion: o.APIVersion,
+			Subresource: o.Subresource, Time: o.Time, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw},
+		}), nil
+	}
+	now := fieldpath.NewSet()
+	if entries[i].FieldsV1 != nil {
+		var err error
+		if now, err = decode(entries[i].FieldsV1.Raw); err != nil {
+			return nil, fmt.Errorf("managedFields of %q: %w", o.Manager, err)
+		}
+	}
+	raw, err := now.Union(back).ToJSON()
+	if err != nil {
+		return nil, err
+	}
+	entries = slices.Clone(entries)
+	entries[i].FieldsV1 = &metav1.FieldsV1{Raw: raw}
+	entries[i].FieldsType = cmp.Or(entries[i].FieldsType, "FieldsV1")
+	return entries, nil
+}
+
+func decode(raw []byte) (*fieldpath.Set, error) {
+	set := &fieldpath.Set{}
+	if err := set.FromJSON(bytes.NewReader(raw)); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// related says whether one path leads to the other. Elements that are neither a
+// field name nor an index (keys of associative lists) match any element.
+func related(p fieldpath.Path, q Path) bool {
+	for i := range min(len(p), len(q)) {
+		switch {
+		case p[i].FieldName != nil:
+			if name, ok := q[i].(string); !ok || name != *p[i].FieldName {
+				return false
+			}
+		case p[i].Index != nil:
+			if index, ok := q[i].(int); !ok || index != *p[i].Index {
+				return false
+			}
+		}
+	}
+	return true
+}

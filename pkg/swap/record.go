@@ -1,0 +1,85 @@
+package swap
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"maintenance-controller.io/pkg/ownership"
+)
+
+// Version of the format of a Record.
+const Version = 1
+
+// maxRecord bounds what is read back, in bytes: no annotation can be larger.
+const maxRecord = 256 << 10
+
+// Record is what a target's slots held before they were swapped. It is written
+// in the same request as the swap, and to the backup before it.
+type Record struct {
+	Version int `json:"v"`
+	// Page is the name of the page that the target showed when it was written.
+	Page  string     `json:"page,omitempty"`
+	Slots []Original `json:"slots"`
+	// Owners had the fields before the controller took them.
+	Owners []ownership.Owner `json:"owners,omitempty"`
+}
+
+// Original is what one slot held.
+type Original struct {
+	ID
+	// At was the slot's position among the target's slots. It helps to find the
+	// original of a slot that was renamed during maintenance.
+	At    int             `json:"at"`
+	Value json.RawMessage `json:"value"`
+}
+
+// ParseRecord reads a Record. Its error says what is wrong with the text.
+func ParseRecord(text string) (Record, error) {
+	if len(text) > maxRecord {
+		return Record{}, fmt.Errorf("%d bytes: at most %d are read", len(text), maxRecord)
+	}
+	var r Record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Record{}, err
+	}
+	if r.Version != Version {
+		return Record{}, fmt.Errorf("format version %d is not known to this controller (it knows %d)", r.Version, Version)
+	}
+	return r, nil
+}
+
+// String is the compact JSON of the record.
+func (r Record) String() string {
+	r.Version = Version
+	if r.Slots == nil {
+		r.Slots = []Original{}
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		// Every part was JSON before it came here.
+		panic(fmt.Sprintf("record of originals: %v", err))
+	}
+	return string(text)
+}
+
+// FillGaps adds the originals of other for slots that r does not have.
+func (r Record) FillGaps(other Record) Record {
+	have := map[ID]bool{}
+	for _, o := range r.Slots {
+		have[o.ID] = true
+	}
+	out := r
+	out.Slots = append([]Original(nil), r.Slots...)
+	for _, o := range other.Slots {
+		if !have[o.ID] {
+			out.Slots = append(out.Slots, o)
+		}
+	}
+	if out.Page == "" {
+		out.Page = other.Page
+	}
+	if len(out.Owners) == 0 {
+		out.Owners = other.Owners
+	}
+	return out
+}

@@ -1,0 +1,302 @@
+// Package swap points slots at a page set and back. It knows no kind of target:
+// a kind lists its slots, and swap plans what to write into them and what to
+// remember. Nothing here is done; a plan is data.
+package swap
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"maintenance-controller.io/pkg/ownership"
+)
+
+// ID identifies a slot within its target whatever its position, since people
+// insert and reorder.
+type ID struct {
+	Host string `json:"host,omitempty"`
+	Path string `json:"path,omitempty"` // an Ingress path, or an IngressRoute match
+	Type string `json:"type,omitempty"` // pathType, or what else tells slots apart
+	N    int    `json:"n,omitempty"`    // 0 for the first of several that are otherwise the same
+}
+
+// String names the slot for a person.
+func (id ID) String() string {
+	s := id.Type
+	if id.Host != "" {
+		s += " host " + id.Host
+	}
+	if id.Path != "" {
+		s += " " + id.Path
+	}
+	if id.N > 0 {
+		s += fmt.Sprintf(" (duplicate %d)", id.N)
+	}
+	return s
+}
+
+// Slot is a place inside a target that names where traffic goes.
+type Slot struct {
+	ID ID
+	// Path leads to the value: field names (string) and list indexes (int).
+	Path ownership.Path
+	// Value is what the slot holds.
+	Value any
+	// PageSet is the name of the page set it points at; empty if it is the app's.
+	PageSet string
+	// Page gives the value that points at a page set.
+	Page func(set string) any
+	// Check says why a remembered value may not be put into this slot; nil if it may.
+	Check func(value any) error
+}
+
+// Write is one value to be written.
+type Write struct {
+	Path  ownership.Path
+	Value any
+}
+
+// Plan is what to write, and what to remember with it.
+type Plan struct {
+	Writes []Write
+	Record Record
+	// Reverted slots had been swapped; somebody wrote a backend of the app into them.
+	Reverted []Slot
+	// Lost slots point at a page set and no original is known for them. They are left alone.
+	Lost []Slot
+	// Unfit slots stay on the app: their originals do not fit into the annotation.
+	Unfit []Slot
+}
+
+// OnPage says whether any slot points at a page set.
+func OnPage(slots []Slot) bool {
+	for _, s := range slots {
+		if s.PageSet != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// To plans the swap of all slots to the page set. known are the originals
+// remembered so far; budget is how many bytes the new Record may have.
+//
+// A slot of the app is remembered as it is now, a slot on a page set keeps what
+// is known of it: what points at a page set is never taken for an original.
+func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
+	p := Plan{Record: Record{Version: Version, Page: known.Page, Owners: known.Owners}}
+	found := match(slots, known.Slots)
+	seen := map[ID]bool{}
+	for _, o := range known.Slots {
+		seen[o.ID] = true
+	}
+	onPage := OnPage(slots)
+	used := len(p.Record.String())
+	swapped := map[ID]bool{}
+	for at, s := range slots {
+		swapped[s.ID] = true
+		o := Original{ID: s.ID, At: at}
+		if s.PageSet == "" {
+			value, err := json.Marshal(s.Value)
+			if err != nil {
+				return Plan{}, fmt.Errorf("%s: %w", s.ID, err)
+			}
+			o.Value = value
+		} else if found[at] >= 0 {
+			o.Value = known.Slots[found[at]].Value
+		} else {
+			p.Lost = append(p.Lost, s)
+			continue
+		}
+		cost := o.size()
+		if s.PageSet == "" && used+cost > budget {
+			p.Unfit = append(p.Unfit, s)
+			continue
+		}
+		used += cost
+		p.Record.Slots = append(p.Record.Slots, o)
+		if s.PageSet == "" && onPage && seen[s.ID] {
+			p.Reverted = append(p.Reverted, s)
+		}
+		if s.PageSet != set {
+			p.Writes = append(p.Writes, Write{Path: s.Path, Value: s.Page(set)})
+		}
+	}
+	if onPage {
+		p.keepOrphans(known, found, swapped, used, budget)
+	}
+	return p, nil
+}
+
+// keepOrphans keeps the originals of slots that are not there now, while they
+// fit: somebody may be about to write them back as they were during maintenance.
+func (p *Plan) keepOrphans(known Record, found []int, swapped map[ID]bool, used, budget int) {
+	claimed := map[int]bool{}
+	for _, i := range found {
+		claimed[i] = true
+	}
+	for i, o := range known.Slots {
+		if cost := o.size(); !claimed[i] && !swapped[o.ID] && used+cost <= budget {
+			used += cost
+			p.Record.Slots = append(p.Record.Slots, o)
+		}
+	}
+}
+
+func (o Original) size() int {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return maxRecord
+	}
+	return len(text) + len(",")
+}
+
+// Back plans the restore: each slot that points at a page set gets its original
+// back; every other slot is somebody's will and stays.
+func Back(slots []Slot, known Record) Plan {
+	var p Plan
+	found := match(slots, known.Slots)
+	for at, s := range slots {
+		if s.PageSet == "" {
+			continue
+		}
+		if found[at] < 0 {
+			p.Lost = append(p.Lost, s)
+			continue
+		}
+		value, err := s.admit(known.Slots[found[at]].Value)
+		if err != nil {
+			p.Lost = append(p.Lost, s)
+			continue
+		}
+		p.Writes = append(p.Writes, Write{Path: s.Path, Value: value})
+	}
+	return p
+}
+
+// admit decodes a remembered value and checks that it may go into the slot.
+func (s Slot) admit(raw json.RawMessage) (any, error) {
+	var value any
+	if err := utiljson.Unmarshal(raw, &value); err != nil {
+		return nil, err
+	}
+	return value, s.Check(value)
+}
+
+// match finds the original of each slot that is on a page set: the index in
+// known, or -1. Slots of the app have none.
+//
+//	an original has the slot's identity            → that one
+//	else the original at the same position, if its → that one (the slot was renamed)
+//	own slot is gone and nobody else took it
+//	else all originals of the slot's host agree    → their value
+//	else all originals of the target agree         → their value
+//	else                                           → none: the backend is lost
+//
+// An original that may not go into the slot counts as unknown.
+func match(slots []Slot, known []Original) []int {
+	found := make([]int, len(slots))
+	claimed := map[int]bool{}
+	byID := map[ID]int{}
+	for i, o := range known {
+		byID[o.ID] = i
+	}
+	for at, s := range slots {
+		found[at] = -1
+		i, ok := byID[s.ID]
+		if !ok {
+			continue
+		}
+		claimed[i] = true
+		if s.PageSet != "" && s.takes(known[i]) {
+			found[at] = i
+		}
+	}
+	for at, s := range slots {
+		if s.PageSet == "" || found[at] >= 0 {
+			continue
+		}
+		if _, ok := byID[s.ID]; ok {
+			continue
+		}
+		found[at] = s.guess(at, known, claimed)
+	}
+	return found
+}
+
+func (s Slot) takes(o Original) bool {
+	_, err := s.admit(o.Value)
+	return err == nil
+}
+
+func (s Slot) guess(at int, known []Original, claimed map[int]bool) int {
+	for i, o := range known {
+		if o.At == at && !claimed[i] && s.takes(o) {
+			claimed[i] = true
+			return i
+		}
+	}
+	if i := s.only(known, func(o Original) bool { return o.Host == s.ID.Host }); i >= 0 {
+		return i
+	}
+	return s.only(known, func(Original) bool { return true })
+}
+
+// only gives an original whose value is the only one among those that match.
+func (s Slot) only(known []Original, matches func(Original) bool) int {
+	only := -1
+	for i, o := range known {
+		if !matches(o) || !s.takes(o) {
+			continue
+		}
+		if only >= 0 && string(known[only].Value) != string(o.Value) {
+			return -1
+		}
+		only = i
+	}
+	return only
+}
+
+// Apply gives a copy of the object with the values written.
+func Apply(object map[string]any, writes []Write) (map[string]any, error) {
+	out := runtime.DeepCopyJSON(object)
+	for _, w := range writes {
+		if err := set(out, w.Path, w.Value); err != nil {
+			return nil, fmt.Errorf("write %v: %w", w.Path, err)
+		}
+	}
+	return out, nil
+}
+
+func set(at any, path ownership.Path, value any) error {
+	for i, step := range path {
+		last := i == len(path)-1
+		switch node := at.(type) {
+		case map[string]any:
+			key, ok := step.(string)
+			if !ok {
+				return fmt.Errorf("step %d wants a list", i)
+			}
+			if last {
+				node[key] = runtime.DeepCopyJSONValue(value)
+				return nil
+			}
+			at = node[key]
+		case []any:
+			index, ok := step.(int)
+			if !ok || index < 0 || index >= len(node) {
+				return fmt.Errorf("step %d is not in the list", i)
+			}
+			if last {
+				node[index] = runtime.DeepCopyJSONValue(value)
+				return nil
+			}
+			at = node[index]
+		default:
+			return fmt.Errorf("step %d leads nowhere", i)
+		}
+	}
+	return fmt.Errorf("empty path")
+}

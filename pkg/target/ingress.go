@@ -1,0 +1,122 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/swap"
+)
+
+// classAnnotation named the class before spec.ingressClassName did.
+const classAnnotation = "kubernetes.io/ingress.class"
+
+// Ingress is networking.k8s.io/v1 Ingress: a slot for the default backend and one for each path.
+func Ingress() Kind {
+	return Kind{
+		Name:     "Ingress",
+		Resource: networkingv1.SchemeGroupVersion.WithResource("ingresses"),
+		Slots:    ingressSlots,
+		Class:    ingressClass,
+	}
+}
+
+func ingressSlots(object map[string]any) ([]swap.Slot, error) {
+	var ing networkingv1.Ingress
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, &ing); err != nil {
+		return nil, fmt.Errorf("read as networking.k8s.io/v1 Ingress: %w", err)
+	}
+	var slots []swap.Slot
+	if b := ing.Spec.DefaultBackend; b != nil && !isAction(*b) {
+		slots = append(slots, ingressSlot(object, swap.ID{Type: "defaultBackend"}, *b, "spec", "defaultBackend"))
+	}
+	ids := numbered{}
+	for i, rule := range ing.Spec.Rules {
+		if rule.HTTP == nil { // a host alone: its traffic goes to the default backend
+			continue
+		}
+		for j, p := range rule.HTTP.Paths {
+			id := swap.ID{Host: rule.Host, Path: p.Path, Type: "path"}
+			if p.PathType != nil {
+				id.Type = string(*p.PathType)
+			}
+			id = ids.id(id)
+			if isAction(p.Backend) || isACMESolver(p) {
+				continue
+			}
+			slots = append(slots, ingressSlot(object, id, p.Backend, "spec", "rules", i, "http", "paths", j, "backend"))
+		}
+	}
+	return slots, nil
+}
+
+func ingressSlot(object map[string]any, id swap.ID, b networkingv1.IngressBackend, path ...any) swap.Slot {
+	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage, Check: checkIngressBackend}
+	if b.Service != nil && page.IsSetName(b.Service.Name) {
+		s.PageSet = b.Service.Name
+	}
+	return s
+}
+
+// isAction: AWS's load balancer controller reads such a backend as the name of
+// an action in an annotation, not as a Service.
+func isAction(b networkingv1.IngressBackend) bool {
+	return b.Service != nil && b.Service.Port.Name == "use-annotation"
+}
+
+// isACMESolver: cert-manager's HTTP-01 solver answers the certificate
+// authority there. In its place a page would let certificates expire.
+func isACMESolver(p networkingv1.HTTPIngressPath) bool {
+	return strings.HasPrefix(p.Path, "/.well-known/acme-challenge/") &&
+		p.Backend.Service != nil && strings.HasPrefix(p.Backend.Service.Name, "cm-acme-http-solver-")
+}
+
+func ingressPage(set string) any {
+	return map[string]any{"service": map[string]any{"name": set, "port": map[string]any{"number": int64(page.ServicePort)}}}
+}
+
+func checkIngressBackend(value any) error {
+	var b networkingv1.IngressBackend
+	if err := decodeStrict(value, &b); err != nil {
+		return err
+	}
+	if (b.Service == nil) == (b.Resource == nil) {
+		return errors.New("a backend has either a service or a resource")
+	}
+	if b.Service != nil && page.IsSetName(b.Service.Name) {
+		return errors.New("a page set is no original")
+	}
+	return nil
+}
+
+func ingressClass(object map[string]any) (string, bool) {
+	if name, ok := valueAt(object, []any{"spec", "ingressClassName"}).(string); ok {
+		return name, true
+	}
+	name, _ := valueAt(object, []any{"metadata", "annotations", classAnnotation}).(string)
+	return name, true
+}
+
+// valueAt gives the value at a path of a raw object, nil if there is none.
+func valueAt(at any, path []any) any {
+	for _, step := range path {
+		switch node := at.(type) {
+		case map[string]any:
+			key, _ := step.(string)
+			at = node[key]
+		case []any:
+			i, ok := step.(int)
+			if !ok || i >= len(node) {
+				return nil
+			}
+			at = node[i]
+		default:
+			return nil
+		}
+	}
+	return at
+}

@@ -1,0 +1,87 @@
+// Package target knows the kinds of objects that can be put in maintenance. A
+// kind says where its slots are; a new kind is one new file and one line in Kinds.
+package target
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"maintenance-controller.io/pkg/swap"
+)
+
+// Ref names a target. It is the key of the queue.
+type Ref struct {
+	Kind, Namespace, Name string
+}
+
+// String is for logs: Ingress shop/my-app.
+func (r Ref) String() string { return r.Kind + " " + r.Namespace + "/" + r.Name }
+
+// User is the target's entry in a page set's used-by: Ingress/my-app. The kind
+// is part of it, so that an Ingress and a Service of one name never interfere.
+func (r Ref) User() string { return r.Kind + "/" + r.Name }
+
+// ParseUser reads an entry of used-by.
+func ParseUser(namespace, entry string) (Ref, error) {
+	kind, name, ok := strings.Cut(entry, "/")
+	if !ok || kind == "" || name == "" {
+		return Ref{}, fmt.Errorf("used-by entry %q is not Kind/name", entry)
+	}
+	return Ref{Kind: kind, Namespace: namespace, Name: name}, nil
+}
+
+// Kind is a kind of target.
+type Kind struct {
+	Name     string // Ingress
+	Resource schema.GroupVersionResource
+	// Custom kinds come with a CRD, which may be absent, come later, or go.
+	Custom bool
+	// Slots lists the places of the raw object that name where traffic goes, in
+	// the object's order, without those that are not application traffic. Its
+	// error means that the object is not of the shape that this program knows.
+	Slots func(object map[string]any) ([]swap.Slot, error)
+	// Class is the ingress class of the object. known is false where the kind
+	// or the object has none by nature and only one controller would read it.
+	Class func(object map[string]any) (class string, known bool)
+}
+
+// Kinds lists every kind there is.
+func Kinds() []Kind { return []Kind{Ingress(), IngressRoute()} }
+
+// KindByName finds a kind, by its name in any case.
+func KindByName(name string) (Kind, bool) {
+	for _, k := range Kinds() {
+		if strings.EqualFold(k.Name, name) {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// APIVersion of the kind's objects.
+func (k Kind) APIVersion() string { return k.Resource.GroupVersion().String() }
+
+// decodeStrict reads a remembered value into a type of the API and refuses what
+// that type does not have.
+func decodeStrict(value, into any) error {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}
+
+// numbered tells slots apart that are otherwise the same.
+type numbered map[swap.ID]int
+
+func (n numbered) id(id swap.ID) swap.ID {
+	id.N = n[id]
+	n[swap.ID{Host: id.Host, Path: id.Path, Type: id.Type}]++
+	return id
+}
