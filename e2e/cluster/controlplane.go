@@ -38,17 +38,14 @@ type Options struct {
 	// that they win.
 	APIServerArgs         []string
 	ControllerManagerArgs []string
-
-	network *network // nil is the host's
 }
 
-// network is where a control plane listens, if not on the host's loopback.
+// network is where a control plane listens.
 type network struct {
-	address     string       // of the API server, one of the namespace's own
+	address     string       // of the API server
 	serviceCIDR string       // of ClusterIPs
 	serviceIP   string       // its first address, the API server's
-	enter       func() error // moves the calling thread there
-	reachable   []net.IP     // further addresses of the API server
+	enter       func() error // moves the calling thread there; nil stays on the host
 }
 
 // ControlPlane is a running etcd, kube-apiserver and kube-controller-manager.
@@ -57,7 +54,7 @@ type ControlPlane struct {
 	tempDir bool
 	log     io.Writer
 	options Options
-	address string
+	network network
 	ports   ports
 	pki     *pki
 	admin   *rest.Config
@@ -95,14 +92,7 @@ func StartControlPlane(ctx context.Context, o Options) (*ControlPlane, error) {
 }
 
 func startControlPlane(ctx context.Context, o Options, cache *binaries.Cache) (_ *ControlPlane, err error) {
-	cp := &ControlPlane{options: o, log: o.Log, cache: cache, address: "127.0.0.1"}
-	var enter func() error
-	if o.network != nil {
-		cp.address, enter = o.network.address, o.network.enter
-		cp.ports = fixedPorts
-	} else if cp.ports, err = freePorts(); err != nil {
-		return nil, err
-	}
+	cp := &ControlPlane{options: o, log: o.Log, cache: cache}
 	if err := cp.makeDir(); err != nil {
 		return nil, err
 	}
@@ -111,19 +101,30 @@ func startControlPlane(ctx context.Context, o Options, cache *binaries.Cache) (_
 			cp.Stop()
 		}
 	}()
-	if err := cp.makeAccess(); err != nil {
-		return nil, err
-	}
-	if cp.group, err = process.NewGroup(enter); err != nil {
-		return nil, err
-	}
-	if err := cp.startPrograms(ctx); err != nil {
+	if err := cp.bringUp(ctx, nil); err != nil {
 		return nil, err
 	}
 	if o.TraefikCRDs {
 		return cp, cp.InstallTraefikCRDs(ctx)
 	}
 	return cp, nil
+}
+
+// bringUp starts the programs, on the host's loopback if n is nil.
+func (cp *ControlPlane) bringUp(ctx context.Context, n *network) (err error) {
+	cp.network = network{address: "127.0.0.1", serviceCIDR: "10.96.0.0/16", serviceIP: "10.96.0.1"}
+	if n != nil {
+		cp.network, cp.ports = *n, fixedPorts
+	} else if cp.ports, err = freePorts(); err != nil {
+		return err
+	}
+	if err := cp.makeAccess(); err != nil {
+		return err
+	}
+	if cp.group, err = process.NewGroup(process.Options{Prepare: cp.network.enter}); err != nil {
+		return err
+	}
+	return cp.startPrograms(ctx)
 }
 
 // startPrograms starts each program once the one before it works: the
@@ -167,10 +168,7 @@ func (cp *ControlPlane) makeAccess() (err error) {
 	if cp.pki, err = newPKI(filepath.Join(cp.dir, "pki")); err != nil {
 		return err
 	}
-	addresses := []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP(cp.serviceIP()), net.ParseIP(cp.address)}
-	if n := cp.options.network; n != nil {
-		addresses = append(addresses, n.reachable...)
-	}
+	addresses := []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP(cp.network.serviceIP), net.ParseIP(cp.network.address)}
 	if err := cp.writeAuthentication(); err != nil {
 		return err
 	}
@@ -298,7 +296,7 @@ func (cp *ControlPlane) ready(ctx context.Context) (err error) {
 }
 
 func (cp *ControlPlane) url() string {
-	return "https://" + net.JoinHostPort(cp.address, strconv.Itoa(cp.ports.apiServer))
+	return "https://" + net.JoinHostPort(cp.network.address, strconv.Itoa(cp.ports.apiServer))
 }
 
 func (cp *ControlPlane) logf(format string, args ...any) {

@@ -11,12 +11,6 @@ import (
 	"strings"
 )
 
-// defaultServiceCIDR is where ClusterIPs come from when nothing routes them.
-const (
-	defaultServiceCIDR = "10.96.0.0/16"
-	defaultServiceIP   = "10.96.0.1"
-)
-
 func (cp *ControlPlane) etcdArgs() []string {
 	client := "http://127.0.0.1:" + strconv.Itoa(cp.ports.etcd)
 	peer := "http://127.0.0.1:" + strconv.Itoa(cp.ports.etcdPeer)
@@ -42,9 +36,9 @@ anonymous:
 func (cp *ControlPlane) apiServerArgs() []string {
 	args := []string{
 		"--etcd-servers=http://127.0.0.1:" + strconv.Itoa(cp.ports.etcd),
-		"--bind-address=" + cp.address, "--advertise-address=" + cp.address,
+		"--bind-address=" + cp.network.address, "--advertise-address=" + cp.network.address,
 		"--secure-port=" + strconv.Itoa(cp.ports.apiServer),
-		"--service-cluster-ip-range=" + cp.serviceCIDR(),
+		"--service-cluster-ip-range=" + cp.network.serviceCIDR,
 		"--authorization-mode=Node,RBAC",
 		"--authentication-config=" + cp.pki.file("authentication.yaml"),
 		"--enable-admission-plugins=NodeRestriction", // beside the defaults: PodSecurity, ResourceQuota, …
@@ -77,20 +71,6 @@ func (cp *ControlPlane) controllerManagerArgs(kubeconfig string) []string {
 		"--kube-api-qps=300", "--kube-api-burst=600",
 	}
 	return append(args, cp.options.ControllerManagerArgs...)
-}
-
-func (cp *ControlPlane) serviceCIDR() string {
-	if n := cp.options.network; n != nil {
-		return n.serviceCIDR
-	}
-	return defaultServiceCIDR
-}
-
-func (cp *ControlPlane) serviceIP() string {
-	if n := cp.options.network; n != nil {
-		return n.serviceIP
-	}
-	return defaultServiceIP
 }
 
 // ports of one control plane, on its address or the loopback.

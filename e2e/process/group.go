@@ -3,6 +3,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,23 +19,34 @@ import (
 // thread that forked, not to the process, and Go ends threads when it likes. So a
 // group owns one locked thread for as long as it lives and forks from there.
 type Group struct {
-	calls  chan func()
-	closed chan struct{}
-	once   sync.Once
+	calls   chan func()
+	closed  chan struct{}
+	once    sync.Once
+	adopted bool
 
 	mu        sync.Mutex
 	processes []*Process
 }
 
-// NewGroup starts a group. A non-nil prepare runs on the group's thread first: a
-// network namespace that it enters is the one that all processes start in.
-func NewGroup(prepare func() error) (*Group, error) {
-	g := &Group{calls: make(chan func()), closed: make(chan struct{})}
+// Options of a group. The zero value is usable.
+type Options struct {
+	// Prepare runs on the group's thread first: the namespaces that it enters are
+	// those that all processes start in.
+	Prepare func() error
+	// Adopted says that Prepare enters a PID namespace, whose process 1 then
+	// decides over life and death: a process there cannot see its parent, which
+	// os/exec takes for a dead one.
+	Adopted bool
+}
+
+// NewGroup starts a group.
+func NewGroup(o Options) (*Group, error) {
+	g := &Group{calls: make(chan func()), closed: make(chan struct{}), adopted: o.Adopted}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: the thread must end with this goroutine
-		if prepare != nil {
-			if err := prepare(); err != nil {
+		if o.Prepare != nil {
+			if err := o.Prepare(); err != nil {
 				ready <- err
 				return
 			}
@@ -76,9 +88,11 @@ func (g *Group) Start(c Command) (*Process, error) {
 	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.Env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Pdeathsig:  syscall.SIGKILL,
 		Cloneflags: c.Cloneflags,
 		Setpgid:    true, // a ^C at the terminal is for the parent, which stops us in order
+	}
+	if !g.adopted {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := g.onThread(cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Name, err)
@@ -89,6 +103,25 @@ func (g *Group) Start(c Command) (*Process, error) {
 	defer g.mu.Unlock()
 	g.processes = append(g.processes, p)
 	return p, nil
+}
+
+// Run starts a process and waits for its end, which is an error unless its
+// status is 0.
+func (g *Group) Run(ctx context.Context, c Command) error {
+	p, err := g.Start(c)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		p.Kill()
+		return fmt.Errorf("run %s: %w\n%s", c.Name, ctx.Err(), p.Tail())
+	}
+	if p.err != nil {
+		return fmt.Errorf("run %s: %w\n%s", c.Name, p.err, p.Tail())
+	}
+	return nil
 }
 
 func (g *Group) onThread(f func() error) error {

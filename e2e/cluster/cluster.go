@@ -1,0 +1,259 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/image"
+	"maintenance-controller.io/e2e/process"
+)
+
+// NodeOptions of a cluster with nodes. The zero value is usable.
+type NodeOptions struct {
+	Options
+	Nodes  int      // 1 to 4; 0 means 1
+	Images []string // archives that every node has from the start
+	// WebPort and APIPort of the loopback are Traefik's: for visitors, and for its
+	// health check and API. 0 means any free one.
+	WebPort, APIPort int
+	// ThrottleDuration is how long Traefik collects changes before it acts on
+	// them. 0 means Traefik's own default, two seconds.
+	ThrottleDuration time.Duration
+}
+
+// Cluster is a control plane with nodes and Traefik in front.
+type Cluster struct {
+	*ControlPlane
+	nodeOptions NodeOptions
+	slot        slot
+	claimed     bool
+	host        *process.Group
+	packages    *binaries.Packages
+	nodes       []*node
+	stop        sync.Once
+}
+
+// ErrNotRoot is what Start returns to anybody but root, who alone can make the
+// namespaces and cgroups of a node.
+var ErrNotRoot = errors.New("a cluster with nodes needs root")
+
+// Start starts a whole cluster that lives until Stop is called or this process
+// ends, and returns when its nodes are ready and Traefik answers.
+func Start(ctx context.Context, o NodeOptions) (_ *Cluster, err error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrNotRoot
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	o.Nodes = max(1, o.Nodes)
+	if o.Nodes > maxNodes {
+		return nil, fmt.Errorf("start a cluster of %d nodes: there is room for %d", o.Nodes, maxNodes)
+	}
+	// The folder and the tools are there before the API server, which lives in
+	// the first node's network.
+	cp := &ControlPlane{options: o.Options, log: o.Log}
+	if cp.cache, err = binaries.NewCache(o.Log); err != nil {
+		return nil, err
+	}
+	c := &Cluster{ControlPlane: cp, nodeOptions: o}
+	if err := cp.cache.Build(ctx, binaries.Everything()...); err != nil {
+		return nil, err
+	}
+	if c.packages, err = cp.cache.Packages(ctx); err != nil {
+		return nil, err
+	}
+	if err := cp.makeDir(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.Stop()
+		}
+	}()
+	return c, c.start(ctx)
+}
+
+func (c *Cluster) start(ctx context.Context) (err error) {
+	begin := time.Now()
+	if c.host, err = process.NewGroup(process.Options{}); err != nil {
+		return err
+	}
+	pause := filepath.Join(c.dir, "bin", "pause")
+	if err := c.cache.BuildOwn(ctx, "maintenance-controller.io/e2e/cmd/pause", pause); err != nil {
+		return err
+	}
+	pauseArchive := filepath.Join(c.dir, "images", "pause.tar")
+	if err := image.Write(pauseArchive, image.Spec{Reference: pauseImage, Programs: []string{pause}, Entrypoint: "pause"}); err != nil {
+		return err
+	}
+	if err := c.makeSandboxes(ctx, pause); err != nil {
+		return err
+	}
+	all, allCtx := errgroup.WithContext(ctx)
+	all.Go(func() error { return c.startOwnControlPlane(allCtx) })
+	for _, n := range c.nodes {
+		all.Go(func() error {
+			if err := n.startContainerd(allCtx); err != nil {
+				return err
+			}
+			return n.load(allCtx, append([]string{pauseArchive}, c.nodeOptions.Images...)...)
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	if err := c.startNodes(ctx); err != nil {
+		return err
+	}
+	c.logf("nodes ready after %s", since(begin))
+	if err := c.startTraefik(ctx); err != nil {
+		return err
+	}
+	c.logf("Traefik answers at %s after %s", c.TraefikURL(), since(begin))
+	return nil
+}
+
+// makeSandboxes makes the machines and connects them.
+func (c *Cluster) makeSandboxes(ctx context.Context, pause string) error {
+	for i := range c.nodeOptions.Nodes {
+		name := "node-" + strconv.Itoa(i+1)
+		s, err := newSandbox(c.host, c.dir, name, pause)
+		if err != nil {
+			return err
+		}
+		n := &node{sandbox: s, index: i, cluster: c, config: filepath.Join(c.dir, "nodes", name+".config")}
+		c.nodes = append(c.nodes, n)
+		if i == 0 {
+			if c.slot, err = claim(s); err != nil {
+				return err
+			}
+			c.claimed = true
+		} else if err := c.slot.linkHost(i, s); err != nil {
+			return fmt.Errorf("connect %s: %w", name, err)
+		}
+		for j := range i {
+			if err := c.slot.linkNodes(j, i, c.nodes[j].sandbox, s); err != nil {
+				return fmt.Errorf("connect %s: %w", name, err)
+			}
+		}
+		if err := makeCgroup(c.slot.cgroup(i)); err != nil {
+			return err
+		}
+		if err := s.furnish(ctx, c.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startOwnControlPlane starts the control plane in the network of the first node,
+// where nodes reach it whatever the machine's firewall says.
+func (c *Cluster) startOwnControlPlane(ctx context.Context) error {
+	first := c.nodes[0].init.Pid()
+	return c.bringUp(ctx, &network{
+		address:     c.slot.nodeIP(0),
+		serviceCIDR: c.slot.serviceCIDR(),
+		serviceIP:   c.slot.serviceIP(),
+		enter:       func() error { return enterNetwork(first) },
+	})
+}
+
+func (c *Cluster) startNodes(ctx context.Context) error {
+	access, err := c.KubeconfigFor("system:kube-scheduler")
+	if err != nil {
+		return err
+	}
+	if _, err := c.ControlPlane.start(binaries.KubeScheduler(), []string{
+		"--kubeconfig=" + access, "--secure-port=0", "--leader-elect=false",
+	}); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		if err := n.join(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.nodes {
+		if err := n.awaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LoadImage gives every node the image of an archive.
+func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
+	for _, n := range c.nodes {
+		if err := n.load(ctx, archive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load imports archives through containerd's own client.
+func (n *node) load(ctx context.Context, archives ...string) error {
+	return loadImages(ctx, n.cluster.packages, n.init.Pid(), archives)
+}
+
+// Stop ends the cluster at once and removes what it put on the machine, except
+// its folder. Stopping twice is no error.
+func (c *Cluster) Stop() {
+	c.stop.Do(func() {
+		if c.host != nil {
+			c.host.Close()
+		}
+		for _, n := range c.nodes {
+			n.close()
+		}
+		c.ControlPlane.Stop()
+		if !c.claimed {
+			return
+		}
+		for i := range c.nodes {
+			if err := removeCgroup(c.slot.cgroup(i)); err != nil {
+				c.logf("left behind: %v", err)
+			}
+		}
+	})
+}
+
+// TraefikURL is where visitors come in; the Host header says where to.
+func (c *Cluster) TraefikURL() string { return c.loopback(c.nodeOptions.WebPort) }
+
+// TraefikAPI is Traefik's own API, which lists routers and services, and its ping.
+func (c *Cluster) TraefikAPI() string { return c.loopback(c.nodeOptions.APIPort) }
+
+func (c *Cluster) loopback(port int) string {
+	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+// get succeeds when the URL answers 200.
+func get(ctx context.Context, url string) (err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, resp.Status)
+	}
+	return nil
+}
