@@ -1,0 +1,204 @@
+package pageserver
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+
+	"maintenance-controller.io/pkg/page"
+)
+
+// field is one header field of a response.
+type field struct{ name, value string }
+
+// content is one body in one coding with the header fields that never change,
+// laid out twice: as bytes for the wire, and for net/http. Both are read-only.
+type content struct {
+	body   []byte
+	lines  []byte
+	header map[string][]string
+}
+
+func newContent(body []byte, fields ...field) *content {
+	c := &content{body: body, header: make(map[string][]string, len(fields))}
+	for _, f := range fields {
+		if f.value == "" {
+			continue
+		}
+		c.lines = append(c.lines, f.name+": "+f.value+"\r\n"...)
+		c.header[http.CanonicalHeaderKey(f.name)] = []string{f.value}
+	}
+	return c
+}
+
+// variant is a body in one format and language.
+type variant struct {
+	language string
+	plain    *content
+	// Codings are made when a client first asks for them: start stays quick, and
+	// the languages that nobody reads here cost no memory.
+	coded [encodings]func() *content
+}
+
+func (v *variant) in(e Encoding) *content {
+	if e != Identity && v.coded[e] != nil {
+		return v.coded[e]()
+	}
+	return v.plain
+}
+
+// shelf holds the variants of one format.
+type shelf struct {
+	variants []variant
+	tags     []string // of the variants, for pickLanguage
+	fallback int
+}
+
+type catalog struct {
+	shelves   [formats]shelf
+	available [formats]bool
+}
+
+var formatByKey = map[string]Format{page.HTML: HTML, page.JSON: JSON, page.XML: XML, page.Text: Text}
+
+// newCatalog lays out every body of p. common are the fields of every answer.
+func newCatalog(p page.Page, status int, common []field) (*catalog, error) {
+	c := &catalog{}
+	unsaid := languageOf(p.Bodies["page.html"])
+	for _, key := range slices.Sorted(maps.Keys(p.Bodies)) {
+		language, name, ok := page.SplitKey(key)
+		if !ok {
+			continue
+		}
+		if language == "" {
+			language = unsaid
+		}
+		format, body := formatByKey[name], p.Bodies[key]
+		v := newVariant(format, language, body, p.ContentSecurityPolicy, common)
+		c.put(format, v, key == "page."+name)
+	}
+	for f := range formats {
+		c.available[f] = len(c.shelves[f].variants) > 0
+	}
+	if c.available == [formats]bool{} {
+		return nil, errors.New("the page has no body: give at least page.html")
+	}
+	if !c.available[JSON] {
+		c.put(Problem, problemVariant("", "{}", status, common), true)
+	}
+	for i := range c.shelves[JSON].variants {
+		v := &c.shelves[JSON].variants[i]
+		c.put(Problem, problemVariant(v.language, string(v.plain.body), status, common), i == c.shelves[JSON].fallback)
+	}
+	c.available[Problem] = true
+	return c, nil
+}
+
+// put adds a variant. The body without a language in its key is what a visitor
+// gets whom no variant suits; without one English is, or else the first.
+func (c *catalog) put(f Format, v variant, fallback bool) {
+	s := &c.shelves[f]
+	s.variants = append(s.variants, v)
+	s.tags = append(s.tags, v.language)
+	english := strings.EqualFold(v.language, "en") && !strings.EqualFold(s.tags[s.fallback], "en")
+	if fallback || english && f != Problem {
+		s.fallback = len(s.variants) - 1
+	}
+}
+
+func newVariant(f Format, language, body, policy string, common []field) variant {
+	if f != HTML {
+		policy = ""
+	}
+	fields := func(coding string) []field {
+		return append([]field{
+			{"Content-Type", f.contentType()},
+			{"Content-Language", language},
+			{"Content-Encoding", coding},
+			{"Content-Security-Policy", policy},
+		}, common...)
+	}
+	v := variant{language: language, plain: newContent([]byte(body), fields("")...)}
+	for e, compress := range map[Encoding]func([]byte) []byte{Gzip: gzipped, Brotli: brotlied} {
+		v.coded[e] = sync.OnceValue(func() *content {
+			small := compress(v.plain.body)
+			if len(small) == 0 || len(small)+len(v.plain.body)/10 > len(v.plain.body) {
+				return v.plain
+			}
+			return newContent(small, fields(e.String())...)
+		})
+	}
+	return v
+}
+
+// worthIt is the size under which a body fits in one packet with its header
+// anyway, so that compressing it would only cost the client time.
+const worthIt = 512
+
+func gzipped(body []byte) []byte {
+	if len(body) < worthIt {
+		return nil
+	}
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil
+	}
+	if _, err := w.Write(body); err != nil {
+		return nil
+	}
+	if err := w.Close(); err != nil {
+		return nil
+	}
+	return bytes.Clone(out.Bytes())
+}
+
+// brotliLevel compresses as well as gzip's best and better, in about its time
+// and memory; level 11 would take twenty times as long for 5 % less.
+const brotliLevel = 5
+
+func brotlied(body []byte) []byte {
+	if len(body) < worthIt {
+		return nil
+	}
+	var out bytes.Buffer
+	w := brotli.NewWriterOptions(&out, brotli.WriterOptions{Quality: brotliLevel, LGWin: windowFor(len(body))})
+	if _, err := w.Write(body); err != nil {
+		return nil
+	}
+	if err := w.Close(); err != nil {
+		return nil
+	}
+	return bytes.Clone(out.Bytes())
+}
+
+// windowFor is the smallest brotli window that spans n bytes: the encoder's
+// memory grows with it.
+func windowFor(n int) int {
+	window := 10
+	for window < 22 && 1<<window-16 < n {
+		window++
+	}
+	return window
+}
+
+// htmlTag finds the language that an HTML page says it is in.
+var htmlTag = regexp.MustCompile(`(?i)<html\s[^>]*?\blang\s*=\s*["']?([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)["'\s>]`)
+
+// languageOf reads <html lang>, within the first kilobyte as browsers do for
+// the charset. It stands for all bodies without a language in their key: they
+// come from one author.
+func languageOf(html string) string {
+	if m := htmlTag.FindStringSubmatch(html[:min(len(html), 1024)]); m != nil {
+		return m[1]
+	}
+	return ""
+}

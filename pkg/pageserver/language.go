@@ -1,0 +1,90 @@
+package pageserver
+
+import "strings"
+
+// pickLanguage chooses among the tags that a format has by Accept-Language,
+// with the lookup of RFC 4647 3.4: the client's ranges by descending q, each
+// shortened from the right until a tag fits ("de-AT" finds "de"); a range finds
+// a longer tag as well ("pt" finds "pt-BR") before it is shortened. Nothing
+// found, or "*", is fallback, an index into tags. Tags may be "" (unknown).
+func pickLanguage(header string, tags []string, fallback int) int {
+	if len(tags) < 2 || header == "" {
+		return fallback
+	}
+	best, bestQ := -1, 0
+	for rest := header; rest != ""; {
+		var element string
+		element, rest = nextElement(rest)
+		tag, params := cutUnquoted(element, ';')
+		q, _, ok := weight(params)
+		if !ok || q <= bestQ {
+			continue
+		}
+		if i := lookup(tag, tags, fallback); i >= 0 && !refused(header, tags[i]) {
+			best, bestQ = i, q
+		}
+	}
+	if best < 0 {
+		return fallback
+	}
+	return best
+}
+
+func lookup(tag string, tags []string, fallback int) int {
+	if tag == "*" {
+		return fallback
+	}
+	longer := -1
+	for tag != "" {
+		for i, have := range tags {
+			if !hasPrefixFold(have, tag) {
+				continue
+			}
+			if len(have) == len(tag) {
+				return i
+			}
+			if longer < 0 && have[len(tag)] == '-' {
+				longer = i
+			}
+		}
+		if longer >= 0 {
+			return longer
+		}
+		tag = shorten(tag)
+	}
+	return -1
+}
+
+// shorten drops the last subtag, and a single-character subtag that it leaves
+// at the end (RFC 4647 3.4: "zh-Hant-CN-x" becomes "zh-Hant-CN").
+func shorten(tag string) string {
+	i := strings.LastIndexByte(tag, '-')
+	if i < 0 {
+		return ""
+	}
+	tag = tag[:i]
+	if i >= 2 && tag[i-2] == '-' {
+		tag = tag[:i-2]
+	}
+	return tag
+}
+
+// refused says whether the header gives exactly this tag a q of 0.
+func refused(header, tag string) bool {
+	if !strings.Contains(header, "0") {
+		return false
+	}
+	for header != "" {
+		var element string
+		element, header = nextElement(header)
+		name, params := cutUnquoted(element, ';')
+		if q, _, ok := weight(params); ok && q == 0 && strings.EqualFold(name, tag) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}

@@ -1,0 +1,85 @@
+package pageserver
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// problemVariant makes the base of a problem document (RFC 9457) from a page's
+// JSON; instance and retryAfter depend on the request, appendProblem adds them.
+//
+//	page.json has…          the problem has…
+//	a string "type"         it, and page.json's "title" with it
+//	no "type"               "about:blank", whose title is the status phrase (RFC 9457 4.2.1)
+//	"detail" or "message"   it as "detail", if it is a string
+//	other members           them, as extension members
+//	no object               "type", "title", "status", "instance", "retryAfter" only
+func problemVariant(language, body string, status int, common []field) variant {
+	var members map[string]any
+	if json.Unmarshal([]byte(body), &members) != nil || members == nil {
+		members = map[string]any{}
+	}
+	if kind, ok := members["type"].(string); !ok || kind == "" {
+		members["type"] = "about:blank"
+		delete(members, "title")
+	}
+	if _, ok := members["title"].(string); !ok {
+		members["title"] = statusText(status)
+	}
+	if _, ok := members["detail"].(string); !ok {
+		delete(members, "detail")
+		if message, ok := members["message"].(string); ok {
+			members["detail"] = message
+			delete(members, "message")
+		}
+	}
+	members["status"] = status
+	delete(members, "instance")
+	delete(members, "retryAfter")
+	base, err := json.Marshal(members)
+	if err != nil { // it was JSON before
+		base = []byte(`{"type":"about:blank"}`)
+	}
+	fields := append([]field{{"Content-Type", Problem.contentType()}, {"Content-Language", language}}, common...)
+	return variant{language: language, plain: newContent(base, fields...)}
+}
+
+// appendProblem completes the base document for one request. The path stands in
+// it as the instance only if it is made of the plain characters of a URI's path
+// (RFC 3986 3.3), so that nothing needs escaping.
+func appendProblem(dst, base []byte, retryAfter, path string) []byte {
+	dst = append(dst, base[:len(base)-1]...)
+	if isPlainPath(path) {
+		dst = append(dst, `,"instance":"`...)
+		dst = append(dst, path...)
+		dst = append(dst, '"')
+	}
+	dst = append(dst, `,"retryAfter":`...)
+	dst = append(dst, retryAfter...)
+	return append(dst, "}\n"...)
+}
+
+const maxInstance = 1024 // bytes
+
+func isPlainPath(path string) bool {
+	if path == "" || path[0] != '/' || len(path) > maxInstance {
+		return false
+	}
+	for i := range len(path) {
+		c := path[i]
+		if !isDigit(c) && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte("/-._~%:@!$()*+,;=", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// statusText never is empty: a status that has no name of its own has its
+// class's (RFC 9110 15: an unknown status is treated as x00).
+func statusText(status int) string {
+	if text := http.StatusText(status); text != "" {
+		return text
+	}
+	return http.StatusText(status / 100 * 100)
+}
