@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"maintenance-controller.io/pkg/httpserve"
+	"maintenance-controller.io/pkg/pageserver"
+	"maintenance-controller.io/pkg/version"
+)
+
+// writeMetrics writes all metrics in Prometheus's text format. Errors are the
+// scraper's going away.
+func writeMetrics(w io.Writer, pages *pageserver.Server, server *httpserve.Server) {
+	_, _ = pages.Metrics().WriteTo(w)
+	var open, ever strings.Builder
+	server.Stats().Each(func(p httpserve.Protocol, now int64, total uint64) {
+		fmt.Fprintf(&open, "maintenance_page_connections{protocol=%q} %d\n", p, now)
+		if p != httpserve.Undecided {
+			fmt.Fprintf(&ever, "maintenance_page_connections_total{protocol=%q} %d\n", p, total)
+		}
+	})
+	metric := func(name, kind, help, samples string) {
+		_, _ = fmt.Fprintf(w, "# HELP %[1]s %[2]s\n# TYPE %[1]s %[3]s\n%[4]s", name, help, kind, samples)
+	}
+	metric("maintenance_page_connections", "gauge", "Connections open now, by the protocol their first bytes showed.", open.String())
+	metric("maintenance_page_connections_total", "counter", "Connections whose protocol was told, ever.", ever.String())
+	metric("maintenance_page_panics_total", "counter", "Panics that were contained to one request.",
+		fmt.Sprintf("maintenance_page_panics_total %d\n", server.Stats().Panics()))
+	metric("maintenance_page_build_info", "gauge", "Always 1; the labels say which build this is.",
+		fmt.Sprintf("maintenance_page_build_info{version=%q,commit=%q} 1\n", version.Version, version.Commit))
+}

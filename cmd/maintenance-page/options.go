@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"maintenance-controller.io/pkg/logging"
+	"maintenance-controller.io/pkg/page"
+)
+
+// options are the program's flags.
+type options struct {
+	pageDir, pageSet      string
+	listen, metricsListen string
+	drain                 time.Duration
+	accessLog             bool
+	logFormat, logLevel   string
+	showVersion           bool
+}
+
+// parse reads args, then for each flag that is not given its environment variable.
+func parse(args []string, getenv func(string) string, help io.Writer) (options, error) {
+	var o options
+	flags := pflag.NewFlagSet("maintenance-page", pflag.ContinueOnError)
+	flags.SetOutput(help)
+	flags.SortFlags = false
+	flags.StringVar(&o.pageDir, "page-dir", "/page", "folder with the page's files: page.html, page.json, …, status, retry-after")
+	flags.StringVar(&o.pageSet, "page-set", "", "name of the page set, maintenance-<16 hex digits>; the files must have this hash (required)")
+	flags.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", page.Port), "address for HTTP/1.1, HTTP/2 in cleartext and TLS, all on one port")
+	flags.StringVar(&o.metricsListen, "metrics-listen", ":9090", "address for Prometheus metrics under /metrics; empty for none")
+	flags.DurationVar(&o.drain, "drain", 10*time.Second, "how long requests go on being answered after SIGTERM, while readiness already fails")
+	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
+	flags.StringVar(&o.logFormat, "log-format", logging.JSON, "json or console")
+	flags.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
+	flags.Usage = func() {
+		_, _ = fmt.Fprintf(help, "maintenance-page answers every request with the maintenance page in a folder.\n\nEvery flag has an environment variable, such as %s for --page-dir and %s for --drain.\n\n%s",
+			variable("page-dir"), variable("drain"), flags.FlagUsages())
+	}
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if flags.NArg() > 0 {
+		return options{}, fmt.Errorf("unknown argument %q: there are flags only, see --help", flags.Arg(0))
+	}
+	if err := fromEnvironment(flags, getenv); err != nil {
+		return options{}, err
+	}
+	return o, o.validate()
+}
+
+// variable is a flag's environment variable: MAINTENANCE_PAGE_DIR for
+// --page-dir, MAINTENANCE_PAGE_DRAIN for --drain.
+func variable(flag string) string {
+	return "MAINTENANCE_PAGE_" + strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(flag, "page-"), "-", "_"))
+}
+
+func fromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
+	var failed error
+	flags.VisitAll(func(f *pflag.Flag) {
+		value := getenv(variable(f.Name))
+		if f.Changed || value == "" || f.Name == "version" || failed != nil {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			failed = fmt.Errorf("environment variable %s is %q: %w", variable(f.Name), value, err)
+		}
+	})
+	return failed
+}
+
+func (o options) validate() error {
+	switch {
+	case o.showVersion:
+		return nil
+	case o.pageSet == "":
+		return fmt.Errorf("--page-set (or %s) is missing: give the page set's name", variable("page-set"))
+	case !page.IsSetName(o.pageSet):
+		return fmt.Errorf("--page-set is %q: give maintenance- and 16 hex digits", o.pageSet)
+	case o.pageDir == "":
+		return fmt.Errorf("--page-dir is empty: give the folder with the page's files")
+	case o.listen == "":
+		return fmt.Errorf("--listen is empty: give an address such as :%d", page.Port)
+	case o.drain < 0:
+		return fmt.Errorf("--drain is %s: give 0 or more", o.drain)
+	}
+	return nil
+}
