@@ -63,7 +63,7 @@ func New(c Config) (*Server, error) {
 }
 
 func (s *Server) layOutSpecials(set string) {
-	base := []field{{"Cache-Control", "no-store"}, {page.MarkerHeader, set}}
+	base := []field{{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}, {page.MarkerHeader, set}}
 	with := func(more ...field) []field { return append(more, base...) }
 	plain := field{"Content-Type", Text.contentType()}
 	s.ready = newContent([]byte("ready\n"), with(plain)...)
