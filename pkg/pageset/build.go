@@ -1,0 +1,211 @@
+// Package pageset describes page sets: the ConfigMap, Pods, Service and
+// PodDisruptionBudget that serve one page in one namespace. It builds them and
+// judges what is there; it writes nothing.
+package pageset
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
+)
+
+// ID names a page set.
+type ID struct{ Namespace, Name string }
+
+// String is for logs.
+func (id ID) String() string { return id.Namespace + "/" + id.Name }
+
+// Template is what the controller's configuration says of page sets.
+type Template struct {
+	Image              string
+	PullPolicy         corev1.PullPolicy
+	PullSecrets        []string
+	Labels             map[string]string
+	Annotations        map[string]string
+	NodeSelector       map[string]string
+	Tolerations        []corev1.Toleration
+	Resources          corev1.ResourceRequirements
+	PriorityClass      string
+	Replicas           int
+	Drain              time.Duration // how long a Pod goes on answering when it is stopped
+	ServiceType        corev1.ServiceType
+	ServiceAnnotations map[string]string
+}
+
+// metricsPort of a page Pod.
+const metricsPort = 9090
+
+// labels of everything in the set. Never a label of the app's: GitOps tools
+// prune by them, and other Services select by them.
+func labels(id ID) map[string]string {
+	return map[string]string{
+		annotations.ManagedByLabel: annotations.ManagedBy,
+		annotations.NameLabel:      annotations.Name,
+		annotations.ComponentLabel: annotations.ComponentSet,
+		annotations.PageSetLabel:   id.Name,
+	}
+}
+
+// ConfigMap holds the page. It owns the rest of the set.
+func ConfigMap(id ID, p page.Page, usedBy string) *corev1.ConfigMap {
+	immutable := true
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), Annotations: map[string]string{
+			annotations.UsedBy:      usedBy,
+			annotations.ContentHash: p.Hash(),
+		}},
+		Immutable: &immutable,
+		Data:      p.Data(),
+	}
+}
+
+// owner makes an object count as managed (kubectl drain and the cluster
+// autoscaler look for a controller). It does not block the owner's deletion: to
+// set that, one may need the right to write the owner's finalizers.
+func owner(cm *corev1.ConfigMap) []metav1.OwnerReference {
+	controller, block := true, false
+	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: cm.Name, UID: cm.UID, Controller: &controller, BlockOwnerDeletion: &block}}
+}
+
+// Service of the set. Its port is 80, named http: Traefik would speak TLS to
+// 443 or to a port whose name starts with https.
+func Service(cm *corev1.ConfigMap, t Template) *corev1.Service {
+	id := ID{cm.Namespace, cm.Name}
+	annots := maps.Clone(t.ServiceAnnotations)
+	if annots == nil {
+		annots = map[string]string{}
+	}
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), Annotations: annots, OwnerReferences: owner(cm)},
+		Spec: corev1.ServiceSpec{
+			Type:     t.ServiceType,
+			Selector: map[string]string{annotations.PageSetLabel: id.Name},
+			Ports:    []corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromString("http"), Protocol: corev1.ProtocolTCP}},
+		},
+	}
+	annots[annotations.Template] = hash(svc.Spec, t.ServiceAnnotations)
+	return svc
+}
+
+// Budget keeps one Pod in a drain. maxUnavailable would not work: the owner, a
+// ConfigMap, has no scale subresource.
+func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
+	id := ID{cm.Namespace, cm.Name}
+	one, always := intstr.FromInt32(1), policyv1.AlwaysAllow
+	return &policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), OwnerReferences: owner(cm)},
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable:               &one,
+			Selector:                   &metav1.LabelSelector{MatchLabels: map[string]string{annotations.PageSetLabel: id.Name}},
+			UnhealthyPodEvictionPolicy: &always,
+		},
+	}
+}
+
+// Pod of the set, to be created with a generated name. It passes PodSecurity
+// "restricted" and fixes no user id: OpenShift assigns one.
+func Pod(cm *corev1.ConfigMap, t Template) *corev1.Pod {
+	id := ID{cm.Namespace, cm.Name}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: id.Namespace, GenerateName: id.Name + "-", OwnerReferences: owner(cm),
+			Labels:      merge(t.Labels, labels(id)),
+			Annotations: merge(t.Annotations, map[string]string{"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}),
+		},
+		Spec: podSpec(id, t),
+	}
+	pod.Annotations[annotations.Template] = hash(pod.Spec, t.Labels, t.Annotations)
+	return pod
+}
+
+func podSpec(id ID, t Template) corev1.PodSpec {
+	yes, no := true, false
+	grace := int64((t.Drain + 10*time.Second).Seconds())
+	mode := int32(0o444)
+	var secrets []corev1.LocalObjectReference
+	for _, name := range t.PullSecrets {
+		secrets = append(secrets, corev1.LocalObjectReference{Name: name})
+	}
+	return corev1.PodSpec{
+		AutomountServiceAccountToken: &no,
+		EnableServiceLinks:           &no,
+		ImagePullSecrets:             secrets,
+		NodeSelector:                 t.NodeSelector,
+		Tolerations:                  t.Tolerations,
+		PriorityClassName:            t.PriorityClass,
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot:   &yes,
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		TerminationGracePeriodSeconds: &grace,
+		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{
+			MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway,
+			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{annotations.PageSetLabel: id.Name}},
+		}},
+		Volumes: []corev1.Volume{{Name: "page", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: id.Name}, DefaultMode: &mode,
+		}}}},
+		Containers: []corev1.Container{container(id, t)},
+	}
+}
+
+func container(id ID, t Template) corev1.Container {
+	yes, no := true, false
+	return corev1.Container{
+		Name:            "page",
+		Image:           t.Image,
+		ImagePullPolicy: t.PullPolicy,
+		Command:         []string{"/maintenance-page"},
+		Args:            []string{"--page-dir=/page", "--page-set=" + id.Name, fmt.Sprintf("--drain=%s", t.Drain)},
+		Ports: []corev1.ContainerPort{
+			{Name: "http", ContainerPort: page.Port, Protocol: corev1.ProtocolTCP},
+			{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP},
+		},
+		// Cloud load balancers derive their health check from this probe, so it
+		// is on the serving port.
+		ReadinessProbe: &corev1.Probe{
+			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: page.ReadyPath, Port: intstr.FromString("http")}},
+			PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: 3,
+		},
+		Resources: t.Resources,
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: &no,
+			ReadOnlyRootFilesystem:   &yes,
+			RunAsNonRoot:             &yes,
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		VolumeMounts: []corev1.VolumeMount{{Name: "page", MountPath: "/page", ReadOnly: true}},
+	}
+}
+
+// merge gives the union; later maps win.
+func merge(all ...map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, m := range all {
+		maps.Copy(out, m)
+	}
+	return out
+}
+
+// hash tells two templates apart.
+func hash(parts ...any) string {
+	raw, err := json.Marshal(parts)
+	if err != nil {
+		// API types always marshal.
+		panic(err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8])
+}

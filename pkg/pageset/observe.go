@@ -1,0 +1,156 @@
+package pageset
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
+)
+
+// Phase of a page set.
+type Phase int
+
+// Phases, in the order of a set's life.
+const (
+	Absent   Phase = iota
+	Starting       // on its way; nobody needs to do anything
+	Blocked        // it cannot start until somebody does something
+	Conflict       // an object that is not ours has its name
+	Serving        // visitors can be sent to it
+)
+
+// Status of a page set. Message says what is missing, for a person.
+type Status struct {
+	Phase   Phase
+	Message string
+}
+
+// Observed is what there is of a set. Any part may be nil.
+type Observed struct {
+	ConfigMap *corev1.ConfigMap
+	Service   *corev1.Service
+	Pods      []*corev1.Pod
+	Slices    []*discoveryv1.EndpointSlice
+}
+
+// Alive says whether the set's ConfigMap is there to stay.
+func (o Observed) Alive() bool { return o.ConfigMap != nil && o.ConfigMap.DeletionTimestamp == nil }
+
+// Own lists the Pods that belong to the live ConfigMap, by UID: leftovers of a
+// deleted namesake still run, and still serve, for seconds.
+func (o Observed) Own() []*corev1.Pod {
+	if !o.Alive() {
+		return nil
+	}
+	var own []*corev1.Pod
+	for _, p := range o.Pods {
+		if Owns(o.ConfigMap.UID, p) {
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+// Owns says whether the object's controller has this UID.
+func Owns(uid types.UID, object metav1.Object) bool {
+	ref := metav1.GetControllerOf(object)
+	return ref != nil && ref.UID == uid
+}
+
+// Status judges the set. It serves if an EndpointSlice that its own Service
+// owns lists a ready endpoint that is one of its own Pods. A set that records
+// no user may be collected at any moment and does not count as serving.
+func (o Observed) Status() Status {
+	switch {
+	case o.ConfigMap == nil:
+		return Status{Absent, "the page set is being created"}
+	case o.ConfigMap.DeletionTimestamp != nil:
+		return Status{Starting, "an earlier page set of this name is being deleted"}
+	case o.ConfigMap.Annotations[annotations.UsedBy] == "":
+		return Status{Starting, "the page set is being taken into use"}
+	case o.Service == nil || !Owns(o.ConfigMap.UID, o.Service) || o.Service.DeletionTimestamp != nil:
+		return Status{Starting, "the Service of the page set is being created"}
+	case o.serves():
+		return Status{Phase: Serving}
+	}
+	for _, p := range o.Own() {
+		if why := trouble(p); why != "" {
+			return Status{Blocked, fmt.Sprintf("page Pod %s: %s", p.Name, why)}
+		}
+	}
+	return Status{Starting, "the page Pods are starting"}
+}
+
+func (o Observed) serves() bool {
+	own := map[types.UID]bool{}
+	for _, p := range o.Own() {
+		own[p.UID] = p.DeletionTimestamp == nil
+	}
+	for _, slice := range o.Slices {
+		if !Owns(o.Service.UID, slice) {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			ready := e.Conditions.Ready == nil || *e.Conditions.Ready // nil means true, says the API
+			if ready && e.TargetRef != nil && own[e.TargetRef.UID] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// stuck are the reasons of a waiting container that mend themselves only when
+// somebody acts.
+var stuck = []string{"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
+
+// trouble says why a Pod does not start, if somebody must act.
+func trouble(p *corev1.Pod) string {
+	for _, c := range p.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil && slices.Contains(stuck, w.Reason) {
+			return strings.TrimSuffix(fmt.Sprintf("%s: %s", w.Reason, w.Message), ": ")
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			return "cannot be scheduled: " + c.Message
+		}
+	}
+	return ""
+}
+
+// Foreign says why a ConfigMap with a set's name is not that set; empty if it is.
+func Foreign(cm *corev1.ConfigMap) string {
+	if cm.Labels[annotations.ManagedByLabel] != annotations.ManagedBy || cm.Labels[annotations.PageSetLabel] != cm.Name {
+		return "it is not labelled as ours"
+	}
+	if h := page.HashData(cm.Data); h != cm.Annotations[annotations.ContentHash] || page.SetName(h) != cm.Name || len(cm.BinaryData) > 0 {
+		return "its content is not what its name says"
+	}
+	return ""
+}
+
+// Ready says whether the Pod answers requests and is to stay.
+func Ready(p *corev1.Pod) bool {
+	if !Lives(p) {
+		return false
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// Lives says whether the Pod runs or may still run: it is neither going nor gone.
+func Lives(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded
+}

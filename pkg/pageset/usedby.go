@@ -1,0 +1,62 @@
+package pageset
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"maintenance-controller.io/pkg/target"
+)
+
+// maxUsedBy bounds the used-by record in bytes. It is for people and for
+// finding targets at start; nothing depends on it being complete.
+const maxUsedBy = 64 << 10
+
+// UsedBy is the record of a set's users: Ingress/a,IngressRoute/b, sorted. One
+// that would be longer than 64 KiB ends in +N for the N that are left out.
+func UsedBy(users []target.Ref) string {
+	entries := make([]string, 0, len(users))
+	for _, u := range users {
+		entries = append(entries, u.User())
+	}
+	slices.Sort(entries)
+	entries = slices.Compact(entries)
+	var b strings.Builder
+	for i, e := range entries {
+		if b.Len()+len(e)+len(",+1234567") > maxUsedBy {
+			fmt.Fprintf(&b, ",+%d", len(entries)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(e)
+	}
+	return b.String()
+}
+
+// Users reads a used-by record; what is no entry is passed over.
+func Users(namespace, usedBy string) []target.Ref {
+	var users []target.Ref
+	for entry := range strings.SplitSeq(usedBy, ",") {
+		if ref, err := target.ParseUser(namespace, entry); err == nil {
+			users = append(users, ref)
+		}
+	}
+	return users
+}
+
+// CountUsers gives how many users a record names, the left-out ones included.
+func CountUsers(usedBy string) int {
+	if usedBy == "" {
+		return 0
+	}
+	n := strings.Count(usedBy, ",") + 1
+	if i := strings.LastIndex(usedBy, ",+"); i >= 0 {
+		if more, err := strconv.Atoi(usedBy[i+2:]); err == nil {
+			n += more - 1
+		}
+	}
+	return n
+}

@@ -1,0 +1,247 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/swap"
+)
+
+// Decide says what to do about a target.
+//
+//	asked for | slots        | page set | what it does
+//	----------+--------------+----------+---------------------------------------------
+//	on        | none         |          | NothingToSwap
+//	on        | on the app   | not yet  | pending or blocked; the app is served
+//	on        | any          | serving  | backup, swap, switching
+//	on        | on its set   |          | active, once it has settled
+//	on        | on an old set| not yet  | nothing: visitors keep the old page
+//	on        | reverted     | serving  | swap again; after the third time contested, and slower
+//	off       | any on a set |          | restore
+//	off       | none on a set|          | take our annotations off, give the fields back
+//	off       | none, clean  |          | drop the backup
+func Decide(s State) Decision {
+	d := newDraft(s)
+	d.tellProblems()
+	if s.Request.On {
+		d.enter()
+	} else {
+		d.leave()
+	}
+	return d.Decision
+}
+
+// draft is a decision in the making.
+type draft struct {
+	State
+	Decision
+	object unstructured.Unstructured
+	status annotations.Status // as written on the target now
+	known  swap.Record        // the originals: per slot the annotation wins, the backup fills gaps
+	onPage bool
+}
+
+func newDraft(s State) *draft {
+	d := &draft{State: s, object: unstructured.Unstructured{Object: s.Object}, onPage: swap.OnPage(s.Slots)}
+	d.Decision.Memory = s.Memory
+	d.status = annotations.StatusOf(d.object.GetAnnotations())
+	for _, slot := range s.Slots {
+		if slot.PageSet != "" && !slices.Contains(d.Claims, slot.PageSet) {
+			d.Claims = append(d.Claims, slot.PageSet)
+		}
+	}
+	if d.status.Original != "" {
+		record, err := swap.ParseRecord(d.status.Original)
+		if err != nil {
+			d.warn(RestoreFailed, "annotation %s cannot be read (%v): the backup ConfigMap is used in its place", annotations.Original, annotations.Clip(err.Error()))
+		} else {
+			d.known = record
+		}
+	}
+	if s.Backup != nil {
+		d.known = d.known.FillGaps(s.Backup.Record)
+	}
+	return d
+}
+
+func (d *draft) warn(reason, format string, args ...any) {
+	d.Events = append(d.Events, Event{Warning: true, Reason: reason, Message: fmt.Sprintf(format, args...)})
+}
+
+func (d *draft) tell(reason, format string, args ...any) {
+	d.Events = append(d.Events, Event{Reason: reason, Message: fmt.Sprintf(format, args...)})
+}
+
+func (d *draft) tellProblems() {
+	for _, p := range d.Problems {
+		reason := InvalidAnnotation
+		if p.Unknown {
+			reason = UnknownAnnotation
+		}
+		d.warn(reason, "%s", p.Message)
+	}
+}
+
+// again asks for another look, the soonest of all that are asked for.
+func (d *draft) again(after time.Duration) {
+	after = max(after, time.Millisecond)
+	if d.After == 0 || after < d.After {
+		d.After = after
+	}
+}
+
+// annotate plans to write the status, if it is not what is there already.
+func (d *draft) annotate(status annotations.Status) {
+	if status != d.status {
+		d.update(nil, status)
+	}
+}
+
+// update plans one request that writes the slots and the status together.
+func (d *draft) update(writes []swap.Write, status annotations.Status) {
+	object, err := swap.Apply(d.Object, writes)
+	if err != nil {
+		// The paths were read off this very object.
+		d.warn(RestoreFailed, "%v", err)
+		return
+	}
+	u := unstructured.Unstructured{Object: object}
+	setAnnotations(&u, status.Write(u.GetAnnotations()))
+	d.Update = object
+}
+
+// setAnnotations leaves no empty map behind where there was none.
+func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
+	if len(all) == 0 {
+		unstructured.RemoveNestedField(u.Object, "metadata", "annotations")
+		return
+	}
+	u.SetAnnotations(all)
+}
+
+// leave ends maintenance, or makes sure that nothing is left of it.
+func (d *draft) leave() {
+	d.Decision.Memory = Memory{}
+	if d.onPage {
+		d.restore()
+		return
+	}
+	if annotations.HasWritten(d.object.GetAnnotations()) {
+		d.clean()
+		return
+	}
+	d.DropBackup = d.Backup != nil
+}
+
+// restore puts the originals back and nothing else: the annotations stay until
+// it is seen that no slot points at a page set.
+func (d *draft) restore() {
+	plan := swap.Back(d.Slots, d.known)
+	if len(plan.Lost) > 0 {
+		d.tellLost(plan.Lost)
+	}
+	if len(plan.Writes) > 0 {
+		d.update(plan.Writes, d.status)
+		return
+	}
+	blocked := d.status
+	blocked.State, blocked.Message = annotations.Blocked, d.Events[len(d.Events)-1].Message
+	d.annotate(blocked)
+}
+
+func (d *draft) tellLost(lost []swap.Slot) {
+	d.warn(BackendLost, "no original backend is known for %s: it stays on page set %s until you set its backend; nothing else is affected",
+		nameSlots(lost), lost[0].PageSet)
+}
+
+// clean is the second update of a restore: the annotations go, and fields go
+// back to their owners. One request cannot do both this and the restore: the
+// API server books a change of the spec on whoever writes it.
+func (d *draft) clean() {
+	u := d.object.DeepCopy()
+	setAnnotations(u, annotations.Status{}.Write(u.GetAnnotations()))
+	// Should the ownership be unreadable, the annotations go all the same.
+	if entries, err := ownership.GiveBack(u.GetManagedFields(), d.known.Owners); err == nil {
+		u.SetManagedFields(entries)
+	}
+	d.Update = u.Object
+	if d.status.Since != "" {
+		d.tell(MaintenanceEnded, "visitors get the app again%s", d.lasted())
+	}
+}
+
+func (d *draft) lasted() string {
+	since, err := time.Parse(time.RFC3339, d.status.Since)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", after %s of maintenance", d.Now.Sub(since).Round(time.Second))
+}
+
+// nameSlots lists the first few for a message.
+func nameSlots(slots []swap.Slot) string {
+	const most = 3
+	var names []string
+	for _, s := range slots[:min(len(slots), most)] {
+		names = append(names, fmt.Sprintf("%q", annotations.Clip(s.ID.String())))
+	}
+	if more := len(slots) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+// paths of the slots, as the object's managedFields know them.
+func paths(slots []swap.Slot) []ownership.Path {
+	var all []ownership.Path
+	for _, s := range slots {
+		all = append(all, s.Path)
+	}
+	return all
+}
+
+func (d *draft) managers() []metav1.ManagedFieldsEntry { return d.object.GetManagedFields() }
+
+// sameBackup says whether the stored backup holds this already.
+func (d *draft) sameBackup(want Backup) bool {
+	return d.Backup != nil && d.Backup.Set == want.Set && d.Backup.Record.String() == want.Record.String()
+}
+
+// serving says whether visitors can be sent to the wanted set, and if not, why.
+func (d *draft) serving() (bool, string) {
+	set := d.Sets[d.Page.Set]
+	if set.Phase == pageset.Serving {
+		d.Decision.Memory.WaitingSince = time.Time{}
+		return true, ""
+	}
+	if d.Decision.Memory.WaitingSince.IsZero() {
+		d.Decision.Memory.WaitingSince = d.Now
+	}
+	if d.Settings.ReadyTimeout > 0 && set.Phase != pageset.Conflict {
+		left := d.Decision.Memory.WaitingSince.Add(d.Settings.ReadyTimeout).Sub(d.Now)
+		if left <= 0 {
+			return true, ""
+		}
+		d.again(left)
+	}
+	return false, set.Message
+}
+
+// budget is how many bytes the record of originals may have beside everything
+// else that is annotated.
+func (d *draft) budget() int {
+	others := maps.Clone(d.object.GetAnnotations())
+	delete(others, annotations.Original)
+	delete(others, annotations.Message)
+	longest := annotations.Status{State: annotations.Contested, Since: time.RFC3339, PageSet: d.Page.Set, Message: strings.Repeat("m", annotations.MaxMessage)}
+	return annotations.MaxTotalSize - annotations.Size(longest.Write(others)) - len(annotations.Original)
+}

@@ -1,0 +1,256 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/swap"
+)
+
+// How a tool that keeps writing the backends back is met.
+const (
+	patience = 3                // reverts in a row that are answered at once
+	quiet    = time.Minute      // after which a target counts as left in peace
+	maxDelay = 60 * time.Second // between a revert and the next swap
+)
+
+// enter brings the target into maintenance, or keeps it there.
+func (d *draft) enter() {
+	if len(d.Slots) == 0 {
+		d.nothing()
+		return
+	}
+	d.choosePage()
+	plan, err := swap.To(d.Page.Set, d.Slots, d.known, d.budget())
+	if err != nil {
+		d.warn(PageNotReady, "%v", err)
+		return
+	}
+	if len(plan.Lost) > 0 {
+		d.tellLost(plan.Lost)
+	}
+	if len(plan.Unfit) > 0 && d.tooFull(plan.Unfit) {
+		return
+	}
+	if len(plan.Writes) == 0 {
+		d.stay(plan)
+		return
+	}
+	if ok, why := d.serving(); !ok {
+		d.wait(why)
+		return
+	}
+	if d.reverted(plan) && d.putOff() {
+		return
+	}
+	d.swap(plan)
+}
+
+// nothing: the target has no backend that could be swapped.
+func (d *draft) nothing() {
+	d.warn(NothingToSwap, "there is no backend to swap: the target has none, or only such as must stay (ACME solvers, actions, parents of other routes)")
+	d.Decision.Memory = Memory{}
+	if annotations.HasWritten(d.object.GetAnnotations()) {
+		d.clean()
+		return
+	}
+	d.DropBackup = d.Backup != nil
+}
+
+// choosePage claims the wanted page set. A page that goes or breaks while its
+// targets are in maintenance leaves them the last good one, which is the set
+// that they are on.
+func (d *draft) choosePage() {
+	if d.Page.Problem != "" {
+		if d.onPage && d.status.PageSet != "" && d.known.Page == d.Request.Page && slices.Contains(d.Claims, d.status.PageSet) {
+			d.Page.Set, d.Page.Name = d.status.PageSet, d.Request.Page
+			d.warn(PageNotFound, "%s: visitors keep the last good version of it", d.Page.Problem)
+		} else {
+			d.warn(PageNotFound, "%s: visitors get the default page", d.Page.Problem)
+		}
+	}
+	if !slices.Contains(d.Claims, d.Page.Set) {
+		d.Claims = append(d.Claims, d.Page.Set)
+	}
+}
+
+// tooFull tells that originals do not fit. It stops a swap that has not begun;
+// in one that stands, only the slots that do not fit stay on the app.
+func (d *draft) tooFull(unfit []swap.Slot) bool {
+	message := fmt.Sprintf("annotation %s has no room for the originals of %s: all annotations together may have %d bytes; remove large ones",
+		annotations.Original, nameSlots(unfit), annotations.MaxTotalSize)
+	d.warn(InvalidAnnotation, "%s", message)
+	if d.onPage {
+		return false
+	}
+	blocked := annotations.Status{State: annotations.Blocked, Message: message}
+	if annotations.Size(blocked.Write(d.object.GetAnnotations())) <= annotations.MaxTotalSize {
+		d.annotate(blocked)
+	}
+	return true
+}
+
+// wait for the page: visitors keep what they have, be it the app or an older page.
+func (d *draft) wait(why string) {
+	state := annotations.Pending
+	switch d.Sets[d.Page.Set].Phase {
+	case pageset.Conflict:
+		state = annotations.Blocked
+		d.warn(NameConflict, "%s", why)
+	case pageset.Blocked:
+		state = annotations.Blocked
+		d.warn(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
+	}
+	if d.onPage {
+		return
+	}
+	status := d.status
+	status.State, status.Message = state, annotations.ClipTo(why, annotations.MaxMessage)
+	d.annotate(status)
+}
+
+// reverted says whether somebody else wrote backends of the app into slots that
+// had been swapped, and tells who. A host that is new, or a restore of ours that
+// was taken back half way, is no revert.
+func (d *draft) reverted(plan swap.Plan) bool {
+	if len(plan.Reverted) == 0 || d.status.PageSet == "" {
+		return false
+	}
+	m := &d.Decision.Memory
+	if !m.ResumeAt.IsZero() {
+		return true // this revert is counted
+	}
+	who := ownership.LastWriter(d.managers(), paths(plan.Reverted))
+	if who == ownership.Manager {
+		return false
+	}
+	if d.Now.Sub(m.SwitchedAt) > quiet {
+		m.Reverts = 0
+	}
+	m.Reverts++
+	m.ResumeAt = d.Now
+	then := "they are swapped again"
+	if m.Reverts > patience {
+		delay := min(maxDelay, time.Second<<min(m.Reverts-patience-1, 10))
+		m.ResumeAt = d.Now.Add(delay)
+		then = fmt.Sprintf("they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
+	}
+	d.warn(BackendReverted, "field manager %q wrote the backends of %s back while the target is annotated: %s. See \"GitOps\" in the README for how to make it leave them",
+		annotations.Clip(who), nameSlots(plan.Reverted), then)
+	return true
+}
+
+// putOff says whether the next swap of a contested target is still to wait.
+func (d *draft) putOff() bool {
+	m := &d.Decision.Memory
+	left := m.ResumeAt.Sub(d.Now)
+	if left <= 0 {
+		return false
+	}
+	d.again(left)
+	if d.status.State != annotations.Contested {
+		status := d.status
+		status.State = annotations.Contested
+		status.Message = fmt.Sprintf("field manager %q keeps writing the backends back: visitors get the app in between; see \"GitOps\" in the README",
+			annotations.Clip(ownership.LastWriter(d.managers(), paths(d.Slots))))
+		d.annotate(status)
+	}
+	return true
+}
+
+// swap points every slot at the page set, and remembers what it held in the
+// same request.
+func (d *draft) swap(plan swap.Plan) {
+	m := &d.Decision.Memory
+	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.Now, d.Page.Set, time.Time{}
+	status := d.recorded(&plan)
+	status.State, status.Message = annotations.Switching, ""
+	if m.Reverts > patience {
+		status.State, status.Message = annotations.Contested, d.status.Message
+	}
+	switch {
+	case status.Since == "":
+		status.Since = d.Now.UTC().Format(time.RFC3339)
+		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)", annotations.Clip(d.Page.Name), d.Page.Set)
+	case d.onPage && d.status.PageSet != d.Page.Set:
+		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)", annotations.Clip(d.Page.Name), d.Page.Set, annotations.Clip(d.status.PageSet))
+	}
+	d.update(plan.Writes, status)
+	d.again(d.Settings.Settle)
+}
+
+// recorded completes the record of the plan, plans the backup of it, and gives
+// the status that carries it.
+func (d *draft) recorded(plan *swap.Plan) annotations.Status {
+	plan.Record.Page = d.Page.Name
+	var taken []swap.Slot
+	for _, s := range d.Slots {
+		if s.PageSet == "" {
+			taken = append(taken, s)
+		}
+	}
+	if losers, err := ownership.Losers(d.managers(), paths(taken)); err == nil && len(taken) > 0 {
+		if merged, err := ownership.Merge(d.known.Owners, losers); err == nil {
+			plan.Record.Owners = merged
+		}
+	}
+	if want := (Backup{Set: d.Page.Set, Record: plan.Record}); !d.sameBackup(want) {
+		d.WriteBackup = &want
+	}
+	status := d.status
+	status.PageSet, status.Original = d.Page.Set, plan.Record.String()
+	return status
+}
+
+// stay: every slot is where it should be. What is left is to say so, and to
+// mend what somebody did to our annotations.
+func (d *draft) stay(plan swap.Plan) {
+	m := &d.Decision.Memory
+	m.WaitingSince, m.ResumeAt = time.Time{}, time.Time{}
+	if m.SwitchedTo != d.Page.Set {
+		m.SwitchedAt, m.SwitchedTo = d.Now, d.Page.Set
+	}
+	status := d.recorded(&plan)
+	settle := d.Settings.Settle
+	if m.Reverts > patience {
+		settle = max(settle, quiet)
+	}
+	switch left := m.SwitchedAt.Add(settle).Sub(d.Now); {
+	case status.State == annotations.Active:
+	case left <= 0:
+		status.State, status.Message = annotations.Active, ""
+	default:
+		d.again(left)
+		if status.State != annotations.Contested {
+			status.State, status.Message = annotations.Switching, ""
+		}
+	}
+	if _, err := time.Parse(time.RFC3339, status.Since); err != nil {
+		status.Since = d.Now.UTC().Format(time.RFC3339)
+	}
+	d.long(status.Since)
+	d.annotate(status)
+}
+
+// long reminds of maintenance that lasts: search engines start to drop pages
+// that answer 503 for more than a day or two.
+func (d *draft) long(sinceText string) {
+	since, err := time.Parse(time.RFC3339, sinceText)
+	if err != nil {
+		return
+	}
+	lasts := d.Now.Sub(since)
+	switch {
+	case lasts >= 48*time.Hour:
+		d.warn(MaintenanceLong, "in maintenance for more than 48 h: search engines drop pages that answer 503 for so long")
+	case lasts >= 24*time.Hour:
+		d.warn(MaintenanceLong, "in maintenance for more than 24 h: search engines start to drop pages that answer 503 for longer than a day or two")
+		d.again(48*time.Hour - lasts)
+	default:
+		d.again(24*time.Hour - lasts)
+	}
+}

@@ -1,0 +1,107 @@
+// Package plan decides what to do about a target: State in, Decision out. It
+// reads no clock, no cluster and no memory of its own.
+package plan
+
+import (
+	"time"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/swap"
+)
+
+// Settings are the waits of the controller's configuration.
+type Settings struct {
+	// Settle is how long after a swap ingress controllers have surely followed.
+	Settle time.Duration
+	// ReadyTimeout, if above 0, swaps to a page that has not come up in that
+	// time: visitors then meet the ingress controller's own error.
+	ReadyTimeout time.Duration
+}
+
+// Page is what the page that a target asks for has been found to be.
+type Page struct {
+	// Set is the name of the page set of its content.
+	Set string
+	// Name of the page that is shown: the one asked for, or the default page in its place.
+	Name string
+	// Problem says why the page asked for cannot be had; empty if it can.
+	Problem string
+	// Missing is set if no page of that name is there at all.
+	Missing bool
+}
+
+// Memory is what is remembered of a target between two decisions. To lose it
+// costs time, never correctness.
+type Memory struct {
+	WaitingSince time.Time // for the page to serve
+	SwitchedAt   time.Time // last swap, or when it was first seen
+	SwitchedTo   string    // the page set of SwitchedAt
+	Reverts      int       // in a row, each within quiet of the swap before
+	ResumeAt     time.Time // when a reverted target is swapped again; zero if nothing is put off
+}
+
+// State is all that a decision stands on.
+type State struct {
+	Now      time.Time
+	Settings Settings
+	Request  annotations.Request
+	Problems []annotations.Problem
+	// Object is the raw target as just read from the API server, Slots its slots.
+	Object map[string]any
+	Slots  []swap.Slot
+	Page   Page
+	// Sets are the states of the page sets that may matter: the wanted one and
+	// the one that the target is on. One that is missing here is absent.
+	Sets map[string]pageset.Status
+	// Backup is the second copy of the originals, nil if there is none.
+	Backup *Backup
+	Memory Memory
+}
+
+// Backup is the second copy of the originals.
+type Backup struct {
+	Set    string
+	Record swap.Record
+}
+
+// Decision is what to do now: write the backup if there is one to write, then
+// update the target, then drop the backup, then tell.
+type Decision struct {
+	// WriteBackup is to be stored before Update is sent.
+	WriteBackup *Backup
+	// Update is the changed target, to be sent with the resourceVersion that was read; nil if nothing changes.
+	Update map[string]any
+	// DropBackup is decided only when no slot points at a page set any more.
+	DropBackup bool
+	// Claims are the page sets that must stay for this target's sake.
+	Claims []string
+	Events []Event
+	// After is when to look again although nothing has changed; 0 for never.
+	After  time.Duration
+	Memory Memory
+}
+
+// Event is told to people, on the target.
+type Event struct {
+	Warning bool
+	Reason  string
+	Message string
+}
+
+// Reasons of events: the whole list.
+const (
+	MaintenanceStarted = "MaintenanceStarted"
+	MaintenanceEnded   = "MaintenanceEnded"
+	MaintenanceLong    = "MaintenanceLong"
+	PageNotReady       = "PageNotReady"
+	PageNotFound       = "PageNotFound"
+	PageChanged        = "PageChanged"
+	InvalidAnnotation  = "InvalidAnnotation"
+	UnknownAnnotation  = "UnknownAnnotation"
+	NothingToSwap      = "NothingToSwap"
+	BackendReverted    = "BackendReverted"
+	BackendLost        = "BackendLost"
+	NameConflict       = "NameConflict"
+	RestoreFailed      = "RestoreFailed"
+)

@@ -1,0 +1,93 @@
+package setmanager
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+)
+
+// release waits out the grace period of a set that nobody uses, then collects it.
+func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed) (time.Duration, error) {
+	if !o.Alive() || pageset.Foreign(o.ConfigMap) != "" {
+		m.forget(id)
+		return 0, nil
+	}
+	// The record goes first. A set without users does not count as serving, and
+	// who takes it into use again writes to it: the delete would then conflict.
+	cm := o.ConfigMap
+	if cm.Annotations[annotations.UsedBy] != "" {
+		changed := cm.DeepCopy()
+		changed.Annotations[annotations.UsedBy] = ""
+		if _, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Update(ctx, changed, update()); err != nil {
+			return recheck, ignoreGone(wrap(err, "write used-by of page set", id))
+		}
+		return m.graceLeft(id), nil
+	}
+	if left := m.graceLeft(id); left > 0 {
+		return left, nil
+	}
+	return m.collect(ctx, id, cm)
+}
+
+// graceLeft starts or reads the clock of an idle set.
+func (m *Manager) graceLeft(id pageset.ID) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	since, ok := m.idleSince[id]
+	if !ok {
+		since = time.Now()
+		m.idleSince[id] = since
+	}
+	return max(0, m.Grace-time.Since(since))
+}
+
+// collect deletes the set after the API server itself has confirmed that nobody
+// uses it. The rest of the set goes with its owner, the ConfigMap.
+func (m *Manager) collect(ctx context.Context, id pageset.ID, cm metav1.Object) (time.Duration, error) {
+	if !m.Claims.collect(id) {
+		return 0, nil // claimed this moment: the claim has queued the set
+	}
+	defer m.reopen(id)
+	users, err := m.Confirm(ctx, id)
+	if err != nil {
+		return 0, wrap(err, "not collected, since its users cannot be listed: page set", id)
+	}
+	if len(users) > 0 {
+		m.Found(users)
+		return max(m.Grace, time.Second), nil
+	}
+	uid, version := cm.GetUID(), cm.GetResourceVersion()
+	background := metav1.DeletePropagationBackground
+	err = m.Client.CoreV1().ConfigMaps(id.Namespace).Delete(ctx, id.Name, metav1.DeleteOptions{
+		Preconditions:     &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
+		PropagationPolicy: &background,
+	})
+	if ignoreGone(err) != nil {
+		return 0, wrap(err, "delete page set", id)
+	}
+	if err == nil {
+		m.mu.Lock()
+		now := time.Now()
+		for old, at := range m.deleted {
+			if now.Sub(at) > time.Hour {
+				delete(m.deleted, old)
+			}
+		}
+		m.deleted[uid] = now
+		m.mu.Unlock()
+	}
+	m.forget(id)
+	return recheck, nil
+}
+
+func (m *Manager) forget(id pageset.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.idleSince, id)
+	delete(m.failures, id)
+	delete(m.started, id)
+}

@@ -1,0 +1,252 @@
+// Package setmanager keeps page sets as their users need them. It is the only
+// writer of page sets: a set's reconcile knows all its users and writes once
+// for all of them.
+package setmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+// recheck is when a set is looked at again that waits for something of which
+// no watch tells.
+const recheck = 250 * time.Millisecond
+
+// Cache is what the watches have seen.
+type Cache interface {
+	Observe(id pageset.ID) pageset.Observed
+	Budget(id pageset.ID) *policyv1.PodDisruptionBudget
+	// Users lists the targets and backups that name the set.
+	Users(id pageset.ID) []target.Ref
+}
+
+// Config of a Manager.
+type Config struct {
+	Client   kubernetes.Interface
+	Cache    Cache
+	Template pageset.Template
+	// Grace is how long a set stays after its last user has left: ingress
+	// controllers may go on sending visitors to it for a while.
+	Grace time.Duration
+	// Confirm lists, from the API server, whoever uses the set. An error means
+	// that it cannot be known, and that nothing is collected.
+	Confirm func(ctx context.Context, id pageset.ID) ([]target.Ref, error)
+	// Found is told of users that the watches had not shown.
+	Found func(users []target.Ref)
+}
+
+// Manager keeps page sets.
+type Manager struct {
+	Config
+	*Claims
+
+	mu        sync.Mutex
+	idleSince map[pageset.ID]time.Time
+	failures  map[pageset.ID]pageset.Status
+	deleted   map[types.UID]time.Time // ConfigMaps that we deleted and the watch may still show
+	started   map[pageset.ID]map[types.UID]startedPod
+}
+
+// startedPod was created and may not be in the cache yet.
+type startedPod struct {
+	pod *corev1.Pod
+	at  time.Time
+}
+
+// New gives a Manager. It starts with no idle set: none is collected within the
+// grace period after it.
+func New(c Config) *Manager {
+	return &Manager{
+		Config: c, Claims: newClaims(),
+		idleSince: map[pageset.ID]time.Time{}, failures: map[pageset.ID]pageset.Status{},
+		deleted: map[types.UID]time.Time{}, started: map[pageset.ID]map[types.UID]startedPod{},
+	}
+}
+
+// Status says whether visitors can be sent to the set, and if not, why.
+func (m *Manager) Status(id pageset.ID) pageset.Status {
+	status := m.observe(id).Status()
+	if status.Phase == pageset.Serving {
+		return status
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if failure, ok := m.failures[id]; ok {
+		return failure
+	}
+	return status
+}
+
+// Provide gives the content of a claimed set, for it to be built from.
+func (m *Manager) Provide(id pageset.ID, p page.Page) { m.provide(id, p) }
+
+// observe is what the cache shows, corrected by what this process has just done.
+func (m *Manager) observe(id pageset.ID) pageset.Observed {
+	o := m.Cache.Observe(id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o.ConfigMap != nil {
+		if _, gone := m.deleted[o.ConfigMap.UID]; gone {
+			o.ConfigMap = nil
+		}
+	}
+	for _, p := range o.Pods {
+		delete(m.started[id], p.UID)
+	}
+	for uid, s := range m.started[id] {
+		if time.Since(s.at) > 30*time.Second { // it was deleted before the watch showed it
+			delete(m.started[id], uid)
+			continue
+		}
+		o.Pods = append(o.Pods, s.pod)
+	}
+	if len(m.started[id]) == 0 {
+		delete(m.started, id)
+	}
+	return o
+}
+
+// errConflict marks a name that is taken by an object that is not ours.
+var errConflict = errors.New("it is not ours: rename or delete it")
+
+// Reconcile makes the set what its users need. It returns when to look again
+// although nothing has changed, 0 for never.
+func (m *Manager) Reconcile(ctx context.Context, id pageset.ID) (time.Duration, error) {
+	o := m.observe(id)
+	users := append(m.Claims.Users(id), m.Cache.Users(id)...)
+	if len(users) == 0 {
+		return m.release(ctx, id, o)
+	}
+	m.mu.Lock()
+	delete(m.idleSince, id)
+	m.mu.Unlock()
+	after, err := m.ensure(ctx, id, o, users)
+	return after, m.note(id, err)
+}
+
+// note keeps what is wrong for Status, and ends what needs no retry.
+func (m *Manager) note(id pageset.ID, err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(m.failures, id)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: "the namespace is being deleted"}
+		return nil
+	case errors.Is(err, errConflict):
+		m.failures[id] = pageset.Status{Phase: pageset.Conflict, Message: err.Error()}
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
+		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: err.Error()}
+	}
+	return err
+}
+
+func (m *Manager) ensure(ctx context.Context, id pageset.ID, o pageset.Observed, users []target.Ref) (time.Duration, error) {
+	cm, err := m.ensureConfigMap(ctx, id, o, pageset.UsedBy(users))
+	if cm == nil || err != nil {
+		return recheck, err
+	}
+	if o.ConfigMap == nil {
+		o.ConfigMap = cm // just created: the rest need not wait for the watch
+	}
+	ready, err := m.ensureService(ctx, o)
+	if err != nil {
+		return 0, err
+	}
+	if err := m.ensureBudget(ctx, o); err != nil {
+		return 0, err
+	}
+	if err := m.ensurePods(ctx, id, o); err != nil {
+		return 0, err
+	}
+	if !ready {
+		return recheck, nil
+	}
+	return 0, nil
+}
+
+// ensureConfigMap gives the set's live ConfigMap, nil if it has to be waited for.
+func (m *Manager) ensureConfigMap(ctx context.Context, id pageset.ID, o pageset.Observed, usedBy string) (*corev1.ConfigMap, error) {
+	if o.ConfigMap == nil {
+		return m.createConfigMap(ctx, id, usedBy)
+	}
+	if !o.Alive() {
+		return nil, nil
+	}
+	if why := pageset.Foreign(o.ConfigMap); why != "" {
+		return nil, fmt.Errorf("ConfigMap %s is in the way (%s): %w", id, why, errConflict)
+	}
+	if p, err := page.Parse(o.ConfigMap.Data); err == nil {
+		m.provide(id, p) // should somebody delete it, it can be made again
+	}
+	if o.ConfigMap.Annotations[annotations.UsedBy] == usedBy {
+		return o.ConfigMap, nil
+	}
+	changed := o.ConfigMap.DeepCopy()
+	changed.Annotations[annotations.UsedBy] = usedBy
+	out, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Update(ctx, changed, update())
+	if err != nil {
+		return nil, fmt.Errorf("write used-by of page set %s: %w", id, err)
+	}
+	return out, nil
+}
+
+func (m *Manager) createConfigMap(ctx context.Context, id pageset.ID, usedBy string) (*corev1.ConfigMap, error) {
+	p, ok := m.page(id)
+	if !ok {
+		return nil, nil // a target that wants it brings the page with its claim
+	}
+	client := m.Client.CoreV1().ConfigMaps(id.Namespace)
+	cm, err := client.Create(ctx, pageset.ConfigMap(id, p, usedBy), create())
+	if !apierrors.IsAlreadyExists(err) {
+		return cm, wrap(err, "create ConfigMap of page set", id)
+	}
+	there, err := client.Get(ctx, id.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, ignoreGone(wrap(err, "read ConfigMap of page set", id))
+	}
+	if why := pageset.Foreign(there); why != "" {
+		return nil, fmt.Errorf("ConfigMap %s is in the way (%s): %w", id, why, errConflict)
+	}
+	return nil, nil // ours: the watch will show it, or its end
+}
+
+func wrap(err error, what string, id pageset.ID) error {
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, id, err)
+	}
+	return nil
+}
+
+func ignoreGone(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
+func create() metav1.CreateOptions { return metav1.CreateOptions{FieldManager: ownership.Manager} }
+func update() metav1.UpdateOptions { return metav1.UpdateOptions{FieldManager: ownership.Manager} }
+
+// exactly deletes only the object that was seen, by UID.
+func exactly(o metav1.Object) metav1.DeleteOptions {
+	uid := o.GetUID()
+	return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
+}

@@ -1,0 +1,119 @@
+package setmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+)
+
+// ensureService makes the Service; false if a leftover of a deleted namesake
+// has to go first.
+func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, error) {
+	want := pageset.Service(o.ConfigMap, m.Template)
+	id := pageset.ID{Namespace: want.Namespace, Name: want.Name}
+	client := m.Client.CoreV1().Services(want.Namespace)
+	there := o.Service
+	if there == nil {
+		_, err := client.Create(ctx, want, create())
+		if !apierrors.IsAlreadyExists(err) {
+			return true, wrap(err, "create Service of page set", id)
+		}
+		if there, err = client.Get(ctx, want.Name, metav1.GetOptions{}); err != nil {
+			return false, ignoreGone(wrap(err, "read Service of page set", id))
+		}
+	}
+	if !pageset.Owns(o.ConfigMap.UID, there) {
+		return false, leftover(there, "Service", id)
+	}
+	if there.DeletionTimestamp != nil {
+		return false, nil
+	}
+	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] {
+		return true, nil
+	}
+	changed := there.DeepCopy()
+	changed.Spec.Type, changed.Spec.Selector, changed.Spec.Ports = want.Spec.Type, want.Spec.Selector, want.Spec.Ports
+	if changed.Annotations == nil {
+		changed.Annotations = map[string]string{}
+	}
+	maps.Copy(changed.Annotations, want.Annotations)
+	_, err := client.Update(ctx, changed, update())
+	return true, wrap(err, "update Service of page set", id)
+}
+
+// leftover says whether an object in the set's way is an earlier set's, which
+// the garbage collector is about to take, or a stranger's.
+func leftover(there metav1.Object, kind string, id pageset.ID) error {
+	if there.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy && metav1.GetControllerOf(there) != nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s is in the way: %w", kind, id, errConflict)
+}
+
+// ensureBudget keeps one Pod of several in a drain.
+func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
+	want := pageset.Budget(o.ConfigMap)
+	id := pageset.ID{Namespace: want.Namespace, Name: want.Name}
+	there := m.Cache.Budget(id)
+	client := m.Client.PolicyV1().PodDisruptionBudgets(want.Namespace)
+	switch {
+	case m.Template.Replicas < 2 && there != nil && pageset.Owns(o.ConfigMap.UID, there):
+		// With one Pod it would block every drain.
+		return ignoreGone(wrap(client.Delete(ctx, there.Name, exactly(there)), "delete PodDisruptionBudget of page set", id))
+	case m.Template.Replicas < 2 || there != nil:
+		return nil
+	}
+	_, err := client.Create(ctx, want, create())
+	if !apierrors.IsAlreadyExists(err) {
+		return wrap(err, "create PodDisruptionBudget of page set", id)
+	}
+	found, err := client.Get(ctx, want.Name, metav1.GetOptions{})
+	if err != nil {
+		return ignoreGone(wrap(err, "read PodDisruptionBudget of page set", id))
+	}
+	if !pageset.Owns(o.ConfigMap.UID, found) {
+		return leftover(found, "PodDisruptionBudget", id)
+	}
+	return nil
+}
+
+// ensurePods replaces what is lost, failed or outdated, new before old.
+func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Observed) error {
+	want := pageset.Pod(o.ConfigMap, m.Template)
+	change := pageset.ChangePods(o.Own(), want.Annotations[annotations.Template], m.Template.Replicas)
+	client := m.Client.CoreV1().Pods(id.Namespace)
+	var errs []error
+	for _, p := range change.Delete {
+		if err := client.Delete(ctx, p.Name, exactly(p)); ignoreGone(err) != nil {
+			errs = append(errs, wrap(err, "delete Pod of page set", id))
+		}
+	}
+	for range change.Create {
+		p, err := client.Create(ctx, want, create())
+		if err != nil {
+			errs = append(errs, wrap(err, "create Pod of page set", id))
+			break // the next one would be refused as well
+		}
+		m.remember(id, p)
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) remember(id pageset.ID, p *corev1.Pod) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.started[id] == nil {
+		m.started[id] = map[types.UID]startedPod{}
+	}
+	m.started[id][p.UID] = startedPod{pod: p, at: time.Now()}
+}
