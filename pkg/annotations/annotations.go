@@ -189,3 +189,6 @@ func ClipTo(s string, limit int) string {
 	}
 	return strings.ToValidUTF8(s[:limit-len("…")], "") + "…"
 }
+
+// Reserved says whether the controller writes this key itself.
+func Reserved(key string) bool { return slices.Contains(written, key) || key == UsedBy }

@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+type election struct {
+	client   kubernetes.Interface
+	log      *zap.Logger
+	ready    *atomic.Bool
+	watchdog *leaderelection.HealthzAdaptor
+	work     func(context.Context) error
+}
+
+var errLost = errors.New("the Lease was lost: another replica works from here on")
+
+// elect works while it holds the Lease. When ctx ends it stops the work first
+// and releases the Lease then, so that never two work at once.
+func (o *options) elect(ctx context.Context, e election) error {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name for the Lease: %w", err)
+	}
+	id := host + "_" + string(uuid.NewUUID())
+	electing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var working sync.WaitGroup
+	var worked error
+	leading := make(chan struct{})
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: o.leaseName}, Client: e.client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: id},
+		},
+		LeaseDuration: o.leaseDuration, RenewDeadline: o.leaseRenewDeadline, RetryPeriod: o.leaseRetry,
+		ReleaseOnCancel: true, Name: o.leaseName, WatchDog: e.watchdog,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(lease context.Context) {
+				defer working.Done()
+				defer stop()
+				close(leading)
+				work, cancel := context.WithCancel(lease)
+				defer cancel()
+				defer context.AfterFunc(ctx, cancel)()
+				e.log.Info("leading", zap.String("id", id))
+				worked = e.work(work)
+			},
+			OnStoppedLeading: func() {},
+			OnNewLeader:      func(leader string) { e.log.Info("leader", zap.String("id", leader)) },
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("leader election: %w", err)
+	}
+	e.ready.Store(true)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-leading: // the work ends first
+		default:
+			stop()
+		}
+	})()
+	working.Add(1)
+	elector.Run(electing)
+	select {
+	case <-leading:
+		working.Wait()
+	default: // it never led; should it do so this very moment, ctx has ended
+	}
+	if ctx.Err() != nil {
+		return ignoreCancelled(ctx, worked)
+	}
+	if worked != nil && !errors.Is(worked, context.Canceled) {
+		return worked
+	}
+	return errLost
+}

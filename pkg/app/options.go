@@ -1,0 +1,223 @@
+// Package app wires the controller: flags to configuration, configuration to
+// clients, leader election and servers. It is the only place that does.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/version"
+)
+
+// envPrefix begins the environment variable of each flag: --page-image is MAINTENANCE_PAGE_IMAGE.
+const envPrefix = "MAINTENANCE_"
+
+// options are the flags as given.
+type options struct {
+	kubeconfig, context, namespace string
+	watchNamespaces, classes       []string
+	targets                        []string
+	keys                           annotations.Keys
+	namespacePages                 bool
+
+	page pageOptions
+
+	settle, grace, readyTimeout, debounce, discover time.Duration
+
+	leaderElect                                   bool
+	leaseName                                     string
+	leaseDuration, leaseRenewDeadline, leaseRetry time.Duration
+
+	qps     float32
+	burst   int
+	workers int
+
+	listen              string
+	logFormat, logLevel string
+	version             bool
+}
+
+// pageOptions shape the page sets.
+type pageOptions struct {
+	image, pullPolicy                     string
+	pullSecrets                           []string
+	replicas                              int
+	labels, annotations, nodeSelector     map[string]string
+	tolerations, resources, priorityClass string
+	drain                                 time.Duration
+	serviceType                           string
+	serviceAnnotations                    map[string]string
+}
+
+func (o *options) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("maintenance-controller", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; without it, the one that kubectl would use, or in a Pod its service account")
+	f.StringVar(&o.context, "context", "", "context of the kubeconfig; its current one if empty")
+	f.StringVar(&o.namespace, "namespace", "maintenance-system", "the controller's own namespace: its Lease, and the pages for all namespaces, are here")
+	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", nil, "namespaces that are served, comma-separated; all if empty. With it, Roles in these namespaces are enough")
+	f.StringSliceVar(&o.targets, "targets", []string{"Ingress", "IngressRoute"}, "kinds that can be put in maintenance")
+	f.StringSliceVar(&o.classes, "ingress-class", nil, "ingress classes that are served, comma-separated; all if empty. An Ingress of another class, or of none, is then left alone; an IngressRoute only if it names another class")
+	f.StringVar(&o.keys.Enabled, "enabled-key", annotations.DefaultEnabled, "annotation that switches maintenance on")
+	f.StringVar(&o.keys.EnabledValue, "enabled-value", annotations.DefaultEnabledValue, "its value that means on")
+	f.StringVar(&o.keys.CustomPage, "custom-page-key", annotations.DefaultCustomPage, "annotation that names a page")
+	f.BoolVar(&o.namespacePages, "namespace-pages", true, "let pages in a target's own namespace count, before those in the controller's")
+	o.page.flags(f)
+	f.DurationVar(&o.settle, "settle-time", 3*time.Second, "from a swap until state is active. Longer than ingress controllers take to follow: Traefik gathers changes for 2s by default (providersThrottleDuration)")
+	f.DurationVar(&o.grace, "page-set-grace-period", 2*time.Minute, "how long a page set stays after its last user has left, for ingress controllers that lag")
+	f.DurationVar(&o.readyTimeout, "page-ready-timeout", 0, "swap to a page that has not come up in this time all the same; visitors then meet the ingress controller's own error. 0 = never: the app is served until the page can be")
+	f.DurationVar(&o.debounce, "page-debounce", time.Second, "how long changes of pages are gathered before targets in maintenance follow")
+	f.DurationVar(&o.discover, "discovery-interval", 10*time.Second, "how often it is looked whether a kind's CRD has come or gone")
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the Lease, so that of several replicas one works")
+	f.StringVar(&o.leaseName, "lease-name", "maintenance-controller", "name of the Lease, in the controller's namespace")
+	f.DurationVar(&o.leaseDuration, "lease-duration", 15*time.Second, "how long a leader that does not renew its Lease is waited for")
+	f.DurationVar(&o.leaseRenewDeadline, "lease-renew-deadline", 10*time.Second, "how long the leader tries to renew before it gives up; less than --lease-duration")
+	f.DurationVar(&o.leaseRetry, "lease-retry-period", 2*time.Second, "how often the Lease is renewed, or tried for")
+	f.Float32Var(&o.qps, "kube-api-qps", 500, "requests a second to the API server, at most; below 0 = unbounded (the server's own fairness still holds)")
+	f.IntVar(&o.burst, "kube-api-burst", 1000, "requests at once, at most")
+	f.IntVar(&o.workers, "workers", 16, "targets, and page sets, that are worked on at once")
+	f.StringVar(&o.listen, "listen", ":8081", "address of /healthz, /readyz and /metrics; empty = none")
+	f.StringVar(&o.logFormat, "log-format", "json", "json or console")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug (each reconcile), info (transitions), warn or error")
+	f.BoolVar(&o.version, "version", false, "print the version and stop")
+	return f
+}
+
+func (p *pageOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&p.image, "page-image", "maintenance-controller:"+version.Version, "image of the page Pods: the controller's own")
+	f.StringVar(&p.pullPolicy, "page-image-pull-policy", string(corev1.PullIfNotPresent), "Always, IfNotPresent or Never")
+	f.StringSliceVar(&p.pullSecrets, "page-image-pull-secrets", nil, "Secrets to pull the image with, in the target's namespace, comma-separated")
+	f.IntVar(&p.replicas, "page-replicas", 2, "Pods of a page set, 1 to 10, spread over nodes; from 2 on a PodDisruptionBudget keeps one in a drain")
+	f.StringToStringVar(&p.labels, "page-labels", nil, "labels of the page Pods, key=value,…")
+	f.StringToStringVar(&p.annotations, "page-annotations", nil, "annotations of the page Pods, key=value,…")
+	f.StringToStringVar(&p.nodeSelector, "page-node-selector", nil, "node selector of the page Pods, key=value,…")
+	f.StringVar(&p.tolerations, "page-tolerations", "", "tolerations of the page Pods, JSON or YAML list")
+	f.StringVar(&p.resources, "page-resources", `{"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"96Mi"}}`, "resources of a page Pod, JSON or YAML")
+	f.StringVar(&p.priorityClass, "page-priority-class", "", "PriorityClass of the page Pods")
+	f.DurationVar(&p.drain, "page-drain", 10*time.Second, "how long a page Pod that is stopped goes on answering, for ingress controllers that lag")
+	f.StringVar(&p.serviceType, "page-service-type", string(corev1.ServiceTypeClusterIP), "ClusterIP, NodePort (an ALB in instance mode needs it) or LoadBalancer")
+	f.StringToStringVar(&p.serviceAnnotations, "page-service-annotations", nil, "annotations of the page sets' Services, key=value,…")
+}
+
+// parse reads flags, and for each that is not given its environment variable.
+func parse(args []string, env func(string) (string, bool), out io.Writer) (*options, error) {
+	o := &options{}
+	f := o.flags()
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			usage(f, out)
+		}
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("argument %q is not known: everything is a flag, see --help", f.Arg(0))
+	}
+	var errs []error
+	f.VisitAll(func(flag *pflag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		if value, ok := env(name); ok && !flag.Changed {
+			if err := f.Set(flag.Name, value); err != nil {
+				errs = append(errs, fmt.Errorf("environment variable %s: %w", name, err))
+			}
+		}
+	})
+	return o, errors.Join(append(errs, o.validate())...)
+}
+
+func usage(f *pflag.FlagSet, out io.Writer) {
+	fmt.Fprintf(out, `Shows a maintenance page in place of any app behind an Ingress or a Traefik IngressRoute that is annotated:
+
+  kubectl annotate ingress my-app maintenance/enabled=true
+
+Every flag can be set by an environment variable as well: --page-image is %sPAGE_IMAGE. A flag wins.
+
+Usage: maintenance-controller [flags]
+
+%s`, envPrefix, f.FlagUsagesWrapped(120))
+}
+
+// validate names every flag that cannot be, not only the first.
+func (o *options) validate() error {
+	var errs []error
+	bad := func(flag, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
+	}
+	for flag, names := range map[string][]string{"namespace": {o.namespace}, "watch-namespaces": o.watchNamespaces} {
+		for _, name := range names {
+			if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+				bad(flag, "%q is no namespace: %s", name, problems[0])
+			}
+		}
+	}
+	for flag, key := range map[string]string{"enabled-key": o.keys.Enabled, "custom-page-key": o.keys.CustomPage} {
+		if problems := validation.IsQualifiedName(strings.ToLower(key)); len(problems) > 0 {
+			bad(flag, "%q is no annotation key: %s", key, problems[0])
+		}
+	}
+	if o.keys.Enabled == o.keys.CustomPage {
+		bad("custom-page-key", "%q is the --enabled-key as well", o.keys.CustomPage)
+	}
+	if annotations.Reserved(o.keys.Enabled) || annotations.Reserved(o.keys.CustomPage) {
+		bad("enabled-key", "%s, %s: the controller writes one of them itself", o.keys.Enabled, o.keys.CustomPage)
+	}
+	if v := strings.TrimSpace(o.keys.EnabledValue); v == "" || v == "false" {
+		bad("enabled-value", "%q means off", o.keys.EnabledValue)
+	}
+	if len(o.targets) == 0 {
+		bad("targets", "name at least one kind")
+	}
+	for _, name := range o.targets {
+		if _, ok := target.KindByName(name); !ok {
+			bad("targets", "%q is not one of %s", name, strings.Join(kindNames(), ", "))
+		}
+	}
+	for flag, d := range map[string]time.Duration{"settle-time": o.settle, "page-set-grace-period": o.grace, "page-ready-timeout": o.readyTimeout, "page-debounce": o.debounce} {
+		if d < 0 {
+			bad(flag, "%s is below 0", d)
+		}
+	}
+	if o.discover < time.Second {
+		bad("discovery-interval", "%s is below 1s", o.discover)
+	}
+	if o.leaderElect && (o.leaseRetry <= 0 || o.leaseRetry*6/5 >= o.leaseRenewDeadline || o.leaseRenewDeadline >= o.leaseDuration) {
+		bad("lease-renew-deadline", "want --lease-retry-period × 1.2 < --lease-renew-deadline < --lease-duration, have %s, %s, %s", o.leaseRetry, o.leaseRenewDeadline, o.leaseDuration)
+	}
+	if o.workers < 1 || o.workers > 1000 {
+		bad("workers", "%d is not 1 to 1000", o.workers)
+	}
+	if o.qps == 0 || o.burst < 1 {
+		bad("kube-api-qps", "%v with --kube-api-burst %d would let no request through", o.qps, o.burst)
+	}
+	return errors.Join(append(errs, o.page.validate())...)
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range target.Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// decode reads JSON or YAML strictly into an API type.
+func decode(flag, text string, into any) error {
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	if err := yaml.UnmarshalStrict([]byte(text), into); err != nil {
+		return fmt.Errorf("--%s: %w", flag, err)
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/target"
+)
+
+// busy is when a target is looked at again whose page set is being collected
+// this moment.
+const busy = 100 * time.Millisecond
+
+// reconcileTarget brings a target one step closer to what it asks for. The
+// watch said that something may have to be done; what is done stands on the
+// object as the API server has it now.
+func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.Duration, error) {
+	kind, ok := c.kinds[ref.Kind]
+	if !ok || !c.watched(ref.Namespace) {
+		return 0, nil // named by a record of a controller with other flags
+	}
+	object, err := c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return 0, c.gone(ctx, ref)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", ref, err)
+	}
+	if object.GetDeletionTimestamp() != nil || isOurs(object) || !c.serves(kind.Class(object.Object)) {
+		return 0, nil
+	}
+	state, content, err := c.gather(ctx, kind, ref, object)
+	if err != nil {
+		c.notices.tell(ref, object, []plan.Event{{Warning: true, Reason: plan.RestoreFailed, Message: err.Error()}})
+		return 0, err
+	}
+	d, free := c.decide(ref, state, content)
+	if !free {
+		return busy, nil
+	}
+	if err := c.execute(ctx, kind, ref, object, d); err != nil {
+		return 0, err
+	}
+	return d.After, nil
+}
+
+// isOurs: our own objects, and what has the shape of their names, are no targets.
+func isOurs(object *unstructured.Unstructured) bool {
+	return object.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(object.GetName())
+}
+
+// gone forgets a target that is not there any more.
+func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
+	if cm := c.ours.backupOf(ref); cm != nil {
+		if err := backup.Drop(ctx, c.Client.CoreV1(), cm); err != nil {
+			return err
+		}
+	}
+	c.claim(ref, nil)
+	c.notices.forget(ref)
+	c.mu.Lock()
+	delete(c.memory, ref)
+	c.mu.Unlock()
+	return nil
+}
+
+// gather puts together what a decision stands on, and the page that is asked for.
+func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (plan.State, page.Page, error) {
+	slots, err := kind.Slots(object.Object)
+	if err != nil {
+		return plan.State{}, page.Page{}, fmt.Errorf("%s has a shape that is not known: %w", ref, err)
+	}
+	state := plan.State{Now: time.Now(), Settings: c.Settings, Object: object.Object, Slots: slots}
+	state.Request, state.Problems = c.Keys.Parse(object.GetAnnotations())
+	var content page.Page
+	if state.Request.On {
+		r := c.pages.resolve(ref.Namespace, state.Request.Page)
+		state.Page, content = r.Page, r.content
+	}
+	if state.Backup, err = c.backup(ctx, ref, object); err != nil {
+		return plan.State{}, page.Page{}, err
+	}
+	c.mu.Lock()
+	state.Memory = c.memory[ref]
+	c.mu.Unlock()
+	return state, content, nil
+}
+
+// backup reads the second copy of the originals: from the watch, and from the
+// API server where the first copy is missing and all depends on it.
+func (c *Controller) backup(ctx context.Context, ref target.Ref, object *unstructured.Unstructured) (*plan.Backup, error) {
+	cm := c.ours.backupOf(ref)
+	if cm == nil && object.GetAnnotations()[annotations.Original] == "" {
+		var err error
+		if cm, err = backup.Get(ctx, c.Client.CoreV1(), ref); err != nil {
+			return nil, err
+		}
+	}
+	if cm == nil {
+		return nil, nil
+	}
+	_, b, err := backup.Parse(cm)
+	if err != nil {
+		c.Log.Warn("backup cannot be read: the annotation alone is used", zap.Stringer("target", ref), zap.Error(err))
+	}
+	return &b, nil
+}
+
+// decide states the claims of the decision before it stands: the page sets are
+// judged once they cannot be collected any more. False if one of them is being
+// collected this moment.
+func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page) (plan.Decision, bool) {
+	for {
+		state.Sets = map[string]pageset.Status{}
+		for _, name := range []string{state.Page.Set, annotations.StatusOf(annotationsOf(state.Object)).PageSet} {
+			if name != "" {
+				state.Sets[name] = c.manager.Status(pageset.ID{Namespace: ref.Namespace, Name: name})
+			}
+		}
+		d := plan.Decide(state)
+		changed, free := c.claim(ref, d.Claims)
+		if !free || len(changed) == 0 {
+			return d, free
+		}
+		if wanted := (pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}); slices.Contains(changed, wanted) {
+			c.manager.Provide(wanted, content)
+			c.sets.Add(wanted) // it may have been looked at before it had its page
+		}
+	}
+}
+
+func annotationsOf(object map[string]any) map[string]string {
+	u := unstructured.Unstructured{Object: object}
+	return u.GetAnnotations()
+}
+
+// claim states which page sets a target needs, and queues those that have gained
+// or lost a user.
+func (c *Controller) claim(ref target.Ref, names []string) (changed []pageset.ID, free bool) {
+	var ids []pageset.ID
+	for _, name := range names {
+		ids = append(ids, pageset.ID{Namespace: ref.Namespace, Name: name})
+	}
+	changed, free = c.manager.Set(ref, ids)
+	for _, id := range changed {
+		c.sets.Add(id)
+	}
+	return changed, free
+}
+
+// execute does what was decided, in the order that loses nothing: the backup,
+// the target, and only then what is not needed any more.
+func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) error {
+	if d.WriteBackup != nil {
+		owner := backup.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID()}
+		if err := backup.Put(ctx, c.Client.CoreV1(), owner, *d.WriteBackup); err != nil {
+			return c.refused(ref, object, plan.NameConflict, err)
+		}
+	}
+	if d.Update != nil {
+		if err := c.update(ctx, kind, ref, object, d); err != nil {
+			return err
+		}
+	}
+	if d.DropBackup {
+		if cm := c.ours.backupOf(ref); cm != nil {
+			if err := backup.Drop(ctx, c.Client.CoreV1(), cm); err != nil {
+				return err
+			}
+		}
+	}
+	c.mu.Lock()
+	if d.Memory == (plan.Memory{}) {
+		delete(c.memory, ref)
+	} else {
+		c.memory[ref] = d.Memory
+	}
+	c.mu.Unlock()
+	c.notices.tell(ref, object, d.Events)
+	return nil
+}
+
+// update sends the changed target with the resourceVersion that was read.
+func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) error {
+	_, err := c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // it went meanwhile: the watch tells
+	case err != nil:
+		reason := plan.RestoreFailed
+		if req, _ := c.Keys.Parse(object.GetAnnotations()); req.On {
+			reason = plan.PageNotReady
+		}
+		return c.refused(ref, object, reason, fmt.Errorf("update %s: %w", ref, err))
+	}
+	for _, e := range d.Events {
+		if !e.Warning {
+			c.Log.Info(e.Reason, zap.Stringer("target", ref), zap.String("message", e.Message))
+		}
+	}
+	c.targets.Add(ref) // for the next step; there need not be one
+	return nil
+}
+
+// refused tells people of a write that will not succeed by itself.
+func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, reason string, err error) error {
+	permanent := errors.Is(err, backup.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil // everything in it goes
+	}
+	if permanent {
+		c.notices.tell(ref, object, []plan.Event{{Warning: true, Reason: reason, Message: annotations.ClipTo(err.Error(), annotations.MaxMessage)}})
+	}
+	return err
+}

@@ -1,0 +1,261 @@
+package controller
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/tools/cache"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+// Indexes of the targets' watches.
+const (
+	byPageSet = "page-set"  // namespace/name of the set that the annotation names
+	concerned = "concerned" // targets that have any annotation of ours
+)
+
+// targetWatches watch the metadata of targets. A kind that comes with a CRD is
+// watched while that is there.
+type targetWatches struct {
+	*Controller
+	mu      sync.RWMutex
+	running map[string]*kindWatch
+	first   bool // every kind has been looked for once
+}
+
+// kindWatch is the watch of one kind, an informer for each namespace.
+type kindWatch struct {
+	kind      target.Kind
+	informers []cache.SharedIndexInformer
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+}
+
+func newTargetWatches(c *Controller) *targetWatches {
+	return &targetWatches{Controller: c, running: map[string]*kindWatch{}}
+}
+
+// run keeps the watches until ctx ends.
+func (t *targetWatches) run(ctx context.Context) {
+	tick := time.NewTicker(t.Discover)
+	defer tick.Stop()
+	for {
+		for _, k := range t.Kinds {
+			t.follow(ctx, k)
+		}
+		t.mu.Lock()
+		t.first = true
+		t.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			for _, k := range t.Kinds {
+				t.stop(k)
+			}
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// follow starts or stops the watch of a kind as it comes and goes. A discovery
+// that fails says nothing about the kind.
+func (t *targetWatches) follow(ctx context.Context, k target.Kind) {
+	there := true
+	if k.Custom {
+		list, err := t.Discovery.ServerResourcesForGroupVersion(k.APIVersion())
+		switch {
+		case apierrors.IsNotFound(err):
+			there = false
+		case err != nil:
+			t.Log.Error("discovery failed: it will be tried again", zap.String("kind", k.Name), zap.Error(err))
+			return
+		default:
+			there = slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == k.Resource.Resource })
+		}
+	}
+	t.mu.RLock()
+	_, running := t.running[k.Name]
+	t.mu.RUnlock()
+	switch {
+	case there && !running:
+		t.start(ctx, k)
+	case !there && running:
+		t.Log.Info("kind is not served any more", zap.String("kind", k.Name))
+		t.stop(k)
+	}
+}
+
+func (t *targetWatches) start(ctx context.Context, k target.Kind) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &kindWatch{kind: k, cancel: cancel}
+	for _, namespace := range t.Namespaces {
+		informer := metadatainformer.NewFilteredMetadataInformer(t.Metadata, k.Resource, namespace, 0, t.indexers(), nil).Informer()
+		if err := informer.SetTransform(t.reduce); err != nil {
+			t.Log.Error("informer refused to be set up", zap.Error(err))
+		}
+		handle := t.handler(k)
+		if _, err := informer.AddEventHandler(handle); err != nil {
+			t.Log.Error("informer refused to be set up", zap.Error(err))
+		}
+		w.informers = append(w.informers, informer)
+		w.done.Go(func() { informer.RunWithContext(ctx) })
+	}
+	t.mu.Lock()
+	t.running[k.Name] = w
+	t.mu.Unlock()
+	t.Log.Info("watching kind", zap.String("kind", k.Name))
+}
+
+func (t *targetWatches) stop(k target.Kind) {
+	t.mu.Lock()
+	w := t.running[k.Name]
+	delete(t.running, k.Name)
+	t.mu.Unlock()
+	if w == nil {
+		return
+	}
+	w.cancel()
+	w.done.Wait()
+	for _, informer := range w.informers { // each is seen to be gone, and forgotten
+		for _, object := range informer.GetStore().List() {
+			t.handler(k).OnDelete(object)
+		}
+	}
+}
+
+// hasSynced says whether every kind has been looked for and what is there has been read.
+func (t *targetWatches) hasSynced() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if !t.first {
+		return false
+	}
+	for _, w := range t.running {
+		for _, informer := range w.informers {
+			if !informer.HasSynced() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// reduce keeps of a target what the watch is for: with 50,000 targets this is
+// most of the memory. Originals are only ever read from the API server.
+func (t *targetWatches) reduce(object any) (any, error) {
+	m, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	out := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, Generation: m.Generation,
+		ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
+	}}
+	for key, value := range m.Annotations {
+		if !t.Keys.Keeps(key) {
+			continue
+		}
+		if out.Annotations == nil {
+			out.Annotations = map[string]string{}
+		}
+		if key == annotations.Original {
+			value = ""
+		}
+		out.Annotations[key] = value
+	}
+	return out, nil
+}
+
+func (t *targetWatches) indexers() cache.Indexers {
+	return cache.Indexers{
+		byPageSet: func(object any) ([]string, error) {
+			m, ok := object.(*metav1.PartialObjectMetadata)
+			if !ok || m.Annotations[annotations.PageSet] == "" {
+				return nil, nil
+			}
+			return []string{pageset.ID{Namespace: m.Namespace, Name: m.Annotations[annotations.PageSet]}.String()}, nil
+		},
+		concerned: func(object any) ([]string, error) {
+			m, ok := object.(*metav1.PartialObjectMetadata)
+			if !ok || !t.Keys.Concerns(m.Annotations) {
+				return nil, nil
+			}
+			return []string{concerned}, nil
+		},
+	}
+}
+
+// handler queues targets of which something changed that matters. Load
+// balancers write status all day: that is not such a thing.
+func (t *targetWatches) handler(k target.Kind) cache.ResourceEventHandlerFuncs {
+	queue := func(object any) {
+		if d, ok := object.(cache.DeletedFinalStateUnknown); ok {
+			object = d.Obj
+		}
+		if m, ok := object.(*metav1.PartialObjectMetadata); ok && t.Keys.Concerns(m.Annotations) {
+			t.targets.Add(target.Ref{Kind: k.Name, Namespace: m.Namespace, Name: m.Name})
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: queue,
+		UpdateFunc: func(old, now any) {
+			before, ok1 := old.(*metav1.PartialObjectMetadata)
+			after, ok2 := now.(*metav1.PartialObjectMetadata)
+			if !ok1 || !ok2 || !changed(before, after) {
+				return
+			}
+			queue(before)
+			queue(after)
+		},
+		DeleteFunc: queue,
+	}
+}
+
+func changed(before, after *metav1.PartialObjectMetadata) bool {
+	if before.ResourceVersion == after.ResourceVersion {
+		return false
+	}
+	return before.UID != after.UID ||
+		before.Generation != after.Generation ||
+		after.Generation == 0 || // a kind without generations: any change may be one of the spec
+		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+		!maps.Equal(before.Annotations, after.Annotations)
+}
+
+// users gives the targets whose annotation names the set.
+func (t *targetWatches) users(id pageset.ID) []target.Ref {
+	var users []target.Ref
+	t.each(byPageSet, id.String(), func(k target.Kind, m *metav1.PartialObjectMetadata) {
+		users = append(users, target.Ref{Kind: k.Name, Namespace: m.Namespace, Name: m.Name})
+	})
+	return users
+}
+
+// each calls f for every target that an index holds under a value.
+func (t *targetWatches) each(index, value string, f func(target.Kind, *metav1.PartialObjectMetadata)) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, w := range t.running {
+		for _, informer := range w.informers {
+			objects, err := informer.GetIndexer().ByIndex(index, value)
+			if err != nil {
+				continue // the index is there from the start
+			}
+			for _, object := range objects {
+				if m, ok := object.(*metav1.PartialObjectMetadata); ok {
+					f(w.kind, m)
+				}
+			}
+		}
+	}
+}
