@@ -155,7 +155,7 @@ func (a *acceptance) addText(subtype string, c choice) {
 	switch {
 	case subtype == "*":
 		c.rank = anyOf
-		for _, f := range [...]Format{HTML, Text, XML} {
+		for _, f := range [...]Format{HTML, Text} { // our XML is application/xml
 			a.record(f, c)
 		}
 	case strings.EqualFold(subtype, "html"):
@@ -186,7 +186,6 @@ func (a *acceptance) addApplication(subtype string, c choice) {
 		a.record(XML, c)
 	case strings.EqualFold(subtype, "xhtml+xml"):
 		a.browser = a.browser || c.q > 0
-		c.rank = min(c.rank, akin)
 		a.record(HTML, c)
 	case hasSuffixFold(subtype, "+json"):
 		c.rank = akin

@@ -12,7 +12,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := r.Header
 	q := query{
 		method:          r.Method,
-		path:            r.URL.EscapedPath(),
+		path:            path(r),
 		contentType:     h.Get("Content-Type"),
 		accept:          list(h, "Accept"),
 		acceptLanguage:  list(h, "Accept-Language"),
@@ -39,8 +39,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sent, _ = w.Write(reply.body) // the client went away: nobody to tell
 	}
 	s.note(&reply, r.Method, sent, func() Access {
-		return Access{Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: r.URL.EscapedPath(), UserAgent: r.UserAgent()}
+		return Access{Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: q.path, UserAgent: r.UserAgent()}
 	})
+}
+
+// path is the path as the client wrote it, of an origin-form target (RFC 9112
+// 3.2.1) or of another form.
+func path(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		return path
+	}
+	return r.URL.EscapedPath()
 }
 
 // hasLength is false for a status that has no content (RFC 9110 8.6).
