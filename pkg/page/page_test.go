@@ -1,0 +1,174 @@
+package page
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParse(t *testing.T) {
+	got, err := Parse(map[string]string{
+		"status": " 503\n", "retry-after": "60\n", "content-security-policy": "default-src 'none'\n",
+		"page.html": "<p>hi", "page.pt-BR.html": "<p>oi", "page.json": "{}", "page.xml": "<a/>", "page.txt": "hi",
+	})
+	want := Page{Status: 503, RetryAfter: time.Minute, ContentSecurityPolicy: "default-src 'none'", Bodies: map[string]string{
+		"page.html": "<p>hi", "page.pt-BR.html": "<p>oi", "page.json": "{}", "page.xml": "<a/>", "page.txt": "hi"}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name, key, value string
+		says             string // what the error tells the person
+	}{
+		{"a 200", "status", "200", "400 to 599"},
+		{"a redirect", "status", "302", "400 to 599"},
+		{"a 600", "status", "600", "400 to 599"},
+		{"a word for a status", "status", "down", "400 to 599"},
+		{"no time", "retry-after", "0", "1 to 604800"},
+		{"a date", "retry-after", "Fri, 31 Dec 1999 23:59:59 GMT", "whole seconds"},
+		{"a time over a week", "retry-after", "604801", "1 to 604800"},
+		{"a time that overflows", "retry-after", "9223372036854775807", "1 to 604800"},
+		{"a policy on two lines", "content-security-policy", "default-src 'none'\r\nSet-Cookie: a=b", "one line"},
+		{"an empty policy", "content-security-policy", " ", "leave the key out"},
+		{"a policy that no proxy takes", "content-security-policy", strings.Repeat("a", 5000), "4096"},
+		{"a mistyped key", "page.htm", "x", "page.html"},
+		{"an underscore for a hyphen", "page.pt_BR.html", "x", "page.de.html"},
+		{"another file", "style.css", "x", "unknown"},
+		{"Latin-1", "page.html", "gr\xfcn", "UTF-8"},
+		{"nothing", "page.html", " \n", "is empty"},
+		{"broken JSON", "page.json", "{'a': 1}", "not valid JSON"},
+		{"broken XML", "page.xml", "<a><b></a>", "well-formed"},
+		{"XML without an element", "page.xml", "<!-- soon -->", "no XML element"},
+		{"XML in another charset", "page.xml", `<?xml version="1.0" encoding="ISO-8859-1"?><a/>`, "UTF-8"},
+		{"too much", "page.html", strings.Repeat("x", MaxSize), "bytes"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Parse(map[string]string{test.key: test.value})
+			if err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("error %v, want one that says %q", err, test.says)
+			}
+			if err != nil && len(err.Error()) > 400 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+		})
+	}
+	if _, err := Parse(map[string]string{"page.de.html": "x", "page.DE.html": "y"}); err == nil || !strings.Contains(err.Error(), "same language") {
+		t.Errorf("one language twice: %v", err)
+	}
+}
+
+func TestWithDefaults(t *testing.T) {
+	d := Page{Status: 503, RetryAfter: time.Minute, ContentSecurityPolicy: "default-src 'none'", Bodies: map[string]string{
+		"page.en.html": "d", "page.de.html": "d", "page.en.json": `"d"`, "page.txt": "d"}}
+	for _, test := range []struct {
+		name    string
+		p, want Page
+	}{
+		{"nothing given", Page{}, d},
+		{"own HTML takes no language and no policy of the default's", Page{Bodies: map[string]string{"page.html": "p"}},
+			Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "p", "page.en.json": `"d"`, "page.txt": "d"}}},
+		{"one language is the whole format", Page{Bodies: map[string]string{"page.fr.html": "p"}},
+			Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.fr.html": "p", "page.en.json": `"d"`, "page.txt": "d"}}},
+		{"a policy without HTML does not fit the default's", Page{ContentSecurityPolicy: "x"}, d},
+		{"only a status", Page{Status: 500}, Page{Status: 500, RetryAfter: time.Minute, ContentSecurityPolicy: d.ContentSecurityPolicy, Bodies: d.Bodies}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, test.p.WithDefaults(d)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	if got := (Page{}).WithDefaults(Page{}); got.Status != DefaultStatus || got.RetryAfter != DefaultRetryAfter {
+		t.Errorf("no default at all: %+v", got)
+	}
+}
+
+func TestHashTellsPagesApart(t *testing.T) {
+	pages := map[string]map[string]string{
+		"a":            {"page.html": "ab", "page.txt": "c"},
+		"bytes moved":  {"page.html": "a", "page.txt": "bc"},
+		"another key":  {"page.de.html": "ab", "page.txt": "c"},
+		"more":         {"page.html": "ab", "page.txt": "c", "status": "503"},
+		"a policy":     {"page.html": "ab", "page.txt": "c", "content-security-policy": "x"},
+		"less":         {"page.html": "ab"},
+		"nothing":      {},
+		"swapped":      {"page.html": "c", "page.txt": "ab"},
+		"key in value": {"page.html": "abpage.txtc"},
+	}
+	seen := map[string]string{}
+	for name, data := range pages {
+		hash := HashData(data)
+		if other, ok := seen[hash]; ok {
+			t.Errorf("%q and %q have one hash", name, other)
+		}
+		seen[hash] = name
+		if !IsSetName(SetName(hash)) {
+			t.Errorf("%q is no set name", SetName(hash))
+		}
+	}
+}
+
+// A change of this value renames every page set in every cluster at the next
+// update of the controller.
+func TestHashIsStable(t *testing.T) {
+	p := Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "<p>hi"}}
+	if got, want := SetName(p.Hash()), "maintenance-caa7f5c4234beec6"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestIsSetName(t *testing.T) {
+	for name, want := range map[string]bool{
+		"maintenance-0123456789abcdef": true, "maintenance-0123456789abcde": false, "maintenance-0123456789abcdef0": false,
+		"maintenance-0123456789ABCDEF": false, "maintenance-": false, "app": false, "x-maintenance-0123456789abcdef": false, "maintenance-0123456789abcdef\n": false,
+	} {
+		if IsSetName(name) != want {
+			t.Errorf("IsSetName(%q) = %t", name, !want)
+		}
+	}
+}
+
+func TestSplitKey(t *testing.T) {
+	for key, want := range map[string][3]string{
+		"page.html": {"", "html", "ok"}, "page.de.json": {"de", "json", "ok"}, "page.zh-Hant-TW.txt": {"zh-Hant-TW", "txt", "ok"}, "page.xml": {"", "xml", "ok"},
+		"page.": {}, "page.de": {}, "page..html": {}, "page.html.de": {}, "page.d.html": {}, "page.de-.html": {}, "xpage.html": {}, "page.html\n": {},
+	} {
+		language, format, ok := SplitKey(key)
+		if language != want[0] || format != want[1] || ok != (want[2] == "ok") {
+			t.Errorf("SplitKey(%q) = %q, %q, %t", key, language, format, ok)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("page.html", "<p>hi", "status", "503")
+	f.Add("page.de.json", "{}", "retry-after", "5")
+	f.Add("page.xml", "<a/>", "content-security-policy", "default-src 'none'")
+	f.Fuzz(func(t *testing.T, key1, value1, key2, value2 string) {
+		data := map[string]string{key1: value1, key2: value2}
+		p, err := Parse(data)
+		if err != nil {
+			return
+		}
+		again, err := Parse(p.Data())
+		if diff := cmp.Diff(p, again); err != nil || diff != "" {
+			t.Errorf("Parse(p.Data()) is not p: %v\n%s", err, diff)
+		}
+		if p.Hash() != again.Hash() {
+			t.Error("the hash changed on the way through Data")
+		}
+		full := p.WithDefaults(Page{Bodies: map[string]string{"page.html": "d", "page.de.html": "d"}})
+		if !full.HasFormat(HTML) || full.Status < 400 || full.RetryAfter <= 0 {
+			t.Errorf("incomplete after WithDefaults: %+v", full)
+		}
+		if !maps.Equal(full.WithDefaults(Page{}).Bodies, full.Bodies) {
+			t.Error("WithDefaults twice is not once")
+		}
+	})
+}
