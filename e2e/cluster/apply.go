@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
 	"maintenance-controller.io/e2e/process"
@@ -34,15 +35,20 @@ var traefikCRDs []byte
 // Apply brings each object of a YAML text about by server-side apply, in order.
 // Objects of a namespaced kind that name no namespace go to "default".
 func (cp *ControlPlane) Apply(ctx context.Context, manifest []byte) error {
+	return Apply(ctx, cp.admin, manifest)
+}
+
+// Apply is ControlPlane.Apply for any API server.
+func Apply(ctx context.Context, config *rest.Config, manifest []byte) error {
 	objects, err := decode(manifest)
 	if err != nil {
 		return err
 	}
-	client, err := dynamic.NewForConfig(cp.admin)
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}
-	found, err := discovery.NewDiscoveryClientForConfig(cp.admin)
+	found, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,23 @@ func makeCgroup(name string) error {
 	for _, h := range hierarchies {
 		if err := os.Mkdir(filepath.Join(h, name), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make cgroup %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Sweep removes what clusters left behind that were killed before they could
+// clean up: everything but cgroups goes with the processes.
+func Sweep() error {
+	for s := range slot(slots) {
+		// The name of the first link is the claim to the slot, see claim.
+		if _, err := net.InterfaceByName(s.hostLink(0)); err == nil {
+			continue
+		}
+		for node := range maxNodes {
+			if err := removeCgroup(s.cgroup(node)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -109,7 +109,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 			if err := n.startContainerd(allCtx); err != nil {
 				return err
 			}
-			return n.load(allCtx, append([]string{pauseArchive}, c.nodeOptions.Images...)...)
+			return loadImages(allCtx, c.packages, n.init.Pid(), append([]string{pauseArchive}, c.nodeOptions.Images...)...)
 		})
 	}
 	if err := all.Wait(); err != nil {
@@ -196,17 +196,7 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 
 // LoadImage gives every node the image of an archive.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
-	for _, n := range c.nodes {
-		if err := n.load(ctx, archive); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// load imports archives through containerd's own client.
-func (n *node) load(ctx context.Context, archives ...string) error {
-	return loadImages(ctx, n.cluster.packages, n.init.Pid(), archives)
+	return c.State().LoadImage(ctx, archive)
 }
 
 // Stop ends the cluster at once and removes what it put on the machine, except

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,9 +12,49 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 )
 
+// State is what another process needs to work with a running cluster.
+type State struct {
+	Nodes []NodeState `json:"nodes"`
+	Web   string      `json:"web"` // URL for visitors
+	API   string      `json:"api"` // URL of Traefik's API
+}
+
+// NodeState is a node's name and the process that holds its namespaces.
+type NodeState struct {
+	Name string `json:"name"`
+	Pid  int    `json:"pid"`
+}
+
+// State describes the cluster.
+func (c *Cluster) State() State {
+	s := State{Web: c.TraefikURL(), API: c.TraefikAPI()}
+	for _, n := range c.nodes {
+		s.Nodes = append(s.Nodes, NodeState{Name: n.name, Pid: n.init.Pid()})
+	}
+	return s
+}
+
+// LoadImage gives every node the image of an archive.
+func (s State) LoadImage(ctx context.Context, archive string) error {
+	cache, err := binaries.NewCache(io.Discard)
+	if err != nil {
+		return err
+	}
+	packages, err := cache.Packages(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range s.Nodes {
+		if err := loadImages(ctx, packages, n.Pid, archive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // loadImages imports archives into the containerd of a node, given by the process 1
-// of its sandbox.
-func loadImages(ctx context.Context, packages *binaries.Packages, initPid int, archives []string) error {
+// of its sandbox, with containerd's own client.
+func loadImages(ctx context.Context, packages *binaries.Packages, initPid int, archives ...string) error {
 	ctr, err := packages.Find("ctr")
 	if err != nil {
 		return err

@@ -1,0 +1,91 @@
+# Everything a person or a machine does with this tree. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The same commit gives the same programs: the date is the commit's.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+MODULE  := maintenance-controller.io
+LDFLAGS := -s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Commit=$(COMMIT) -X $(MODULE)/pkg/version.Date=$(DATE)
+
+PROGRAMS := $(notdir $(wildcard cmd/*))
+MANIFEST := deploy/manifests/install.yaml
+CACHE    := $(or $(MAINTENANCE_E2E_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/maintenance-controller)
+NODES    ?= 1
+
+# Its folder is e2e, whose module it is of; the paths that it is given are absolute.
+CLUSTER := cd e2e && go run ./cmd/cluster
+STATE   := --dir $(CURDIR)/.cluster
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##  Programs
+
+.PHONY: build
+build: ## Build the programs into bin/.
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: image
+image: build ## Write the container image to dist/, without a container engine.
+	@mkdir -p dist
+	@$(CLUSTER) image --name maintenance-controller --out $(CURDIR)/dist/maintenance-controller.tar \
+		$(CURDIR)/bin/maintenance-controller $(CURDIR)/bin/maintenance-page >dist/maintenance-controller.ref
+	@echo "dist/maintenance-controller.tar: $$(cat dist/maintenance-controller.ref)"
+
+##  A cluster of this machine's own (needs root)
+
+.PHONY: node
+node:
+	@$(CLUSTER) up $(STATE) --nodes $(NODES)
+
+.PHONY: cluster
+cluster: image node ## Start Kubernetes with Traefik and the controller; kubeconfig in .cluster/.
+	@$(CLUSTER) load $(STATE) $(CURDIR)/dist/maintenance-controller.tar
+	@$(CLUSTER) install $(STATE) --image "$$(cat dist/maintenance-controller.ref)" $(CURDIR)/$(MANIFEST)
+	@echo "kubeconfig: $(CURDIR)/.cluster/kubeconfig   Traefik: http://127.0.0.1:8081"
+
+.PHONY: demo
+demo: cluster ## Show the whole thing: before, during and after maintenance.
+	@e2e/demo/demo.sh
+
+.PHONY: down
+down: ## Stop the cluster and remove every trace of it.
+	@$(CLUSTER) down $(STATE)
+
+##  Checks
+
+.PHONY: test
+test: ## Run all tests; the node tier needs root.
+	@e2e/test.sh
+
+.PHONY: bench
+bench: ## Run the benchmarks.
+	go test -run '^$$' -bench . -benchmem ./...
+	cd e2e && go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lint
+lint: ## Run golangci-lint over both modules.
+	@for module in . e2e; do (cd $$module && echo "lint $$module" && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); done
+	@bash -n .ci/run e2e/test.sh e2e/demo/demo.sh
+
+.PHONY: verify
+verify: ## Check that generated and formatted files are up to date.
+	@e2e/verify.sh
+
+# golangci-lint of the pinned version, made once; lint needs it.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI_LINT    := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+lint: $(GOLANGCI_LINT)
+$(GOLANGCI_LINT):
+	@echo "build golangci-lint $(GOLANGCI_VERSION)"
+	@GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+.PHONY: clean
+clean: ## Remove what was built, except the cache.
+	rm -rf bin dist

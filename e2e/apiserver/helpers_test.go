@@ -1,0 +1,50 @@
+package apiserver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+
+	"maintenance-controller.io/pkg/controller"
+)
+
+type (
+	schemaGVR        = schema.GroupVersionResource
+	controllerConfig = controller.Config
+	restConfig       = rest.Config
+)
+
+func after(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// watchRevisions calls look for every revision of an object from now on. The
+// returned function ends the watch and tells how many there were.
+func (w *world) watchRevisions(gvr schemaGVR, name string, look func(*unstructured.Unstructured)) (seen func() int) {
+	w.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	stream, err := w.dynamic.Resource(gvr).Namespace(w.namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	require.NoError(w, err)
+	n := 0
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for e := range stream.ResultChan() {
+			if u, ok := e.Object.(*unstructured.Unstructured); ok && e.Type != watch.Deleted {
+				n++
+				look(u)
+			}
+		}
+	})
+	stop := func() int {
+		cancel()
+		wg.Wait()
+		return n
+	}
+	w.Cleanup(func() { stop() })
+	return stop
+}

@@ -1,0 +1,37 @@
+// Package apiserver tests the controller on a real API server: all that it
+// decides (conflicts, admission, field ownership, garbage collection) is real;
+// only the kubelet is played.
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"maintenance-controller.io/e2e/cluster"
+)
+
+// plane is shared by all tests of the package; each has namespaces of its own.
+var plane *cluster.ControlPlane
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var err error
+	plane, err = cluster.StartControlPlane(ctx, cluster.Options{Log: os.Stderr, TraefikCRDs: true})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer plane.Stop()
+	if err := playKubelet(ctx, plane.Config()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}

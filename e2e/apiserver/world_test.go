@@ -1,0 +1,341 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	"sigs.k8s.io/yaml"
+
+	"maintenance-controller.io/pages"
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/controller"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/target"
+)
+
+var (
+	ingresses     = target.Ingress().Resource
+	ingressRoutes = target.IngressRoute().Resource
+	configMaps    = corev1.SchemeGroupVersion.WithResource("configmaps")
+	services      = corev1.SchemeGroupVersion.WithResource("services")
+	pods          = corev1.SchemeGroupVersion.WithResource("pods")
+	budgets       = schema.GroupVersionResource{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"}
+)
+
+// patience bounds every wait.
+const patience = 30 * time.Second
+
+// world is a namespace for targets and one for the controller, with clients.
+type world struct {
+	*testing.T
+	namespace, own string
+	config         *rest.Config
+	client         kubernetes.Interface
+	dynamic        dynamic.Interface
+	sound          *soundness
+}
+
+// newWorld makes the namespaces and watches every revision of every target in
+// them: whatever a test does, none may ever be without its originals.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	config := plane.Config()
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	dyn, err := dynamic.NewForConfig(config)
+	require.NoError(t, err)
+	w := &world{T: t, config: config, client: client, dynamic: dyn}
+	// The strictest namespace there is: page Pods have to pass it in every test.
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	made, err := client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{})
+	require.NoError(t, err)
+	w.namespace, w.own = made.Name, made.Name+"-own"
+	_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.own}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	w.until(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, "default", "service account", exists)
+	w.sound = watchSoundness(w)
+	return w
+}
+
+// running is a controller at work.
+type running struct {
+	stop func()
+}
+
+type option func(*controller.Config, *rest.Config)
+
+// start runs a controller on the world's namespace until the test ends or it is stopped.
+func (w *world) start(options ...option) *running {
+	w.Helper()
+	config := rest.CopyConfig(w.config)
+	c := controller.Config{
+		Log:     zaptest.NewLogger(w.T, zaptest.Level(zap.InfoLevel)),
+		Observe: func(string, string, time.Duration) {},
+		Keys:    annotations.DefaultKeys(), Kinds: target.Kinds(), Namespaces: []string{w.namespace}, OwnNamespace: w.own, NamespacePages: true,
+		BuiltIn: pages.Default(), Template: pageset.Template{Image: imageServes, Replicas: 2, ServiceType: corev1.ServiceTypeClusterIP},
+		Grace: 300 * time.Millisecond, Debounce: 20 * time.Millisecond, Discover: time.Second, Workers: 8,
+		Settings: plan.Settings{Settle: 100 * time.Millisecond},
+	}
+	for _, o := range options {
+		o(&c, config)
+	}
+	var err error
+	kube, err := kubernetes.NewForConfig(config)
+	require.NoError(w, err)
+	c.Client, c.Discovery = kube, kube.Discovery()
+	c.Dynamic, err = dynamic.NewForConfig(config)
+	require.NoError(w, err)
+	c.Metadata, err = metadata.NewForConfig(config)
+	require.NoError(w, err)
+	events := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 1000}))
+	events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: w.client.CoreV1().Events("")})
+	c.Recorder = events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer events.Shutdown()
+		if err := controller.New(c).Run(ctx); err != nil && ctx.Err() == nil {
+			w.Errorf("controller: %v", err)
+		}
+	}()
+	var once sync.Once
+	r := &running{stop: func() { once.Do(func() { cancel(); <-done }) }}
+	w.Cleanup(r.stop)
+	return r
+}
+
+// apply creates objects from YAML, as their author would.
+func (w *world) apply(manifests ...string) {
+	w.Helper()
+	for _, m := range manifests {
+		u := w.parse(m)
+		_, err := w.dynamic.Resource(resourceOf(u)).Namespace(u.GetNamespace()).Create(w.Context(), u, metav1.CreateOptions{FieldManager: "author"})
+		require.NoError(w, err)
+	}
+}
+
+func (w *world) parse(manifest string) *unstructured.Unstructured {
+	w.Helper()
+	raw, err := yaml.YAMLToJSON([]byte(manifest))
+	require.NoError(w, err)
+	u := &unstructured.Unstructured{}
+	require.NoError(w, u.UnmarshalJSON(raw))
+	if u.GetNamespace() == "" {
+		u.SetNamespace(w.namespace)
+	}
+	return u
+}
+
+func resourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
+	if k, ok := target.KindByName(u.GetKind()); ok {
+		return k.Resource
+	}
+	gv, _ := schema.ParseGroupVersion(u.GetAPIVersion())
+	return gv.WithResource(strings.ToLower(u.GetKind()) + "s")
+}
+
+// annotate does what kubectl annotate does; nil removes a key.
+func (w *world) annotate(gvr schema.GroupVersionResource, name string, pairs map[string]any) {
+	w.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": pairs}})
+	require.NoError(w, err)
+	_, err = w.dynamic.Resource(gvr).Namespace(w.namespace).Patch(w.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-annotate"})
+	require.NoError(w, err)
+}
+
+func (w *world) on(gvr schema.GroupVersionResource, name string) {
+	w.Helper()
+	w.annotate(gvr, name, map[string]any{annotations.DefaultEnabled: "true"})
+}
+
+func (w *world) off(gvr schema.GroupVersionResource, name string) {
+	w.Helper()
+	w.annotate(gvr, name, map[string]any{annotations.DefaultEnabled: nil, annotations.DefaultCustomPage: nil})
+}
+
+// edit updates an object as a person with an editor does, again after a conflict.
+func (w *world) edit(gvr schema.GroupVersionResource, name string, change func(*unstructured.Unstructured)) {
+	w.Helper()
+	for {
+		u := w.get(gvr, name)
+		change(u)
+		_, err := w.dynamic.Resource(gvr).Namespace(w.namespace).Update(w.Context(), u, metav1.UpdateOptions{FieldManager: "editor"})
+		if err == nil {
+			return
+		}
+		require.True(w, isConflict(err), "%v", err)
+	}
+}
+
+func (w *world) get(gvr schema.GroupVersionResource, name string) *unstructured.Unstructured {
+	w.Helper()
+	u, err := w.dynamic.Resource(gvr).Namespace(w.namespace).Get(w.Context(), name, metav1.GetOptions{})
+	require.NoError(w, err)
+	return u
+}
+
+func (w *world) list(gvr schema.GroupVersionResource, selector string) []unstructured.Unstructured {
+	w.Helper()
+	l, err := w.dynamic.Resource(gvr).Namespace(w.namespace).List(w.Context(), metav1.ListOptions{LabelSelector: selector})
+	require.NoError(w, err)
+	return l.Items
+}
+
+// condition looks at an object; nil means that it is not there.
+type condition func(*unstructured.Unstructured) bool
+
+func exists(u *unstructured.Unstructured) bool { return u != nil }
+func absent(u *unstructured.Unstructured) bool { return u == nil }
+
+func state(want string) condition {
+	return func(u *unstructured.Unstructured) bool {
+		return u != nil && u.GetAnnotations()[annotations.State] == want
+	}
+}
+
+// restored: as if the controller had never been there.
+func restored(u *unstructured.Unstructured) bool {
+	return u != nil && !annotations.HasWritten(u.GetAnnotations()) && len(setsOf(u)) == 0
+}
+
+// until watches an object until the condition holds.
+func (w *world) until(gvr schema.GroupVersionResource, name, what string, ok condition) *unstructured.Unstructured {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	defer cancel()
+	resource := w.dynamic.Resource(gvr).Namespace(w.namespace)
+	var last *unstructured.Unstructured
+	for ctx.Err() == nil {
+		list, err := resource.List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+		require.NoError(w, err)
+		last = nil
+		if len(list.Items) > 0 {
+			last = &list.Items[0]
+		}
+		if ok(last) {
+			return last
+		}
+		watch, err := resource.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: list.GetResourceVersion()})
+		require.NoError(w, err)
+		for e := range watch.ResultChan() {
+			u, is := e.Object.(*unstructured.Unstructured)
+			if !is {
+				break
+			}
+			if last = u; e.Type == "DELETED" {
+				last = nil
+			}
+			if ok(last) {
+				watch.Stop()
+				return last
+			}
+		}
+		watch.Stop()
+	}
+	shown := "absent"
+	if last != nil {
+		last.SetManagedFields(nil)
+		raw, _ := yaml.Marshal(last.Object)
+		shown = string(raw)
+	}
+	w.Fatalf("%s %s: %s did not come; it is\n%s", gvr.Resource, name, what, shown)
+	return nil
+}
+
+// untilEvent watches for an Event on an object.
+func (w *world) untilEvent(name, reason string) *unstructured.Unstructured {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	defer cancel()
+	resource := w.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("events")).Namespace(w.namespace)
+	selector := fmt.Sprintf("involvedObject.name=%s,reason=%s", name, reason)
+	list, err := resource.List(ctx, metav1.ListOptions{FieldSelector: selector})
+	require.NoError(w, err)
+	if len(list.Items) > 0 {
+		return &list.Items[0]
+	}
+	watch, err := resource.Watch(ctx, metav1.ListOptions{FieldSelector: selector, ResourceVersion: list.GetResourceVersion()})
+	require.NoError(w, err)
+	defer watch.Stop()
+	for e := range watch.ResultChan() {
+		if u, ok := e.Object.(*unstructured.Unstructured); ok {
+			return u
+		}
+	}
+	w.Fatalf("no event %s on %s", reason, name)
+	return nil
+}
+
+func message(event *unstructured.Unstructured) string {
+	s, _, _ := unstructured.NestedString(event.Object, "message")
+	return s
+}
+
+// untilClean waits until nothing of ours is left in the namespace.
+func (w *world) untilClean() {
+	w.Helper()
+	for _, gvr := range []schema.GroupVersionResource{configMaps, services, pods, budgets} {
+		for _, u := range w.list(gvr, annotations.ManagedByLabel+"="+annotations.ManagedBy) {
+			w.until(gvr, u.GetName(), "its end", absent)
+		}
+	}
+}
+
+// spec is the canonical JSON of the object's spec.
+func spec(t require.TestingT, u *unstructured.Unstructured) string {
+	raw, err := json.Marshal(u.Object["spec"])
+	require.NoError(t, err)
+	return string(raw)
+}
+
+// setsOf lists the page sets that the slots of a target point at.
+func setsOf(u *unstructured.Unstructured) []string {
+	k, ok := target.KindByName(u.GetKind())
+	if !ok {
+		return nil
+	}
+	slots, err := k.Slots(u.Object)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var sets []string
+	for _, s := range slots {
+		if s.PageSet != "" {
+			sets = append(sets, s.PageSet)
+		}
+	}
+	return sets
+}
+
+// allOn: every slot points at the set that the annotation names.
+func allOn(t require.TestingT, u *unstructured.Unstructured) string {
+	k, _ := target.KindByName(u.GetKind())
+	slots, err := k.Slots(u.Object)
+	require.NoError(t, err)
+	for _, s := range slots {
+		require.Equal(t, u.GetAnnotations()[annotations.PageSet], s.PageSet, "%s", s.ID)
+	}
+	return u.GetAnnotations()[annotations.PageSet]
+}

@@ -1,0 +1,141 @@
+// Command cluster runs the local cluster of this source tree. It is what the
+// Makefile calls.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/image"
+	"maintenance-controller.io/e2e/local"
+)
+
+const usage = `usage: cluster COMMAND [FLAGS] [ARGUMENTS]
+
+  build                       build all programs of the cluster into the cache
+  up [--nodes N]              start the cluster; no change when it is up
+  down                        stop it and remove every trace
+  image --out FILE --name NAME PROGRAM...
+                              write an image of static programs, the first of
+                              which it runs; print its reference
+  load FILE...                give the nodes images
+  install --image REF FILE    apply a manifest with this image of the controller
+
+Every command takes --dir, the cluster's folder (default: .cluster).
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags of all commands.
+type options struct {
+	dir, out, name, image string
+	nodes                 int
+	args                  []string
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	o, err := parse(args[1:], stderr)
+	if err != nil {
+		return err
+	}
+	c := local.Cluster{Dir: o.dir, Log: stderr}
+	switch args[0] {
+	case "build":
+		return build(ctx, stderr)
+	case "up":
+		return c.Up(ctx, o.nodes)
+	case "down":
+		return c.Down(ctx)
+	case "image":
+		return writeImage(o, stdout)
+	case "load":
+		return load(ctx, c, o.args)
+	case "install":
+		if len(o.args) != 1 || o.image == "" {
+			return errors.New("install needs --image and one manifest")
+		}
+		return c.Install(ctx, o.args[0], o.image)
+	case local.KeeperCommand:
+		return local.Keep(ctx, o.dir, o.nodes)
+	default:
+		return fmt.Errorf("unknown command %q\n%s", args[0], usage)
+	}
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { _, _ = fmt.Fprint(stderr, usage) }
+	flags.StringVar(&o.dir, "dir", ".cluster", "")
+	flags.StringVar(&o.out, "out", "", "")
+	flags.StringVar(&o.name, "name", "", "")
+	flags.StringVar(&o.image, "image", "", "")
+	flags.IntVar(&o.nodes, "nodes", 1, "")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	o.args = flags.Args()
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return o, fmt.Errorf("find %s: %w", o.dir, err)
+	}
+	o.dir = dir
+	return o, nil
+}
+
+func build(ctx context.Context, log io.Writer) error {
+	cache, err := binaries.NewCache(log)
+	if err != nil {
+		return err
+	}
+	return cache.Build(ctx, binaries.Everything()...)
+}
+
+// writeImage tags the image by its content, so that a changed one is rolled out.
+func writeImage(o options, stdout io.Writer) error {
+	if o.out == "" || o.name == "" || len(o.args) == 0 {
+		return errors.New("image needs --out, --name and at least one program")
+	}
+	tag, err := image.Tag(o.args...)
+	if err != nil {
+		return err
+	}
+	s := image.Spec{Reference: o.name + ":" + tag, Programs: o.args, Entrypoint: filepath.Base(o.args[0])}
+	if err := image.Write(o.out, s); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, s.Reference)
+	return err
+}
+
+func load(ctx context.Context, c local.Cluster, archives []string) error {
+	state, err := c.State()
+	if err != nil {
+		return err
+	}
+	for _, archive := range archives {
+		if err := state.LoadImage(ctx, archive); err != nil {
+			return err
+		}
+	}
+	return nil
+}

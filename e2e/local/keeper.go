@@ -1,0 +1,162 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/cluster"
+)
+
+// KeeperCommand is the argument that makes the program a keeper.
+const KeeperCommand = "keep"
+
+// progressFD is the keeper's end of a pipe to whoever started it.
+const progressFD = 3
+
+// startKeeper starts the keeper in a session of its own, so that it outlives this
+// command, and shows its progress until it says that it works or fails.
+func (c Cluster) startKeeper(nodes int) error {
+	if err := os.MkdirAll(c.file("logs"), 0o755); err != nil {
+		return fmt.Errorf("make the cluster's folder: %w", err)
+	}
+	log, err := os.OpenFile(c.file("logs/keeper.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the keeper's log: %w", err)
+	}
+	defer func() { _ = log.Close() }() // the keeper has its own descriptor
+	progress, theirs, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe to the keeper: %w", err)
+	}
+	defer func() { _ = progress.Close() }()
+	keeper := exec.Command("/proc/self/exe", KeeperCommand, "--dir", c.Dir, "--nodes", strconv.Itoa(nodes))
+	keeper.Stdout, keeper.Stderr = log, log
+	keeper.ExtraFiles = []*os.File{theirs}
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := keeper.Start(); err != nil {
+		return fmt.Errorf("start the cluster's keeper: %w", err)
+	}
+	if err := theirs.Close(); err != nil { // or the pipe would never end
+		return fmt.Errorf("close the keeper's end of the pipe: %w", err)
+	}
+	if _, err := io.Copy(c.Log, progress); err != nil {
+		return fmt.Errorf("follow the keeper: %w", err)
+	}
+	if _, err := c.State(); err != nil {
+		return fmt.Errorf("the cluster did not start, see above and %s", c.file("logs"))
+	}
+	return keeper.Process.Release()
+}
+
+// Keep is the keeper: it starts the cluster, says so, and ends it when ctx ends.
+func Keep(ctx context.Context, dir string, nodes int) error {
+	unix.CloseOnExec(progressFD) // or the cluster's programs would keep the pipe open
+	progress := os.NewFile(progressFD, "progress")
+	// Whoever started this may have gone; the log remains.
+	both := io.MultiWriter(os.Stdout, quiet{progress})
+	err := keep(ctx, dir, nodes, both, func() error { return progress.Close() })
+	if err != nil {
+		_, _ = fmt.Fprintln(both, err) // nobody else is told
+	}
+	return err
+}
+
+func keep(ctx context.Context, dir string, nodes int, log io.Writer, started func() error) error {
+	c := Cluster{Dir: dir, Log: log}
+	lock, err := os.OpenFile(c.file("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the cluster's lock: %w", err)
+	}
+	defer func() { _ = lock.Close() }() // gives the lock back, last of all
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock the cluster's folder, which another keeper has: %w", err)
+	}
+	if err := c.clear(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.file("pid"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		return fmt.Errorf("write the keeper's process id: %w", err)
+	}
+	running, err := cluster.Start(ctx, cluster.NodeOptions{
+		Options: cluster.Options{Dir: dir, Log: log}, Nodes: nodes, WebPort: WebPort, APIPort: APIPort,
+	})
+	if err != nil {
+		return err
+	}
+	defer running.Stop()
+	if err := c.linkKubectl(); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(running.State(), "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the cluster's state: %w", err)
+	}
+	if err := os.WriteFile(c.file("state.json"), text, 0o600); err != nil {
+		return fmt.Errorf("write the cluster's state: %w", err)
+	}
+	if err := started(); err != nil {
+		return fmt.Errorf("tell that the cluster is up: %w", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// clear removes the state of a cluster that ended without `make down`, say by a
+// reboot. The keeper's log and the lock, which are in use, stay.
+func (c Cluster) clear() error {
+	if err := cluster.Sweep(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(c.Dir)
+	if err != nil {
+		return fmt.Errorf("list the cluster's folder: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() == "lock" || e.Name() == "logs" {
+			continue
+		}
+		if err := os.RemoveAll(c.file(e.Name())); err != nil {
+			return fmt.Errorf("clear the cluster's folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// linkKubectl puts kubectl where the folder's user finds it.
+func (c Cluster) linkKubectl() error {
+	cache, err := binaries.NewCache(nil)
+	if err != nil {
+		return err
+	}
+	kubectl, err := cache.Path(binaries.Kubectl())
+	if err != nil {
+		return err
+	}
+	link := c.file("bin/kubectl")
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return fmt.Errorf("make a folder for kubectl: %w", err)
+	}
+	if err := os.Symlink(kubectl, link); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("link kubectl: %w", err)
+	}
+	return nil
+}
+
+// quiet drops what cannot be written.
+type quiet struct{ io.Writer }
+
+func (q quiet) Write(p []byte) (int, error) {
+	_, _ = q.Writer.Write(p)
+	return len(p), nil
+}
