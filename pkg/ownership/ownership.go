@@ -80,7 +80,9 @@ func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {
 			// An ancestor counts only as an atomic whole: "spec" alone says nothing.
 			owns = owns || len(p) > 1 && slices.ContainsFunc(paths, func(q Path) bool { return related(p, q) })
 		})
-		if owns && (last.Manager == "" || last.Time.Before(e.Time)) {
+		// Times are whole seconds: of two in the same one, the other was later than
+		// the controller, or there would be nothing to ask about.
+		if owns && (last.Manager == "" || last.Time.Before(e.Time) || last.Manager == Manager && last.Time.Equal(e.Time)) {
 			last = e
 		}
 	}
