@@ -62,7 +62,8 @@ type Write struct {
 type Plan struct {
 	Writes []Write
 	Record Record
-	// Reverted slots had been swapped; somebody wrote a backend of the app into them.
+	// Reverted slots have an original and are on the app all the same: they had
+	// been swapped, and somebody wrote a backend of the app into them.
 	Reverted []Slot
 	// Lost slots point at a page set and no original is known for them. They are left alone.
 	Lost []Slot
@@ -117,7 +118,7 @@ func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
 		}
 		used += cost
 		p.Record.Slots = append(p.Record.Slots, o)
-		if s.PageSet == "" && onPage && seen[s.ID] {
+		if s.PageSet == "" && seen[s.ID] {
 			p.Reverted = append(p.Reverted, s)
 		}
 		if s.PageSet != set {
