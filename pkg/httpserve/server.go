@@ -24,6 +24,8 @@ import (
 
 // Config says what is served and for how long one waits.
 type Config struct {
+	// Handler answers without reading the content. It sets Content-Length, so that
+	// the answer is complete at the client before the content is.
 	Handler http.Handler
 	Direct  Direct // optional
 
@@ -248,15 +250,30 @@ func (s *Server) wrap(h http.Handler) http.Handler {
 				panic(http.ErrAbortHandler) // ends this request's connection or stream, quietly
 			}
 		}()
-		if r.ProtoMajor == 1 {
-			// Otherwise net/http reads up to 256 KiB of a body before it sends the answer.
-			_ = http.NewResponseController(w).EnableFullDuplex()
-		}
 		if s.draining.Load() || r.ProtoMajor == 1 && r.ContentLength > maxSkip {
 			w.Header().Set("Connection", "close") // a GOAWAY in HTTP/2
 		}
-		h.ServeHTTP(w, r)
+		if r.ProtoMajor > 1 || r.ContentLength == 0 || r.Header.Get("Expect") != "" {
+			h.ServeHTTP(w, r)
+			return
+		}
+		answerFirst(h, w, r)
 	})
+}
+
+// answerFirst answers an HTTP/1 request before its content is read; net/http on
+// its own reads up to 256 KiB first. What a kept connection needs is then read
+// here: left to net/http in full-duplex mode, it breaks the next request.
+func answerFirst(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	if control.EnableFullDuplex() != nil {
+		h.ServeHTTP(w, r)
+		return
+	}
+	h.ServeHTTP(w, r)
+	if control.Flush() == nil && r.ContentLength <= maxSkip {
+		_, _ = io.CopyN(io.Discard, r.Body, maxSkip) // an error ends the connection
+	}
 }
 
 // contain keeps a panic in the direct lane to its connection.

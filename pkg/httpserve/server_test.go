@@ -1,0 +1,427 @@
+package httpserve
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// laneTeller answers 503 and says through which lane the request came.
+type laneTeller struct{ body string }
+
+func (l laneTeller) Answer(dst []byte, r *Request) (head, body []byte) {
+	if r.Target == "/panic" {
+		panic("direct")
+	}
+	return append(dst, "HTTP/1.1 503 Service Unavailable\r\nLane: direct\r\nTarget: "+r.Target+"\r\nContent-Length: "+itoa(len(l.body))+"\r\n"...), []byte(l.body)
+}
+
+func (l laneTeller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/panic" {
+		panic("net/http")
+	}
+	w.Header().Set("Lane", "net/http "+r.Proto)
+	w.Header().Set("Target", r.RequestURI)
+	w.Header().Set("Content-Length", itoa(len(l.body)))
+	w.WriteHeader(503)
+	_, _ = io.WriteString(w, l.body)
+}
+
+func itoa(n int) string {
+	if n < 10 {
+		return string(rune('0' + n))
+	}
+	return itoa(n/10) + itoa(n%10)
+}
+
+type running struct {
+	*Server
+	address string
+	stop    context.CancelFunc
+	done    chan error
+}
+
+func start(t *testing.T, c Config) *running {
+	t.Helper()
+	teller := laneTeller{"the page"}
+	if c.Handler == nil {
+		c.Handler, c.Direct = teller, teller
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{New(c), l.Addr().String(), stop, make(chan error, 1)}
+	go func() { r.done <- r.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-r.done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		r.done <- nil
+	})
+	return r
+}
+
+type client struct {
+	*testing.T
+	net.Conn
+	*bufio.Reader
+}
+
+func (r *running) dial(t *testing.T) client {
+	t.Helper()
+	c, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return client{t, c, bufio.NewReader(c)}
+}
+
+func (c client) send(s string) {
+	c.Helper()
+	if _, err := io.WriteString(c.Conn, s); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// want reads one answer and checks the lane and the target that it names.
+func (c client) want(lane, target string) *http.Response {
+	c.Helper()
+	response, err := http.ReadResponse(c.Reader, nil)
+	if err != nil {
+		c.Fatalf("no answer to %s: %v", target, err)
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil || string(body) != "the page" || response.StatusCode != 503 {
+		c.Fatalf("%s: %d %q, %v", target, response.StatusCode, body, err)
+	}
+	if got := response.Header.Get("Lane"); got != lane {
+		c.Errorf("%s came through %q, want %q", target, got, lane)
+	}
+	if got := response.Header.Get("Target"); got != target {
+		c.Errorf("the answer is to %s, want %s", got, target)
+	}
+	if _, err := http.ParseTime(response.Header.Get("Date")); err != nil {
+		c.Errorf("%s: %v", target, err)
+	}
+	return response
+}
+
+func (c client) wantEnd() {
+	c.Helper()
+	if b, err := io.ReadAll(c.Reader); len(b) > 0 || err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
+		c.Errorf("wanted the end, got %q, %v", b, err)
+	}
+}
+
+const (
+	direct = "direct"
+	http1  = "net/http HTTP/1.1"
+	http2  = "net/http HTTP/2.0"
+)
+
+func get(target string) string { return "GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n" }
+
+func TestOnePortSpeaksAllProtocols(t *testing.T) {
+	r := start(t, Config{})
+	protocols := func(set func(*http.Protocols)) *http.Protocols {
+		var p http.Protocols
+		set(&p)
+		return &p
+	}
+	for _, test := range []struct {
+		name, scheme, lane string
+		transport          *http.Transport
+	}{
+		{"HTTP/1.1", "http", direct, &http.Transport{}},
+		{"h2c", "http", http2, &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })}},
+		{"TLS, HTTP/1.1", "https", http1, &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetHTTP1(true) })}},
+		{"TLS, HTTP/2", "https", http2, &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetHTTP2(true) })}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // self-signed by design
+			defer test.transport.CloseIdleConnections()
+			for range 2 {
+				response, err := (&http.Client{Transport: test.transport}).Get(test.scheme + "://" + r.address + "/x")
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(response.Body)
+				if err != nil || string(body) != "the page" || response.StatusCode != 503 || response.Header.Get("Lane") != test.lane {
+					t.Errorf("%d %q through %q, %v", response.StatusCode, body, response.Header.Get("Lane"), err)
+				}
+			}
+		})
+	}
+}
+
+func TestKeepAliveAndPipelining(t *testing.T) {
+	c := start(t, Config{}).dial(t)
+	c.send(get("/1"))
+	c.want(direct, "/1")
+	c.send(get("/2") + get("/3") + get("/4")[:20])
+	c.want(direct, "/2")
+	c.want(direct, "/3")
+	c.send(get("/4")[20:])
+	c.want(direct, "/4")
+}
+
+func TestRequestInSingleBytes(t *testing.T) {
+	c := start(t, Config{}).dial(t)
+	for _, b := range []byte("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n") {
+		c.send(string(b))
+	}
+	c.want(direct, "/slow")
+	c.send("a")
+	c.send("bc" + get("/next"))
+	c.want(direct, "/next")
+}
+
+func TestUnusualRequestsGoToNetHTTP(t *testing.T) {
+	c := start(t, Config{}).dial(t)
+	c.send(get("/1") + "POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + get("/3"))
+	c.want(direct, "/1")
+	c.want(http1, "/2")
+	c.want(http1, "/3")
+	c.send(get("/4"))
+	c.want(http1, "/4")
+}
+
+func TestLargeHeadGoesToNetHTTP(t *testing.T) {
+	c := start(t, Config{}).dial(t)
+	c.send("GET /big HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat("x", 40<<10) + "\r\n\r\n")
+	c.want(http1, "/big")
+}
+
+func TestHeadWithoutEndIsRefused(t *testing.T) {
+	r := start(t, Config{MaxHeaderBytes: 16 << 10})
+	c := r.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: a\r\n")
+	go func() { // the server may close while this still writes
+		_, _ = io.WriteString(c.Conn, strings.Repeat("X: "+strings.Repeat("y", 1000)+"\r\n", 100))
+	}()
+	response, err := http.ReadResponse(c.Reader, nil)
+	if err != nil || response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("%v, %v", response, err)
+	}
+}
+
+func TestHeadHasNoBody(t *testing.T) {
+	c := start(t, Config{}).dial(t)
+	c.send("HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\n" + get("/2"))
+	response, err := http.ReadResponse(c.Reader, &http.Request{Method: "HEAD"})
+	if err != nil || response.ContentLength != int64(len("the page")) {
+		t.Fatalf("%v %v", response, err)
+	}
+	c.want(direct, "/2")
+}
+
+func TestConnectionClose(t *testing.T) {
+	c := start(t, Config{}).dial(t)
+	c.send("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + get("/2"))
+	if !c.want(direct, "/1").Close {
+		t.Error("the answer does not say Connection: close")
+	}
+	c.wantEnd()
+}
+
+func TestExpectationIsAnsweredAtOnce(t *testing.T) {
+	c := start(t, Config{}).dial(t)
+	c.send("PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
+	if !c.want(http1, "/upload").Close { // the first answer, so no 100 came before
+		t.Error("the connection is kept, although nobody knows whether the content comes")
+	}
+}
+
+func TestUploadIsAnsweredBeforeItEnds(t *testing.T) {
+	for name, head := range map[string]string{
+		"of known length": "Content-Length: 10000000000\r\n\r\nabc",
+		"in chunks":       "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, Config{}).dial(t)
+			c.send("POST /upload HTTP/1.1\r\nHost: a\r\n" + head)
+			c.want(http1, "/upload")
+		})
+	}
+}
+
+// A client that sends all it has before it reads must still find the answer, not
+// a reset; and the server must not take in all of a large upload.
+func TestUploadThatIsNotReadToTheEndDoesNotLoseTheAnswer(t *testing.T) {
+	r := start(t, Config{})
+	c := r.dial(t)
+	c.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000000\r\n\r\n")
+	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	sent, block := 0, make([]byte, 64<<10)
+	for {
+		n, err := c.Conn.Write(block)
+		sent += n
+		if err != nil {
+			break // blocked: the server has stopped reading
+		}
+		if sent > 256<<20 {
+			t.Fatal("the server reads without end")
+		}
+	}
+	t.Logf("%d KiB went out", sent>>10)
+	c.want(http1, "/upload")
+}
+
+func TestSlowHeadIsCutOff(t *testing.T) {
+	r := start(t, Config{HeaderTimeout: 50 * time.Millisecond})
+	for name, first := range map[string]string{
+		"first bytes": "P", "head": "GET / HTTP/1.1\r\nHost: a\r\nX:", "after an answer": get("/1") + "GET", "preface": "PRI * HTTP/2.0\r\n", "TLS": "\x16\x03\x01",
+		"content": "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := r.dial(t)
+			c.send(first)
+			if strings.Contains(first, " /1 ") {
+				c.want(direct, "/1")
+			}
+			c.wantEnd()
+		})
+	}
+}
+
+func TestIdleConnectionIsClosed(t *testing.T) {
+	r := start(t, Config{IdleTimeout: 50 * time.Millisecond})
+	r.dial(t).wantEnd()
+	c := r.dial(t)
+	c.send(get("/1"))
+	c.want(direct, "/1")
+	c.wantEnd()
+}
+
+func TestNoiseIsDroppedQuietly(t *testing.T) {
+	r := start(t, Config{})
+	for _, noise := range []string{"\x00\x01\x02", "\x80\x2e\x01", "PRI / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05\x02", "\x16\x09\x09"} {
+		c := r.dial(t)
+		c.send(noise)
+		c.wantEnd()
+	}
+	broken := r.dial(t) // a ClientHello that is none
+	broken.send("\x16\x03\x01\x00\x10\x01" + strings.Repeat("\xff", 15))
+	if b, err := io.ReadAll(broken.Reader); err != nil || len(b) > 7 { // at most a TLS alert
+		t.Errorf("%q, %v", b, err)
+	}
+	c := r.dial(t)
+	c.send(get("/after"))
+	c.want(direct, "/after")
+}
+
+func TestPanicsAreContained(t *testing.T) {
+	panics := make(chan any, 2)
+	r := start(t, Config{OnPanic: func(value any, _ []byte) { panics <- value }})
+	kept := r.dial(t)
+	kept.send(get("/1"))
+	kept.want(direct, "/1")
+	c := r.dial(t)
+	c.send(get("/panic"))
+	c.wantEnd()
+	c = r.dial(t)
+	c.send("GET /panic HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n")
+	c.wantEnd()
+	for _, want := range []string{"direct", "net/http"} {
+		if got := <-panics; got != want {
+			t.Errorf("panic %v, want %v", got, want)
+		}
+	}
+	kept.send(get("/2"))
+	kept.want(direct, "/2")
+	if n := r.Stats().Panics(); n != 2 {
+		t.Errorf("%d panics counted", n)
+	}
+}
+
+func TestLargeBody(t *testing.T) {
+	teller := laneTeller{strings.Repeat("0123456789abcdef", 64<<10)}
+	c := start(t, Config{Handler: teller, Direct: teller}).dial(t)
+	c.send(get("/1") + get("/2"))
+	for range 2 {
+		response, err := http.ReadResponse(c.Reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(response.Body); err != nil || string(body) != teller.body {
+			t.Fatalf("%d bytes, %v", len(body), err)
+		}
+	}
+}
+
+func TestDrain(t *testing.T) {
+	draining := make(chan struct{})
+	r := start(t, Config{DrainTime: 200 * time.Millisecond, OnDrain: func() { close(draining) }})
+	idle, used, handed := r.dial(t), r.dial(t), r.dial(t)
+	idle.send(get("/1"))
+	idle.want(direct, "/1")
+	handed.send("GET /1 HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n")
+	handed.want(http1, "/1")
+	r.stop()
+	<-draining
+	used.send(get("/2"))
+	if !used.want(direct, "/2").Close {
+		t.Error("the answer does not say Connection: close while draining")
+	}
+	used.wantEnd()
+	handed.send(get("/2"))
+	if !handed.want(http1, "/2").Close {
+		t.Error("net/http's answer does not say Connection: close while draining")
+	}
+	late := r.dial(t) // a new connection is served as well: proxies learn late
+	late.send(get("/3"))
+	late.want(direct, "/3")
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+	r.done <- nil
+	idle.wantEnd()
+	if c, err := net.Dial("tcp", r.address); err == nil {
+		_ = c.Close()
+		t.Error("still listening after the stop")
+	}
+}
+
+func TestStatsCountConnections(t *testing.T) {
+	r := start(t, Config{})
+	c := r.dial(t)
+	c.send(get("/1"))
+	c.want(direct, "/1")
+	now, total := map[Protocol]int64{}, map[Protocol]uint64{}
+	r.Stats().Each(func(p Protocol, n int64, all uint64) { now[p], total[p] = n, all })
+	if now[HTTP1] != 1 || total[HTTP1] != 1 || now[TLS] != 0 {
+		t.Errorf("now %v, ever %v", now, total)
+	}
+}
+
+// Plain connections of net.Pipe have no descriptor; the lane works all the same.
+func TestConnectionWithoutDescriptor(t *testing.T) {
+	teller := laneTeller{"the page"}
+	s := New(Config{Handler: teller, Direct: teller})
+	here, there := net.Pipe()
+	c := s.newConn(there)
+	s.remember(c)
+	done := make(chan struct{})
+	go func() { defer close(done); s.serve(c) }()
+	cl := client{t, here, bufio.NewReader(here)}
+	cl.send(get("/1"))
+	cl.want(direct, "/1")
+	_ = here.Close()
+	<-done
+}
