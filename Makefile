@@ -16,8 +16,8 @@ MANIFEST := deploy/manifests/install.yaml
 CACHE    := $(or $(MAINTENANCE_E2E_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/maintenance-controller)
 NODES    ?= 1
 
-# Its folder is e2e, whose module it is of; the paths that it is given are absolute.
-CLUSTER := cd e2e && go run ./cmd/cluster
+# It runs in the folder of its module; the paths that it is given are absolute.
+CLUSTER := go -C e2e run ./cmd/cluster
 STATE   := --dir $(CURDIR)/.cluster
 
 .PHONY: help
@@ -52,6 +52,9 @@ cluster: image node ## Start Kubernetes with Traefik and the controller; kubecon
 
 .PHONY: demo
 demo: cluster ## Show the whole thing: before, during and after maintenance.
+	@CGO_ENABLED=0 go -C e2e build -trimpath -ldflags '-s -w' -o $(CURDIR)/dist/sample-app ./sampleapp
+	@$(CLUSTER) image --name sample-app:dev --out $(CURDIR)/dist/sample-app.tar $(CURDIR)/dist/sample-app >/dev/null
+	@$(CLUSTER) load $(STATE) $(CURDIR)/dist/sample-app.tar
 	@e2e/demo/demo.sh
 
 .PHONY: down

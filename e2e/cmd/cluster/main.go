@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"maintenance-controller.io/e2e/binaries"
@@ -20,12 +21,14 @@ import (
 
 const usage = `usage: cluster COMMAND [FLAGS] [ARGUMENTS]
 
-  build                       build all programs of the cluster into the cache
+  build                       build into the cache what tests can use: for root
+                              everything, for others the control plane
   up [--nodes N]              start the cluster; no change when it is up
   down                        stop it and remove every trace
-  image --out FILE --name NAME PROGRAM...
+  image --out FILE --name NAME[:TAG] PROGRAM...
                               write an image of static programs, the first of
-                              which it runs; print its reference
+                              which it runs, and print its reference; the tag
+                              is by content if none is given
   load FILE...                give the nodes images
   install --image REF FILE    apply a manifest with this image of the controller
 
@@ -107,23 +110,35 @@ func build(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return cache.Build(ctx, binaries.Everything()...)
+	if os.Geteuid() != 0 {
+		return cache.Build(ctx, binaries.ControlPlane()...)
+	}
+	if err := cache.Build(ctx, binaries.Everything()...); err != nil {
+		return err
+	}
+	_, err = cache.Packages(ctx)
+	return err
 }
 
-// writeImage tags the image by its content, so that a changed one is rolled out.
+// writeImage tags the image by its content, unless told otherwise, so that a
+// changed one is rolled out.
 func writeImage(o options, stdout io.Writer) error {
 	if o.out == "" || o.name == "" || len(o.args) == 0 {
 		return errors.New("image needs --out, --name and at least one program")
 	}
-	tag, err := image.Tag(o.args...)
-	if err != nil {
-		return err
+	reference := o.name
+	if !strings.Contains(reference, ":") {
+		tag, err := image.Tag(o.args...)
+		if err != nil {
+			return err
+		}
+		reference += ":" + tag
 	}
-	s := image.Spec{Reference: o.name + ":" + tag, Programs: o.args, Entrypoint: filepath.Base(o.args[0])}
+	s := image.Spec{Reference: reference, Programs: o.args, Entrypoint: filepath.Base(o.args[0])}
 	if err := image.Write(o.out, s); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(stdout, s.Reference)
+	_, err := fmt.Fprintln(stdout, s.Reference)
 	return err
 }
 

@@ -1,0 +1,97 @@
+#!/bin/bash
+# Shows maintenance mode on the local cluster: what people type, and what visitors
+# get before, during and after. Called by `make demo`, once the cluster is up.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export KUBECONFIG=$PWD/.cluster/kubeconfig KUBECACHEDIR=$PWD/.cluster/kubecache PATH=$PWD/.cluster/bin:$PATH
+
+if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' off=$'\e[0m'; else bold='' dim='' green='' off=''; fi
+app=http://my-app.localhost:8081 shop=http://shop.localhost:8081
+state='jsonpath={.metadata.annotations.maintenance/state}'
+
+title() { printf '\n%s── %s %s\n\n' "$bold$green" "$*" "$off"; }
+note() { printf '%s# %s%s\n' "$dim" "$*" "$off"; }
+# show CMD…: a command as a person would type it.
+show() {
+	local word line=''
+	for word; do
+		[[ $word =~ ^[A-Za-z0-9_@%+=:,./-]+$ ]] || word="'$word'"
+		line+=" $word"
+	done
+	printf '%s$%s%s\n' "$bold" "$line" "$off"
+}
+run() {
+	show "$@"
+	"$@"
+	echo
+}
+# get URL [CURL OPTION…]: the status line, the headers that matter, the body's first lines.
+get() {
+	local answer body
+	show curl -i "$@"
+	answer=$(curl -si --max-time 10 --noproxy '*' "$@" | tr -d '\r')
+	grep -Ei '^(HTTP|content-type|retry-after|cache-control|maintenance-page-set)' <<<"${answer%%$'\n\n'*}"
+	body=${answer#*$'\n\n'}
+	printf '\n%s\n' "$(head -n 7 <<<"$body" | cut -c 1-100)"
+	[ "$(wc -l <<<"$body")" -le 7 ] || note "… $(wc -c <<<"$body") bytes in all"
+	echo
+}
+# await STATUS URL: the ingress controller follows a change a moment later.
+await() {
+	for _ in {1..300}; do
+		[ "$(curl -so /dev/null --max-time 5 --noproxy '*' -w '%{http_code}' "$2")" != "$1" ] || return 0
+		sleep 0.1
+	done
+	echo "demo: $2 did not answer $1 within 30 s" >&2
+	return 1
+}
+spec() { kubectl get "$1" -o 'jsonpath={.spec}'; }
+
+title 'Two apps: my-app behind an Ingress, shop behind a Traefik IngressRoute'
+kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- >/dev/null 2>&1 || true # of an earlier demo
+run kubectl apply -f e2e/demo/apps.yaml
+kubectl rollout status --timeout=60s deployment/my-app deployment/shop >/dev/null
+await 200 $app && await 200 $shop
+before=$(spec ingress/my-app; spec ingressroute/shop)
+get $app/
+get $shop/cart
+
+title 'Maintenance on: one annotation'
+run kubectl annotate ingress my-app maintenance/enabled=true
+run kubectl wait --for="$state=active" ingress/my-app --timeout=60s
+note 'a browser'
+get $app/
+note 'an API client'
+get $app/v1/orders -H 'Accept: application/json'
+note 'an older one'
+get $app/v1/orders -H 'Accept: application/xml'
+
+title 'The same for an IngressRoute'
+run kubectl annotate ingressroute shop maintenance/enabled=true
+run kubectl wait --for="$state=active" ingressroute/shop --timeout=60s
+get $shop/cart -H 'Accept: text/plain'
+note 'both share one page set'
+run kubectl get configmaps,pods,services -l app.kubernetes.io/managed-by=maintenance-controller
+
+title 'Maintenance off: everything is as it was'
+run kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled-
+await 200 $app && await 200 $shop
+get $app/
+get $shop/cart
+if [ "$before" != "$(spec ingress/my-app; spec ingressroute/shop)" ]; then
+	echo 'demo: the specs are not what they were' >&2
+	exit 1
+fi
+note 'the specs of both are the same, byte for byte'
+
+title 'Now you'
+cat <<END
+  export KUBECONFIG=$KUBECONFIG PATH=$PWD/.cluster/bin:\$PATH
+
+  kubectl annotate ingress my-app maintenance/enabled=true   ${dim}# then open $app${off}
+  kubectl describe ingress my-app                            ${dim}# the events say what happened${off}
+  kubectl -n maintenance-system logs deploy/maintenance-controller -f
+  kubectl annotate ingress my-app maintenance/enabled-
+  make down                                                  ${dim}# removes every trace${off}
+
+END

@@ -1,0 +1,51 @@
+#!/bin/bash
+# All tests, tier by tier, with a summary at the end. Called by `make test`. With
+# CI set, whatever cannot be tested here is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+if [ -t 1 ]; then bold=$'\e[1m' off=$'\e[0m'; else bold='' off=''; fi
+summary=() failed=0 begin=$SECONDS
+
+# tier NAME NOTE CMD…: runs the tests of a tier and notes the outcome.
+tier() {
+	local name=$1 note=$2 at=$SECONDS outcome=passed
+	shift 2
+	printf '\n%s── %s%s\n' "$bold" "$name" "$off"
+	"$@" || { outcome=FAILED failed=1; }
+	summary+=("$(printf '%-16s %-8s %4ss  %s' "$name" "$outcome" $((SECONDS - at)) "$note")")
+	[ $outcome = passed ]
+}
+# without NAME WHY: a tier that cannot run here.
+without() {
+	local outcome=skipped
+	if [ -n "${CI:-}" ]; then outcome=FAILED failed=1; fi
+	summary+=("$(printf '%-16s %-8s       %s' "$1" "$outcome" "$2")")
+}
+in_e2e() { (cd e2e && "$@"); }
+
+race=-race note='with the race detector'
+if ! command -v "$(go env CC)" >/dev/null || [ "$(go env CGO_ENABLED)" != 1 ]; then
+	race='' note='without the race detector, which needs a C compiler'
+	[ -z "${CI:-}" ] || without 'race detector' 'needs a C compiler, such as gcc'
+fi
+tier 'unit' "$note" go test $race ./...
+
+# First, and not in a test, where the progress of long builds would not be seen.
+if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build; then
+	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/node')
+	tier 'API server' 'a real API server' in_e2e go test -timeout 20m "${packages[@]}"
+	if [ "$(id -u)" != 0 ]; then
+		without 'node' 'needs root: run make test as root'
+	elif [ -d e2e/node ]; then
+		tier 'node' 'real nodes, containers and Traefik' in_e2e go test -timeout 20m ./node/...
+	fi
+fi
+
+printf '\n%s── summary, after %ss%s\n' "$bold" $((SECONDS - begin)) "$off"
+printf '  %s\n' "${summary[@]}"
+if [ $failed != 0 ]; then
+	echo 'FAILED'
+	exit 1
+fi
+echo 'all passed'

@@ -1,0 +1,30 @@
+#!/bin/bash
+# Is what is generated, copied or formatted up to date? Called by `make verify`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+failed=0
+# check WHAT TO_DO CMD…: CMD prints what is wrong, nothing if all is well.
+check() {
+	local what=$1 remedy=$2 output
+	shift 2
+	if output=$("$@" 2>&1) && [ -z "$output" ]; then
+		echo "ok    $what"
+	else
+		printf 'STALE %s (%s)\n%s\n' "$what" "$remedy" "$output"
+		failed=1
+	fi
+}
+traefik() { (cd "$1" && go list -m -f "$2" github.com/traefik/traefik/v3); }
+same_traefik() { diff <(traefik . '{{.Version}}') <(traefik e2e/build/traefik '{{.Version}}'); }
+same_crds() {
+	(cd e2e/build/traefik && go mod download github.com/traefik/traefik/v3)
+	diff -q "$(traefik e2e/build/traefik '{{.Dir}}')/docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml" e2e/cluster/traefik/crds.yaml
+}
+
+check 'Go files are formatted' 'gofmt -w .' bash -c 'git ls-files "*.go" | xargs gofmt -l'
+for module in . e2e; do
+	check "go.mod of $module is tidy" "cd $module && go mod tidy" env -C "$module" go mod tidy -diff
+done
+check 'Traefik is one version for its types and its program' 'edit e2e/build/traefik/go.mod' same_traefik
+check "Traefik's CRDs are those of that version" 'copy the file anew, see e2e/cluster/traefik/README.md' same_crds
+exit $failed
