@@ -28,13 +28,23 @@ type module struct {
 	versionFlags func(version string) []string
 }
 
-// The programs of the control plane, of a node, and of the way in.
-func KubeAPIServer() Program         { return kubernetes("kube-apiserver") }
+// KubeAPIServer is the API server.
+func KubeAPIServer() Program { return kubernetes("kube-apiserver") }
+
+// KubeControllerManager runs Kubernetes' own controllers.
 func KubeControllerManager() Program { return kubernetes("kube-controller-manager") }
-func KubeScheduler() Program         { return kubernetes("kube-scheduler") }
-func KubeProxy() Program             { return kubernetes("kube-proxy") }
-func Kubelet() Program               { return kubernetes("kubelet") }
-func Kubectl() Program               { return kubernetes("kubectl") }
+
+// KubeScheduler gives Pods a node.
+func KubeScheduler() Program { return kubernetes("kube-scheduler") }
+
+// KubeProxy makes Services of a node's network.
+func KubeProxy() Program { return kubernetes("kube-proxy") }
+
+// Kubelet runs the Pods of a node.
+func Kubelet() Program { return kubernetes("kubelet") }
+
+// Kubectl is what people type.
+func Kubectl() Program { return kubernetes("kubectl") }
 
 // Etcd is the store of the API server.
 func Etcd() Program {

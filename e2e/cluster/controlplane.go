@@ -114,7 +114,7 @@ func startControlPlane(ctx context.Context, o Options, cache *binaries.Cache) (_
 func (cp *ControlPlane) bringUp(ctx context.Context, n *network) (err error) {
 	cp.network = network{address: "127.0.0.1", serviceCIDR: "10.96.0.0/16", serviceIP: "10.96.0.1"}
 	if n != nil {
-		cp.network, cp.ports = *n, fixedPorts
+		cp.network, cp.ports = *n, fixedPorts()
 	} else if cp.ports, err = freePorts(); err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (cp *ControlPlane) controllerManagerArgs(kubeconfig string) []string {
 type ports struct{ apiServer, etcd, etcdPeer int }
 
 // fixedPorts serve where nobody else listens: in a network namespace of our own.
-var fixedPorts = ports{apiServer: 6443, etcd: 2379, etcdPeer: 2380}
+func fixedPorts() ports { return ports{apiServer: 6443, etcd: 2379, etcdPeer: 2380} }
 
 // errPortTaken says that a start failed only for the choice of a port.
 var errPortTaken = errors.New("the port was taken in the meantime")

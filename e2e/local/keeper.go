@@ -40,6 +40,7 @@ func (c Cluster) startKeeper(nodes int) error {
 		return fmt.Errorf("make a pipe to the keeper: %w", err)
 	}
 	defer func() { _ = progress.Close() }()
+	//nolint:noctx // it outlives this command
 	keeper := exec.Command("/proc/self/exe", KeeperCommand, "--dir", c.Dir, "--nodes", strconv.Itoa(nodes))
 	keeper.Stdout, keeper.Stderr = log, log
 	keeper.ExtraFiles = []*os.File{theirs}

@@ -84,8 +84,8 @@ func (g *Group) Start(c Command) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", c.Name, err)
 	}
-	defer func() { _ = log.Close() }() // the child has its own descriptor
-	cmd := exec.Command(c.Path, c.Args...)
+	defer func() { _ = log.Close() }()     // the child has its own descriptor
+	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // it lives as long as the group
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.Env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: c.Cloneflags,

@@ -8,13 +8,13 @@ import (
 
 // RequireNodes skips a test that needs a cluster with nodes where those cannot be:
 // without root. In CI that is a failure: there, a skipped test looks like a passed one.
-func RequireNodes(t testing.TB) {
-	t.Helper()
+func RequireNodes(tb testing.TB) {
+	tb.Helper()
 	switch {
 	case os.Geteuid() == 0:
 	case os.Getenv("CI") != "":
-		t.Fatal("the node tier needs root, and CI is set: run as root")
+		tb.Fatal("the node tier needs root, and CI is set: run as root")
 	default:
-		t.Skip("the node tier needs root: sudo make test")
+		tb.Skip("the node tier needs root: sudo make test")
 	}
 }

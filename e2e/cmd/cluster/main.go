@@ -53,7 +53,8 @@ type options struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
-		return errors.New(usage)
+		_, _ = fmt.Fprint(stderr, usage)
+		return errors.New("no command given")
 	}
 	o, err := parse(args[1:], stderr)
 	if err != nil {
