@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -143,7 +144,9 @@ func TestB3_B4_OneNameTwoKindsNeverInterfere(t *testing.T) {
 }
 
 func usedBy(want string) condition {
-	return func(u *unstructured.Unstructured) bool { return u != nil && u.GetAnnotations()[annotations.UsedBy] == want }
+	return func(u *unstructured.Unstructured) bool {
+		return u != nil && u.GetAnnotations()[annotations.UsedBy] == want
+	}
 }
 
 func rules(u *unstructured.Unstructured) []any {
@@ -362,17 +365,28 @@ spec: {defaultBackend: {service: {name: app, port: {number: 80}}}}
 }
 
 // watchServing checks, at each revision of a target, that the set it points at
-// has a Service with a ready endpoint at that time.
+// has a Service with an endpoint at that time. A revision that is over by the
+// time the endpoints are read is passed over.
 func (w *world) watchServing(gvr schemaGVR, name string) (seen func() int) {
 	w.Helper()
-	return w.watchRevisions(gvr, name, func(u *unstructured.Unstructured) {
+	checked := 0
+	stop := w.watchRevisions(gvr, name, func(u *unstructured.Unstructured) {
 		for _, set := range setsOf(u) {
-			slices, err := w.client.DiscoveryV1().EndpointSlices(w.namespace).List(w.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + set})
-			if err != nil || len(slices.Items) == 0 || len(slices.Items[0].Endpoints) == 0 {
-				w.Errorf("at %s %s points at %s, which does not serve (%v)", u.GetResourceVersion(), name, set, err)
+			slices, err := w.client.DiscoveryV1().EndpointSlices(w.namespace).List(context.Background(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + set})
+			now, err2 := w.dynamic.Resource(gvr).Namespace(w.namespace).Get(context.Background(), name, metav1.GetOptions{})
+			if err != nil || err2 != nil || now.GetResourceVersion() != u.GetResourceVersion() {
+				continue
+			}
+			checked++
+			if len(slices.Items) == 0 || len(slices.Items[0].Endpoints) == 0 {
+				w.Errorf("at %s %s points at %s, which does not serve", u.GetResourceVersion(), name, set)
 			}
 		}
 	})
+	return func() int {
+		stop()
+		return checked
+	}
 }
 
 func TestB14_PagePodsPassRestricted(t *testing.T) {

@@ -137,11 +137,14 @@ func (w *world) apply(manifests ...string) {
 }
 
 func (w *world) parse(manifest string) *unstructured.Unstructured {
-	w.Helper()
 	raw, err := yaml.YAMLToJSON([]byte(manifest))
-	require.NoError(w, err)
+	if err != nil {
+		panic(err) // a manifest of the test's own
+	}
 	u := &unstructured.Unstructured{}
-	require.NoError(w, u.UnmarshalJSON(raw))
+	if err := u.UnmarshalJSON(raw); err != nil {
+		panic(err)
+	}
 	if u.GetNamespace() == "" {
 		u.SetNamespace(w.namespace)
 	}
@@ -225,20 +228,38 @@ func (w *world) until(gvr schema.GroupVersionResource, name, what string, ok con
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
+	last, reached := w.reaches(ctx, gvr, name, ok)
+	if !reached {
+		shown := "absent"
+		if last != nil {
+			last.SetManagedFields(nil)
+			raw, _ := yaml.Marshal(last.Object)
+			shown = string(raw)
+		}
+		w.Fatalf("%s %s: %s did not come; it is\n%s", gvr.Resource, name, what, shown)
+	}
+	return last
+}
+
+// reaches watches an object until the condition holds or ctx ends.
+func (w *world) reaches(ctx context.Context, gvr schema.GroupVersionResource, name string, ok condition) (last *unstructured.Unstructured, reached bool) {
 	resource := w.dynamic.Resource(gvr).Namespace(w.namespace)
-	var last *unstructured.Unstructured
 	for ctx.Err() == nil {
 		list, err := resource.List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
-		require.NoError(w, err)
+		if err != nil {
+			continue // ctx has ended, or the API server is away
+		}
 		last = nil
 		if len(list.Items) > 0 {
 			last = &list.Items[0]
 		}
 		if ok(last) {
-			return last
+			return last, true
 		}
 		watch, err := resource.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: list.GetResourceVersion()})
-		require.NoError(w, err)
+		if err != nil {
+			continue
+		}
 		for e := range watch.ResultChan() {
 			u, is := e.Object.(*unstructured.Unstructured)
 			if !is {
@@ -249,19 +270,12 @@ func (w *world) until(gvr schema.GroupVersionResource, name, what string, ok con
 			}
 			if ok(last) {
 				watch.Stop()
-				return last
+				return last, true
 			}
 		}
 		watch.Stop()
 	}
-	shown := "absent"
-	if last != nil {
-		last.SetManagedFields(nil)
-		raw, _ := yaml.Marshal(last.Object)
-		shown = string(raw)
-	}
-	w.Fatalf("%s %s: %s did not come; it is\n%s", gvr.Resource, name, what, shown)
-	return nil
+	return last, false
 }
 
 // untilEvent watches for an Event on an object.

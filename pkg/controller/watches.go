@@ -195,8 +195,9 @@ func (t *targetWatches) indexers() cache.Indexers {
 	}
 }
 
-// handler queues targets of which something changed that matters. Load
-// balancers write status all day: that is not such a thing.
+// handler queues targets of which something changed that matters (load
+// balancers write status all day: that is not such a thing), and the page set
+// of a target that is seen to have left it: until then the set counted it.
 func (t *targetWatches) handler(k target.Kind) cache.ResourceEventHandlerFuncs {
 	queue := func(object any) {
 		if d, ok := object.(cache.DeletedFinalStateUnknown); ok {
@@ -216,8 +217,25 @@ func (t *targetWatches) handler(k target.Kind) cache.ResourceEventHandlerFuncs {
 			}
 			queue(before)
 			queue(after)
+			if before.Annotations[annotations.PageSet] != after.Annotations[annotations.PageSet] {
+				t.queueSetOf(before)
+			}
 		},
-		DeleteFunc: queue,
+		DeleteFunc: func(object any) {
+			queue(object)
+			if d, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = d.Obj
+			}
+			if m, ok := object.(*metav1.PartialObjectMetadata); ok {
+				t.queueSetOf(m)
+			}
+		},
+	}
+}
+
+func (t *targetWatches) queueSetOf(m *metav1.PartialObjectMetadata) {
+	if name := m.Annotations[annotations.PageSet]; name != "" {
+		t.sets.Add(pageset.ID{Namespace: m.Namespace, Name: name})
 	}
 }
 

@@ -190,8 +190,9 @@ func (s Slot) admit(raw json.RawMessage) (any, error) {
 // known, or -1. Slots of the app have none.
 //
 //	an original has the slot's identity            → that one
-//	else the original at the same position, if its → that one (the slot was renamed)
-//	own slot is gone and nobody else took it
+//	else, of the originals whose own slot is gone and that nobody else took:
+//	  the only one with the slot's path and type   → that one (the host was renamed)
+//	  the one at the slot's position               → that one (the slot was renamed)
 //	else all originals of the slot's host agree    → their value
 //	else all originals of the target agree         → their value
 //	else                                           → none: the backend is lost
@@ -233,11 +234,24 @@ func (s Slot) takes(o Original) bool {
 }
 
 func (s Slot) guess(at int, known []Original, claimed map[int]bool) int {
+	alike, inPlace := []int{}, -1
 	for i, o := range known {
-		if o.At == at && !claimed[i] && s.takes(o) {
-			claimed[i] = true
-			return i
+		if claimed[i] || !s.takes(o) {
+			continue
 		}
+		if o.Path == s.ID.Path && o.Type == s.ID.Type {
+			alike = append(alike, i)
+		}
+		if o.At == at && inPlace < 0 {
+			inPlace = i
+		}
+	}
+	if len(alike) == 1 {
+		inPlace = alike[0]
+	}
+	if inPlace >= 0 {
+		claimed[inPlace] = true
+		return inPlace
 	}
 	if i := s.only(known, func(o Original) bool { return o.Host == s.ID.Host }); i >= 0 {
 		return i

@@ -1,0 +1,369 @@
+package apiserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/target"
+)
+
+// The invariants of the design, by number. Number 1 is TestB1, number 2 is
+// checked in every test of this package (soundness), 7 and 8 are in sets_test.go.
+
+func TestInvariant3_ARenamedHostGetsItsBackendBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	c := w.start()
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	c.stop() // nobody sees the edits one by one
+	w.sound.tolerate = true
+	w.edit(ingresses, "my-app", func(u *unstructured.Unstructured) {
+		list := rules(u)
+		list[0].(map[string]any)["host"] = "renamed.example"
+		require.NoError(t, unstructured.SetNestedSlice(u.Object, []any{list[1], list[0]}, "spec", "rules"))
+	})
+	w.off(ingresses, "my-app")
+	w.start()
+	want := w.parse(ingress("x"))
+	list := rules(want)
+	list[0].(map[string]any)["host"] = "renamed.example"
+	require.NoError(t, unstructured.SetNestedSlice(want.Object, []any{list[1], list[0]}, "spec", "rules"))
+	assert.Equal(t, spec(t, want), spec(t, w.until(ingresses, "my-app", "restored", restored)))
+}
+
+func TestInvariant3_WhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	c := w.start()
+	w.on(ingresses, "my-app")
+	set := allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
+	c.stop()
+	w.sound.tolerate = true
+	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), backup.Name(target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "my-app"}), metav1.DeleteOptions{}))
+	w.annotate(ingresses, "my-app", map[string]any{annotations.Original: nil, annotations.DefaultEnabled: nil})
+	w.start()
+	w.until(ingresses, "my-app", "blocked", state(annotations.Blocked))
+	assert.Contains(t, message(w.untilEvent("my-app", "BackendLost")), "no original backend is known")
+	w.until(configMaps, set, "its user", usedBy("Ingress/my-app"))
+	// A person puts the backends back: the rest follows.
+	w.edit(ingresses, "my-app", func(u *unstructured.Unstructured) { u.Object["spec"] = w.parse(ingress("x")).Object["spec"] })
+	w.until(ingresses, "my-app", "restored", restored)
+	w.untilClean()
+}
+
+func TestInvariant5_ContestedTargetsBackOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	w.start()
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	onPage := func(u *unstructured.Unstructured) bool { return len(setsOf(u)) == 4 }
+	revert := func() {
+		w.edit(ingresses, "my-app", func(u *unstructured.Unstructured) { u.Object["spec"] = w.parse(ingress("x")).Object["spec"] })
+	}
+	for range 3 {
+		revert()
+		w.until(ingresses, "my-app", "swapped again at once", onPage)
+	}
+	revert()
+	reverted := time.Now()
+	u := w.until(ingresses, "my-app", "contested", state(annotations.Contested))
+	assert.Contains(t, u.GetAnnotations()[annotations.Message], `"editor"`)
+	w.until(ingresses, "my-app", "swapped again", onPage)
+	assert.GreaterOrEqual(t, time.Since(reverted), 900*time.Millisecond, "the fourth time it waits for a second")
+	assert.Equal(t, annotations.Contested, w.get(ingresses, "my-app").GetAnnotations()[annotations.State])
+	w.off(ingresses, "my-app")
+	assert.Equal(t, spec(t, w.parse(ingress("x"))), spec(t, w.until(ingresses, "my-app", "restored", restored)))
+}
+
+func TestInvariant6_NobodyIsSentToAPageThatDoesNotServe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
+	before := spec(t, w.get(ingresses, "my-app"))
+	c := w.start(image(imageStalls))
+	w.on(ingresses, "my-app")
+	u := w.until(ingresses, "my-app", "pending", state(annotations.Pending))
+	assert.Equal(t, before, spec(t, u), "the app is served")
+	c.stop()
+
+	serves := w.watchServing(ingresses, "my-app")
+	c = w.start()
+	first := allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
+	c.stop()
+
+	// The next page cannot come up: visitors keep the one they have.
+	w.annotate(ingresses, "my-app", map[string]any{annotations.DefaultCustomPage: "spring"})
+	w.start(image(imageBroken))
+	assert.Contains(t, message(w.untilEvent("my-app", "PageNotReady")), "ImagePullBackOff")
+	assert.Equal(t, first, allOn(t, w.get(ingresses, "my-app")))
+	assert.GreaterOrEqual(t, serves(), 1)
+}
+
+func image(name string) option {
+	return func(c *controllerConfig, _ *restConfig) { c.Template.Image = name }
+}
+
+func TestInvariant6_ReadyTimeoutGivesThatUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	w.start(image(imageStalls), func(c *controllerConfig, _ *restConfig) { c.Settings.ReadyTimeout = 300 * time.Millisecond })
+	w.on(ingresses, "my-app")
+	allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
+}
+
+func TestInvariant9_ANewTemplateRollsNewBeforeOld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	c := w.start()
+	w.on(ingresses, "my-app")
+	set := allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
+	assert.Len(t, w.list(budgets, ""), 1)
+	immutable, _, _ := unstructured.NestedBool(w.get(configMaps, set).Object, "immutable")
+	assert.True(t, immutable)
+	for _, p := range w.list(pods, annotations.PageSetLabel) {
+		owner := metav1.GetControllerOf(&p)
+		require.NotNil(t, owner, "kubectl drain wants a controller")
+		assert.Equal(t, "ConfigMap", owner.Kind)
+	}
+	c.stop()
+	fewest := 2
+	w.eachPodChange(func(ready int) { fewest = min(fewest, ready) })
+	w.start(func(c *controllerConfig, _ *restConfig) {
+		c.Template.Labels = map[string]string{"team": "web"}
+		c.Template.ServiceType = "NodePort"
+	})
+	w.untilPods(2, func(p *unstructured.Unstructured) bool { return p.GetLabels()["team"] == "web" })
+	w.until(services, set, "its new type", func(u *unstructured.Unstructured) bool {
+		kind, _, _ := unstructured.NestedString(u.Object, "spec", "type")
+		return kind == "NodePort"
+	})
+	assert.Equal(t, 2, fewest, "there were always two ready Pods")
+}
+
+func TestInvariant11_WhatIsNotOursIsNeverTouched(t *testing.T) {
+	t.Parallel()
+	for _, clash := range []string{"ConfigMap", "Service"} {
+		t.Run(clash, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.apply(ingress("my-app"))
+			before := spec(t, w.get(ingresses, "my-app"))
+			name := defaultSet()
+			if clash == "ConfigMap" {
+				w.apply(fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {a: b}\n", name))
+			} else {
+				w.apply(fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {ports: [{port: 1}]}\n", name))
+			}
+			foreign := map[string]schemaGVR{"ConfigMap": configMaps, "Service": services}[clash]
+			was := w.get(foreign, name).GetResourceVersion()
+			w.start()
+			w.on(ingresses, "my-app")
+			u := w.until(ingresses, "my-app", "blocked", state(annotations.Blocked))
+			assert.Contains(t, message(w.untilEvent("my-app", "NameConflict")), name)
+			assert.Equal(t, before, spec(t, u))
+			assert.Equal(t, was, w.get(foreign, name).GetResourceVersion())
+			require.NoError(t, w.dynamic.Resource(foreign).Namespace(w.namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
+			w.until(ingresses, "my-app", "active, now that the name is free", state(annotations.Active))
+		})
+	}
+}
+
+func TestInvariant12_OddShapes(t *testing.T) {
+	t.Parallel()
+	shapes := map[string]string{
+		"resource-only": `{defaultBackend: {resource: {apiGroup: k8s.example.com, kind: Bucket, name: static}}}`,
+		"no-host":       `{rules: [{http: {paths: [{pathType: ImplementationSpecific, backend: {service: {name: app, port: {number: 80}}}}]}}]}`,
+		"duplicates": `{rules: [{host: a.example, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: one, port: {number: 1}}}},
+			{path: /, pathType: Prefix, backend: {service: {name: two, port: {number: 2}}}}]}}, {host: a.example, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: three, port: {number: 3}}}}]}}]}`,
+		"hundreds": hundreds(300),
+	}
+	w := newWorld(t)
+	before := map[string]string{}
+	for name, s := range shapes {
+		w.apply(fmt.Sprintf("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %s}\nspec: %s\n", name, strings.ReplaceAll(s, "\t", " ")))
+		before[name] = spec(t, w.get(ingresses, name))
+	}
+	w.start()
+	for name := range shapes {
+		w.on(ingresses, name)
+	}
+	for name := range shapes {
+		allOn(t, w.until(ingresses, name, "active", state(annotations.Active)))
+		w.off(ingresses, name)
+		assert.Equal(t, before[name], spec(t, w.until(ingresses, name, "restored", restored)), name)
+	}
+}
+
+func hundreds(n int) string {
+	var b strings.Builder
+	b.WriteString("{rules: [{host: many.example, http: {paths: [")
+	for i := range n {
+		fmt.Fprintf(&b, "{path: /%d, pathType: Prefix, backend: {service: {name: app-%d, port: {number: 80}}}},", i, i)
+	}
+	b.WriteString("]}}]}")
+	return b.String()
+}
+
+func TestInvariant13_WhatIsNotTheAppsIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(`
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: my-app}
+spec:
+  rules:
+    - host: a.example
+      http:
+        paths:
+          - {path: /.well-known/acme-challenge/token, pathType: Exact, backend: {service: {name: cm-acme-http-solver-x, port: {number: 8089}}}}
+          - {path: /old, pathType: Prefix, backend: {service: {name: redirect, port: {name: use-annotation}}}}
+          - {path: /, pathType: Prefix, backend: {service: {name: app, port: {number: 80}}}}
+`, `
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: parent}
+spec: {routes: [{kind: Rule, match: "Host(`+"`a.example`"+`)", middlewares: [{name: auth}]}]}
+`)
+	w.start()
+	w.on(ingresses, "my-app")
+	w.on(ingressRoutes, "parent")
+	u := w.until(ingresses, "my-app", "active", state(annotations.Active))
+	assert.Len(t, setsOf(u), 1)
+	text := spec(t, u)
+	assert.Contains(t, text, "cm-acme-http-solver-x")
+	assert.Contains(t, text, "use-annotation")
+	w.untilEvent("parent", "NothingToSwap")
+	assert.False(t, annotations.HasWritten(w.get(ingressRoutes, "parent").GetAnnotations()))
+}
+
+func TestInvariant14_AQuotaBlocksAndSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"), "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {pods: '0'}}\n")
+	w.until(schemaGVR{Version: "v1", Resource: "resourcequotas"}, "none", "in force", func(u *unstructured.Unstructured) bool {
+		hard, _, _ := unstructured.NestedString(u.Object, "status", "hard", "pods")
+		return hard == "0"
+	})
+	before := spec(t, w.get(ingresses, "my-app"))
+	w.start()
+	w.on(ingresses, "my-app")
+	u := w.until(ingresses, "my-app", "blocked", state(annotations.Blocked))
+	assert.Contains(t, u.GetAnnotations()[annotations.Message], "exceeded quota")
+	assert.Equal(t, before, spec(t, u), "the app is served")
+	assert.Contains(t, message(w.untilEvent("my-app", "PageNotReady")), "exceeded quota")
+	require.NoError(t, w.dynamic.Resource(schemaGVR{Version: "v1", Resource: "resourcequotas"}).Namespace(w.namespace).Delete(t.Context(), "none", metav1.DeleteOptions{}))
+	w.until(ingresses, "my-app", "active, now that there is room", state(annotations.Active))
+}
+
+// TestInvariant16_AsIfWeHadNeverWritten: the author's next server-side apply
+// goes through without a conflict, and the managers own what they owned.
+func TestInvariant16_AsIfWeHadNeverWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, tc := range []struct {
+		gvr      schemaGVR
+		manifest string
+	}{{ingresses, ingress("my-app")}, {ingressRoutes, ingressRoute("my-app")}} {
+		w.serverSideApply(tc.gvr, "gitops", tc.manifest)
+		w.annotate(tc.gvr, "my-app", map[string]any{"team": "web"})
+	}
+	owners := map[string]string{}
+	c := w.start()
+	for _, k := range target.Kinds() {
+		owners[k.Name] = w.owners(w.get(k.Resource, "my-app"))
+		for range 2 {
+			w.on(k.Resource, "my-app")
+			w.until(k.Resource, "my-app", "active", state(annotations.Active))
+			// Somebody else gains ownership meanwhile: it stays theirs.
+			w.annotate(k.Resource, "my-app", map[string]any{"seen": "yes"})
+			w.off(k.Resource, "my-app")
+			w.until(k.Resource, "my-app", "restored", restored)
+		}
+	}
+	c.stop()
+	for _, k := range target.Kinds() {
+		u := w.get(k.Resource, "my-app")
+		for _, e := range u.GetManagedFields() {
+			assert.NotEqual(t, ownership.Manager, e.Manager)
+		}
+		assert.Contains(t, w.owners(u), "f:seen")
+		w.annotate(k.Resource, "my-app", map[string]any{"seen": nil})
+		assert.Equal(t, owners[k.Name], w.owners(w.get(k.Resource, "my-app")))
+		manifest := ingress("my-app")
+		if k.Name == "IngressRoute" {
+			manifest = ingressRoute("my-app")
+		}
+		w.serverSideApply(k.Resource, "gitops", strings.ReplaceAll(manifest, "b.example", "c.example"))
+	}
+}
+
+func (w *world) serverSideApply(gvr schemaGVR, manager, manifest string) {
+	w.Helper()
+	raw, err := w.parse(manifest).MarshalJSON()
+	require.NoError(w, err)
+	_, err = w.dynamic.Resource(gvr).Namespace(w.namespace).Patch(w.Context(), "my-app", types.ApplyPatchType, raw, metav1.PatchOptions{FieldManager: manager})
+	require.NoError(w, err)
+}
+
+// owners is who owns what, without the times.
+func (w *world) owners(u *unstructured.Unstructured) string {
+	entries := u.GetManagedFields()
+	for i := range entries {
+		entries[i].Time = nil
+	}
+	slices.SortFunc(entries, func(a, b metav1.ManagedFieldsEntry) int { return strings.Compare(a.Manager, b.Manager) })
+	raw, err := json.MarshalIndent(entries, "", " ")
+	require.NoError(w, err)
+	return string(raw)
+}
+
+// eachPodChange tells how many ready page Pods there are at each change of one.
+func (w *world) eachPodChange(tell func(ready int)) {
+	w.Helper()
+	ready := map[string]bool{}
+	count := func() int {
+		n := 0
+		for _, ok := range ready {
+			if ok {
+				n++
+			}
+		}
+		return n
+	}
+	list := w.list(pods, annotations.PageSetLabel)
+	for i := range list {
+		ready[list[i].GetName()] = podReady(&list[i])
+	}
+	stream, err := w.dynamic.Resource(pods).Namespace(w.namespace).Watch(w.Context(), metav1.ListOptions{LabelSelector: annotations.PageSetLabel, ResourceVersion: list[0].GetResourceVersion()})
+	require.NoError(w, err)
+	go func() {
+		for e := range stream.ResultChan() {
+			if u, ok := e.Object.(*unstructured.Unstructured); ok {
+				ready[u.GetName()] = podReady(u) && e.Type != "DELETED"
+				tell(count())
+			}
+		}
+	}()
+	w.Cleanup(stream.Stop)
+}
