@@ -1,0 +1,119 @@
+// Package scripts tests the shell scripts of this tree, and the commands and
+// manifests that the README gives, on a real API server. A code block of the
+// README is tested here if the line above it is <!-- tested: NAME -->.
+package scripts
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/cluster"
+)
+
+// plane has no Traefik until a test installs its CRDs.
+var plane *cluster.ControlPlane
+
+// patience bounds every wait.
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var err error
+	if plane, err = cluster.StartControlPlane(ctx, cluster.Options{Log: os.Stderr}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer plane.Stop()
+	return m.Run()
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := binaries.Root()
+	require.NoError(t, err)
+	return dir
+}
+
+// person is somebody at a terminal: a kubeconfig, and kubectl on the PATH.
+type person struct {
+	*testing.T
+	environment []string
+	dir         string
+}
+
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	cache, err := binaries.NewCache(os.Stderr)
+	require.NoError(t, err)
+	require.NoError(t, cache.Build(t.Context(), binaries.Kubectl()))
+	kubectl, err := cache.Path(binaries.Kubectl())
+	require.NoError(t, err)
+	p := &person{T: t, dir: root(t)}
+	p.environment = append(os.Environ(),
+		"KUBECONFIG="+plane.Kubeconfig(), "KUBECACHEDIR="+t.TempDir(), "PATH="+filepath.Dir(kubectl)+":"+os.Getenv("PATH"))
+	return p
+}
+
+// try runs a command line in bash, at the top of the source tree.
+func (p *person) try(line string) (out string, err error) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", line)
+	cmd.Dir, cmd.Env = p.dir, p.environment
+	text, err := cmd.CombinedOutput()
+	return string(text), err
+}
+
+// run is try, and must succeed.
+func (p *person) run(line string) string {
+	p.Helper()
+	out, err := p.try(line)
+	require.NoError(p, err, "%s\n%s", line, out)
+	return out
+}
+
+// give pipes a manifest into a command line.
+func (p *person) give(manifest, line string) string {
+	p.Helper()
+	return p.run(line + " <<'MANIFEST'\n" + manifest + "\nMANIFEST\n")
+}
+
+// until runs a command line until what it prints is as it should be.
+func (p *person) until(line string, ok func(out string) bool) string {
+	p.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		out, err := p.try(line)
+		if err == nil && ok(out) {
+			return out
+		}
+		if time.Now().After(deadline) {
+			p.Fatalf("%s did not come true: %v\n%s", line, err, out)
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks at what another program does
+	}
+}
+
+// block is the README's code block of that name.
+func block(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+	require.NoError(t, err)
+	found := regexp.MustCompile("(?s)<!-- tested: " + regexp.QuoteMeta(name) + " -->\n+```[a-z]*\n(.*?)\n```").FindAllStringSubmatch(string(text), -1)
+	require.Len(t, found, 1, "the README has one code block marked tested: %s", name)
+	return strings.TrimSpace(found[0][1])
+}
