@@ -88,8 +88,7 @@ func (c *Cache) runBuild(ctx context.Context, dir, what string, args []string) e
 			case <-stop:
 				return
 			case <-tick.C:
-				c.logf("build %s: %4s, %d modules fetched, %d packages compiled",
-					what, time.Since(start).Round(time.Second), fetched.Load(), compiled.Load())
+				c.logf("build %s: %4s, %s", what, time.Since(start).Round(time.Second), progress(fetched.Load(), compiled.Load()))
 			}
 		}
 	}()
@@ -102,6 +101,17 @@ func (c *Cache) runBuild(ctx context.Context, dir, what string, args []string) e
 	}
 	c.logf("build %s: done in %s", what, time.Since(start).Round(time.Second))
 	return nil
+}
+
+func progress(fetched, compiled int64) string {
+	switch {
+	case compiled > 0:
+		return fmt.Sprintf("%d packages compiled", compiled)
+	case fetched > 0:
+		return fmt.Sprintf("%d modules fetched", fetched)
+	default:
+		return "at work"
+	}
 }
 
 // lastWords counts the progress lines of r to its end and returns the others.

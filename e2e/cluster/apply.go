@@ -135,7 +135,7 @@ func (cp *ControlPlane) RemoveTraefikCRDs(ctx context.Context) error {
 		}
 	}
 	return process.Wait{
-		For: "the end of Traefik's CRDs", Timeout: 30 * time.Second,
+		For: "the end of Traefik's CRDs", Timeout: 90 * time.Second,
 		Probe: func(ctx context.Context) error {
 			for _, o := range objects {
 				_, err := crds.Get(ctx, o.GetName(), metav1.GetOptions{})

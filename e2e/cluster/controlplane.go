@@ -203,18 +203,19 @@ func (cp *ControlPlane) Stop() {
 	}
 }
 
-// RestartAPIServer stops the API server in an orderly way, as an upgrade does:
-// open watches end. It returns when the new one is ready, at the same address.
+// RestartAPIServer is StopAPIServer and StartAPIServer: a new API server at the
+// same address, with the same objects.
 func (cp *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	cp.StopAPIServer()
 	return cp.StartAPIServer(ctx)
 }
 
-// StopAPIServer makes the API server unreachable until StartAPIServer.
+// StopAPIServer ends the API server as a crash does, open requests and watches with
+// it, and leaves it unreachable until StartAPIServer.
 func (cp *ControlPlane) StopAPIServer() {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	cp.apiServer.Terminate(3 * time.Second)
+	cp.apiServer.Kill()
 }
 
 // StartAPIServer starts the API server that StopAPIServer stopped and waits until
