@@ -4,32 +4,10 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
-
-// scratch is the memory that a connection needs while it is being answered. An
-// idle connection has none: that is what lets ten thousand of them be held.
-type scratch struct {
-	in  [8 << 10]byte
-	out []byte
-	req Request
-}
-
-var scratches = sync.Pool{New: func() any {
-	return &scratch{out: make([]byte, 0, 8<<10), req: Request{Fields: make([]Field, 0, maxFields)}}
-}}
-
-func borrow() *scratch { return scratches.Get().(*scratch) }
-
-func (s *scratch) giveBack() {
-	clear(s.req.Fields[:cap(s.req.Fields)]) // hold on to nobody's header
-	s.req = Request{Fields: s.req.Fields[:0]}
-	s.out = s.out[:0]
-	scratches.Put(s)
-}
 
 // conn is a connection from its acceptance to its close, whichever lane it is in.
 type conn struct {
@@ -42,58 +20,86 @@ type conn struct {
 	closed   atomic.Bool
 
 	readUntil, writeUntil time.Time // the deadlines in force
+
+	// The arguments and results of the two functions that the runtime calls when
+	// the descriptor may be read or written, so that a call allocates nothing.
+	readable, writable func(fd uintptr) bool
+	limit              int // of bytes to read
+	got                *scratch
+	rest               []byte // to write
+	n                  int
+	err                error
 }
 
 func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{Conn: nc, server: s}
 	if sc, ok := nc.(syscall.Conn); ok && hasDescriptors {
 		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw = raw
+			c.raw, c.readable, c.writable = raw, c.tryRead, c.tryWrite
 		}
 	}
 	return c
 }
 
-// await waits for bytes without holding a buffer, then reads them into one.
-func (c *conn) await() (*scratch, int, error) {
+// await waits for bytes without holding a scratch, then reads up to limit of
+// them into one.
+func (c *conn) await(limit int) (*scratch, int, error) {
 	if c.raw == nil {
-		s := borrow()
-		n, err := c.Conn.Read(s.in[:])
-		return c.received(s, n, err)
-	}
-	var s *scratch
-	var n int
-	var readErr error
-	err := c.raw.Read(func(fd uintptr) bool {
-		s = borrow()
-		n, readErr = readDescriptor(fd, s.in[:])
-		if errors.Is(readErr, errWouldBlock) {
-			s.giveBack()
-			s = nil
-			return false
+		c.got = private()
+		c.n, c.err = c.Conn.Read(c.got.in[:min(limit, scratchIn)])
+	} else {
+		c.limit, c.n = min(limit, scratchIn), 0
+		if err := c.raw.Read(c.readable); err != nil {
+			c.err = err
 		}
-		return true
-	})
-	if err == nil {
-		err = readErr
 	}
-	return c.received(s, n, err)
-}
-
-func (c *conn) received(s *scratch, n int, err error) (*scratch, int, error) {
-	if n > 0 {
-		return s, n, nil
+	s := c.got
+	c.got = nil
+	if c.n > 0 {
+		return s, c.n, nil
 	}
 	if s != nil {
 		s.giveBack()
 	}
-	if err == nil {
-		err = io.EOF
+	if c.err == nil {
+		c.err = io.EOF
 	}
-	if !isTimeout(err) {
+	if !isTimeout(c.err) {
 		c.sawEnd.Store(true)
 	}
-	return nil, 0, err
+	return nil, 0, c.err
+}
+
+func (c *conn) tryRead(fd uintptr) bool {
+	c.got = <-c.server.pool
+	c.n, c.err = readDescriptor(fd, c.got.in[:c.limit])
+	if errors.Is(c.err, errWouldBlock) {
+		c.got.giveBack()
+		c.got = nil
+		return false
+	}
+	return true
+}
+
+// writeNow writes what the kernel takes of b without waiting.
+func (c *conn) writeNow(b []byte) (int, error) {
+	if c.raw == nil {
+		return 0, nil
+	}
+	c.rest, c.n, c.err = b, 0, nil
+	if err := c.raw.Write(c.writable); err != nil {
+		c.err = err
+	}
+	c.rest = nil
+	return c.n, c.err
+}
+
+func (c *conn) tryWrite(fd uintptr) bool {
+	c.n, c.err = writeDescriptor(fd, c.rest)
+	if errors.Is(c.err, errWouldBlock) {
+		c.err = nil
+	}
+	return true
 }
 
 // Read gives net/http what was read before it got the connection, then the rest.
@@ -146,7 +152,7 @@ func (c *conn) linger() {
 	end := time.Now().Add(lingerTime)
 	if c.Conn.SetReadDeadline(end) == nil {
 		for read := 0; read < lingerBytes; {
-			s, n, err := c.await()
+			s, n, err := c.await(scratchIn)
 			if err != nil {
 				_ = c.Conn.Close()
 				return

@@ -1,7 +1,6 @@
 package httpserve
 
 import (
-	"net"
 	"sync/atomic"
 	"time"
 )
@@ -9,7 +8,8 @@ import (
 // Direct answers plain HTTP/1.1 requests without net/http. It appends to dst
 // the status line and the header fields, Content-Length included, each line
 // ended by CRLF, but not Date, Connection and the empty line; the body comes
-// back beside it and is only read. r is valid until Answer returns.
+// back beside it and is only read. r and its strings are valid until Answer
+// returns; neither dst nor body may contain views of them, only copies.
 type Direct interface {
 	Answer(dst []byte, r *Request) (head, body []byte)
 }
@@ -18,81 +18,99 @@ type Direct interface {
 // connection; beyond it a new connection is cheaper. net/http has the same bound.
 const maxSkip = 256 << 10
 
+// visit is a connection with the scratch that it holds right now.
+type visit struct {
+	*conn
+	buf *scratch // nil while waiting for a request
+	n   int      // bytes in buf.in
+}
+
 // serve reads the connection's first bytes and puts it in its lane.
 func (s *Server) serve(c *conn) {
-	defer s.contain(c)
-	now := time.Now()
-	if c.readFor(s.IdleTimeout, now) != nil {
-		_ = c.Close()
+	v := &visit{conn: c}
+	defer s.contain(v)
+	if !v.next() {
 		return
 	}
-	buf, n, err := c.await()
-	if err != nil {
-		_ = c.Close()
-		return
-	}
-	for c.protocol = Sniff(buf.in[:n]); c.protocol == Undecided; c.protocol = Sniff(buf.in[:n]) {
-		more, err := c.more(buf, n)
-		if err != nil {
-			buf.giveBack()
-			_ = c.Close()
+	for c.protocol = Sniff(v.buf.in[:v.n]); c.protocol == Undecided; c.protocol = Sniff(v.buf.in[:v.n]) {
+		if !v.more() {
 			return
 		}
-		n += more
 	}
 	s.stats.sniffed(c.protocol)
 	switch {
 	case c.protocol == Unknown:
-		buf.giveBack()
 		c.sawEnd.Store(true) // nobody there who would read an answer
-		_ = c.Close()
+		v.end()
 	case c.protocol == HTTP1 && s.Direct != nil:
-		s.serveDirect(c, buf, n)
+		v.serveDirect()
 	default:
-		s.handOver(c, buf, buf.in[:n])
+		v.handOver(0)
 	}
 }
 
-// more reads on into buf, within the time that a head may take.
-func (c *conn) more(buf *scratch, n int) (int, error) {
-	if err := c.readFor(c.server.HeaderTimeout, time.Now()); err != nil {
-		return 0, err
+// end gives the scratch back and closes the connection.
+func (v *visit) end() {
+	if v.buf != nil {
+		v.buf.giveBack()
+		v.buf = nil
 	}
-	return c.Read(buf.in[n:])
+	_ = v.Close()
+}
+
+// next waits for a request, for as long as a connection may idle. Where it
+// returns false the connection is closed, and so it is in more.
+func (v *visit) next() bool {
+	if v.buf != nil {
+		v.buf.giveBack()
+		v.buf = nil
+	}
+	err := v.readFor(v.server.IdleTimeout, time.Now())
+	if err == nil {
+		v.buf, v.n, err = v.await(scratchIn)
+	}
+	if err != nil {
+		v.end()
+	}
+	return err == nil
+}
+
+// more reads on behind the bytes that are there, for as long as a head may take.
+func (v *visit) more() bool {
+	v.buf = v.buf.own(v.n)
+	err := v.readFor(v.server.HeaderTimeout, time.Now())
+	if err == nil {
+		var n int
+		n, err = v.Read(v.buf.in[v.n:])
+		v.n += n
+	}
+	if err != nil {
+		v.end()
+	}
+	return err == nil
 }
 
 // serveDirect answers requests until the connection ends or something unusual
-// comes, with which net/http then goes on. buf holds n bytes that are read.
-func (s *Server) serveDirect(c *conn, buf *scratch, n int) {
+// comes, with which net/http then goes on.
+func (v *visit) serveDirect() {
 	for {
-		used, next := s.answerAll(c, buf, n)
-		switch next {
+		used, then := v.answerAll()
+		switch then {
 		case finished:
-			buf.giveBack()
-			_ = c.Close()
+			v.end()
 			return
 		case passOn:
-			s.handOver(c, buf, buf.in[used:n])
+			v.handOver(used)
 			return
 		case readOn:
-			n = copy(buf.in[:], buf.in[used:n])
-			more, err := c.more(buf, n)
-			if err != nil {
-				buf.giveBack()
-				_ = c.Close()
+			v.n = copy(v.buf.in, v.buf.in[used:v.n])
+			if !v.more() {
 				return
 			}
-			n += more
-			continue
-		}
-		buf.giveBack()
-		var err error
-		if err = c.readFor(s.IdleTimeout, time.Now()); err == nil {
-			buf, n, err = c.await()
-		}
-		if err != nil {
-			_ = c.Close()
-			return
+		case waitFor:
+			if !v.next() {
+				return
+			}
 		}
 	}
 }
@@ -101,103 +119,113 @@ func (s *Server) serveDirect(c *conn, buf *scratch, n int) {
 type step uint8
 
 const (
-	waitFor  step = iota // the next request, for as long as a connection may idle
-	readOn               // the rest of a head, for as long as a head may take
+	waitFor  step = iota // the next request
+	readOn               // the rest of a head
 	passOn               // to net/http
 	finished             // close
 )
 
-// answerAll answers the requests in buf.in[:n] with as few writes as it can, and
-// returns how many bytes are done with.
-func (s *Server) answerAll(c *conn, buf *scratch, n int) (used int, next step) {
+// answerAll answers the requests that are there with as few writes as it can,
+// and returns how many bytes are done with.
+func (v *visit) answerAll() (used int, then step) {
 	now := time.Now()
-	buf.req.Remote = c.RemoteAddr()
-	for used < n {
-		size, v := parseHead(buf.in[used:n], &buf.req)
-		if v == incomplete && used == 0 && n == len(buf.in) || v == plain && buf.req.Length > maxSkip {
-			v = unusual
-		}
-		if v != plain {
-			if c.flush(buf, nil, now) != nil {
-				return used, finished
-			}
-			if v == unusual {
-				return used, passOn
-			}
-			return used, readOn
-		}
-		used += size
-		closing := buf.req.Close || s.draining.Load()
-		if !s.respond(c, buf, closing, now) {
+	for used < v.n {
+		if cap(v.buf.out)-len(v.buf.out) < roomForHead && v.flush(nil, now) != nil {
 			return used, finished
 		}
-		inBuffer := min(buf.req.Length, int64(n-used))
+		r := &v.buf.req
+		size, verdict := parseHead(v.buf.in[used:v.n], r)
+		if verdict == incomplete && used == 0 && v.n == len(v.buf.in) || verdict == plain && r.Length > maxSkip {
+			verdict = unusual
+		}
+		if verdict != plain {
+			then = readOn
+			if verdict == unusual {
+				then = passOn
+			}
+			break
+		}
+		used += size
+		inBuffer := min(r.Length, int64(v.n-used))
 		used += int(inBuffer)
-		rest := buf.req.Length - inBuffer
+		rest := r.Length - inBuffer
+		closing := r.Close || v.server.draining.Load()
+		if v.respond(closing, now) != nil {
+			return used, finished
+		}
 		if closing || rest > 0 {
-			if c.flush(buf, nil, now) != nil || closing || c.skip(rest) != nil {
+			if v.flush(nil, now) != nil || closing || v.skip(rest) != nil {
 				return used, finished
 			}
 		}
 	}
-	if c.flush(buf, nil, now) != nil {
+	if v.flush(nil, now) != nil {
 		return used, finished
 	}
-	return used, waitFor
+	return used, then
 }
 
-// respond appends one answer to what is to be sent, and sends when it is much.
-func (s *Server) respond(c *conn, buf *scratch, closing bool, now time.Time) bool {
-	if cap(buf.out)-len(buf.out) < 2<<10 && c.flush(buf, nil, now) != nil {
-		return false
-	}
-	buf.req.Close = closing
-	head, body := s.Direct.Answer(buf.out, &buf.req)
+// respond appends one answer to what is to be sent, and sends if it is much.
+func (v *visit) respond(closing bool, now time.Time) error {
+	r := &v.buf.req
+	r.Close, r.Remote = closing, v.RemoteAddr()
+	head, body := v.server.Direct.Answer(v.buf.out, r)
 	head = append(head, "Date: "...)
-	head = append(head, s.date.at(now)...)
+	head = append(head, v.server.date.at(now)...)
 	if closing {
 		head = append(head, "\r\nConnection: close"...)
 	}
 	head = append(head, "\r\n\r\n"...)
-	buf.out = head
-	if buf.req.Method == "HEAD" {
-		return true
-	}
-	if len(head)+len(body) <= cap(head) {
-		buf.out = append(head, body...)
-		return true
-	}
-	return c.flush(buf, body, now) == nil
-}
-
-// flush sends what is collected in buf.out, and body after it.
-func (c *conn) flush(buf *scratch, body []byte, now time.Time) error {
-	if len(buf.out) == 0 && len(body) == 0 {
+	v.buf.out = head
+	switch {
+	case r.Method == "HEAD":
+		return nil
+	case len(head)+len(body) <= cap(head):
+		v.buf.out = append(head, body...)
 		return nil
 	}
-	if err := c.writeFor(c.server.WriteTimeout, now); err != nil {
+	return v.flush(body, now)
+}
+
+// flush sends what is collected, and body after it. Only if the client does not
+// read fast enough does it wait, and then with a scratch of its own.
+func (v *visit) flush(body []byte, now time.Time) error {
+	if err := v.writeFor(v.server.WriteTimeout, now); err != nil {
 		return err
 	}
-	var err error
-	if len(body) == 0 {
-		_, err = c.Conn.Write(buf.out)
-	} else {
-		_, err = (&net.Buffers{buf.out, body}).WriteTo(c.Conn)
+	for _, b := range [...][]byte{v.buf.out, body} {
+		if len(b) == 0 {
+			continue
+		}
+		n, err := v.writeNow(b)
+		if err != nil {
+			return err
+		}
+		if n == len(b) {
+			continue
+		}
+		if len(body) == 0 || &b[0] != &body[0] { // b is in the scratch, which is about to change hands
+			v.buf = v.buf.own(v.n)
+			b = v.buf.out
+		}
+		if _, err := v.Conn.Write(b[n:]); err != nil {
+			return err
+		}
 	}
-	buf.out = buf.out[:0]
-	return err
+	v.buf.out = v.buf.out[:0]
+	return nil
 }
 
 // skip throws the rest of a request's content away, within HeaderTimeout.
-func (c *conn) skip(rest int64) error {
-	c.readUntil = time.Now().Add(c.server.HeaderTimeout)
-	if err := c.Conn.SetReadDeadline(c.readUntil); err != nil {
+func (v *visit) skip(rest int64) error {
+	v.buf = v.buf.own(0) // all of it is answered
+	v.n = 0
+	v.readUntil = time.Now().Add(v.server.HeaderTimeout)
+	if err := v.SetReadDeadline(v.readUntil); err != nil {
 		return err
 	}
 	for rest > 0 {
-		s := borrow()
-		n, err := c.Read(s.in[:min(rest, int64(len(s.in)))])
-		s.giveBack()
+		n, err := v.Read(v.buf.in[:min(rest, scratchIn)])
 		if err != nil {
 			return err
 		}

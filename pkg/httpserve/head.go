@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"net"
 	"strings"
+	"unsafe"
 )
 
-// Request is a plain HTTP/1.1 request.
+// Request is a plain HTTP/1.1 request. Its strings are views of a buffer that is
+// used again: whoever keeps one after Direct.Answer clones it.
 type Request struct {
 	Method string
 	Target string // origin-form: path and query, as it came
@@ -61,7 +63,9 @@ func parseHead(b []byte, r *Request) (int, verdict) {
 	if end == 0 {
 		return 0, incomplete
 	}
-	head := string(b[:end])
+	// Copying the head would be the only allocation of a request. The string and
+	// all that is cut from it are views of the scratch: see Direct.
+	head := unsafe.String(unsafe.SliceData(b), end)
 	*r = Request{Fields: r.Fields[:0], Remote: r.Remote}
 	line, rest, ok := strings.Cut(head, "\r\n")
 	if !ok || !parseRequestLine(line, r) {

@@ -79,6 +79,7 @@ type Server struct {
 	http     *http.Server
 	clear    *handover // HTTP/1 and h2c, for net/http
 	tls      *handover
+	pool     scratches
 
 	mu     sync.Mutex
 	active map[*conn]struct{} // in the direct lane, or not yet in any
@@ -86,7 +87,7 @@ type Server struct {
 
 // New makes a server. Serve starts it.
 func New(c Config) *Server {
-	s := &Server{Config: c.Defaults(), active: map[*conn]struct{}{}}
+	s := &Server{Config: c.Defaults(), active: map[*conn]struct{}{}, pool: newScratches()}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -225,10 +226,12 @@ func (s *Server) forget(c *conn) {
 
 // handOver gives the connection to net/http for good, with the bytes that are
 // read but not answered.
-func (s *Server) handOver(c *conn, buf *scratch, unread []byte) {
-	c.replay = append([]byte(nil), unread...)
-	buf.giveBack()
-	_ = c.Conn.SetDeadline(time.Time{}) // net/http sets its own
+func (v *visit) handOver(used int) {
+	c, s := v.conn, v.server
+	c.replay = append([]byte(nil), v.buf.in[used:v.n]...)
+	v.buf.giveBack()
+	v.buf = nil
+	_ = c.SetDeadline(time.Time{}) // net/http sets its own
 	s.mu.Lock()
 	delete(s.active, c)
 	s.mu.Unlock()
@@ -237,7 +240,7 @@ func (s *Server) handOver(c *conn, buf *scratch, unread []byte) {
 		lane = s.tls
 	}
 	if !lane.give(c) {
-		_ = c.Close()
+		v.end()
 	}
 }
 
@@ -277,10 +280,10 @@ func answerFirst(h http.Handler, w http.ResponseWriter, r *http.Request) {
 }
 
 // contain keeps a panic in the direct lane to its connection.
-func (s *Server) contain(c *conn) {
+func (s *Server) contain(v *visit) {
 	if value := recover(); value != nil {
 		s.panicked(value)
-		_ = c.Close()
+		v.end()
 	}
 }
 

@@ -34,7 +34,8 @@ func (s *Server) Answer(dst []byte, r *httpserve.Request) (head, body []byte) {
 		sent = 0
 	}
 	s.note(&reply, r.Method, sent, func() Access {
-		return Access{Remote: r.Remote.String(), Protocol: "HTTP/1.1", Method: r.Method, Host: r.Host, Path: q.path, UserAgent: agent}
+		return Access{Remote: r.Remote.String(), Protocol: "HTTP/1.1", Method: strings.Clone(r.Method),
+			Host: strings.Clone(r.Host), Path: strings.Clone(q.path), UserAgent: strings.Clone(agent)}
 	})
 	return dst, reply.body
 }
