@@ -146,8 +146,7 @@ func TestInvariant9_ANewTemplateRollsNewBeforeOld(t *testing.T) {
 		assert.Equal(t, "ConfigMap", owner.Kind)
 	}
 	c.stop()
-	fewest := 2
-	w.eachPodChange(func(ready int) { fewest = min(fewest, ready) })
+	fewest := w.fewestReadyPods()
 	w.start(func(c *controllerConfig, _ *restConfig) {
 		c.Template.Labels = map[string]string{"team": "web"}
 		c.Template.ServiceType = "NodePort"
@@ -157,7 +156,7 @@ func TestInvariant9_ANewTemplateRollsNewBeforeOld(t *testing.T) {
 		kind, _, _ := unstructured.NestedString(u.Object, "spec", "type")
 		return kind == "NodePort"
 	})
-	assert.Equal(t, 2, fewest, "there were always two ready Pods")
+	assert.Equal(t, 2, fewest(), "there were always two ready Pods")
 }
 
 func TestInvariant11_WhatIsNotOursIsNeverTouched(t *testing.T) {
@@ -338,32 +337,37 @@ func (w *world) owners(u *unstructured.Unstructured) string {
 	return string(raw)
 }
 
-// eachPodChange tells how many ready page Pods there are at each change of one.
-func (w *world) eachPodChange(tell func(ready int)) {
+// fewestReadyPods watches the page Pods until the returned function is called,
+// which tells how few were ready at any time.
+func (w *world) fewestReadyPods() (fewest func() int) {
 	w.Helper()
-	ready := map[string]bool{}
-	count := func() int {
-		n := 0
-		for _, ok := range ready {
-			if ok {
-				n++
-			}
-		}
-		return n
-	}
-	list := w.list(pods, annotations.PageSetLabel)
-	for i := range list {
-		ready[list[i].GetName()] = podReady(&list[i])
-	}
-	stream, err := w.dynamic.Resource(pods).Namespace(w.namespace).Watch(w.Context(), metav1.ListOptions{LabelSelector: annotations.PageSetLabel, ResourceVersion: list[0].GetResourceVersion()})
+	list, err := w.dynamic.Resource(pods).Namespace(w.namespace).List(w.Context(), metav1.ListOptions{LabelSelector: annotations.PageSetLabel})
 	require.NoError(w, err)
+	stream, err := w.dynamic.Resource(pods).Namespace(w.namespace).Watch(w.Context(), metav1.ListOptions{LabelSelector: annotations.PageSetLabel, ResourceVersion: list.GetResourceVersion()})
+	require.NoError(w, err)
+	ready := map[string]bool{}
+	for i := range list.Items {
+		ready[list.Items[i].GetName()] = podReady(&list.Items[i])
+	}
+	least := make(chan int, 1)
 	go func() {
+		n := len(list.Items)
 		for e := range stream.ResultChan() {
 			if u, ok := e.Object.(*unstructured.Unstructured); ok {
 				ready[u.GetName()] = podReady(u) && e.Type != "DELETED"
-				tell(count())
+				now := 0
+				for _, is := range ready {
+					if is {
+						now++
+					}
+				}
+				n = min(n, now)
 			}
 		}
+		least <- n
 	}()
-	w.Cleanup(stream.Stop)
+	return func() int {
+		stream.Stop()
+		return <-least
+	}
 }

@@ -60,7 +60,13 @@ type world struct {
 // them: whatever a test does, none may ever be without its originals.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	config := plane.Config()
+	return newWorldOn(t, plane.Config(), true)
+}
+
+// newWorldOn makes a world on a control plane of the test's own, which may be
+// without the CRD that soundness wants to watch.
+func newWorldOn(t *testing.T, config *restConfig, watched bool) *world {
+	t.Helper()
 	client, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	dyn, err := dynamic.NewForConfig(config)
@@ -74,7 +80,9 @@ func newWorld(t *testing.T) *world {
 	_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.own}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	w.until(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, "default", "service account", exists)
-	w.sound = watchSoundness(w)
+	if watched {
+		w.sound = watchSoundness(w)
+	}
 	return w
 }
 

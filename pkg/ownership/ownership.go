@@ -66,19 +66,24 @@ func Losers(entries []metav1.ManagedFieldsEntry, paths []Path) ([]Owner, error) 
 // LastWriter names the manager that wrote any of the paths most recently: the
 // tool to talk to when a swap is reverted. Empty if nobody owns them.
 func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {
-	var last metav1.ManagedFieldsEntry
-	for _, e := range entries {
+	sets, all := make([]*fieldpath.Set, len(entries)), fieldpath.NewSet()
+	for i, e := range entries {
+		sets[i] = fieldpath.NewSet()
 		if e.FieldsV1 == nil || e.Subresource != "" {
 			continue
 		}
-		set, err := decode(e.FieldsV1.Raw)
-		if err != nil {
-			continue
+		if set, err := decode(e.FieldsV1.Raw); err == nil {
+			sets[i] = set
+			all = all.Union(set)
 		}
+	}
+	// A map that holds others' fields says nothing about who wrote those.
+	values := all.Leaves()
+	var last metav1.ManagedFieldsEntry
+	for i, e := range entries {
 		owns := false
-		set.Iterate(func(p fieldpath.Path) {
-			// An ancestor counts only as an atomic whole: "spec" alone says nothing.
-			owns = owns || len(p) > 1 && slices.ContainsFunc(paths, func(q Path) bool { return related(p, q) })
+		sets[i].Intersection(values).Iterate(func(p fieldpath.Path) {
+			owns = owns || slices.ContainsFunc(paths, func(q Path) bool { return related(p, q) })
 		})
 		// Times are whole seconds: of two in the same one, the other was later than
 		// the controller, or there would be nothing to ask about.

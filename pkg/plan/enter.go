@@ -25,6 +25,7 @@ func (d *draft) enter() {
 		return
 	}
 	d.choosePage()
+	d.rememberOwners()
 	plan, err := swap.To(d.Page.Set, d.Slots, d.known, d.budget())
 	if err != nil {
 		d.warn(PageNotReady, "%v", err)
@@ -183,21 +184,28 @@ func (d *draft) swap(plan swap.Plan) {
 	d.again(d.Settings.Settle)
 }
 
-// recorded completes the record of the plan, plans the backup of it, and gives
-// the status that carries it.
-func (d *draft) recorded(plan *swap.Plan) annotations.Status {
-	plan.Record.Page = d.Page.Name
+// rememberOwners adds the managers of the fields that a swap is about to take.
+func (d *draft) rememberOwners() {
 	var taken []swap.Slot
 	for _, s := range d.Slots {
 		if s.PageSet == "" {
 			taken = append(taken, s)
 		}
 	}
-	if losers, err := ownership.Losers(d.managers(), paths(taken)); err == nil && len(taken) > 0 {
+	if len(taken) == 0 {
+		return
+	}
+	// Ownership that cannot be read is not given back; that must not stop maintenance.
+	if losers, err := ownership.Losers(d.managers(), paths(taken)); err == nil {
 		if merged, err := ownership.Merge(d.known.Owners, losers); err == nil {
-			plan.Record.Owners = merged
+			d.known.Owners = merged
 		}
 	}
+}
+
+// recorded plans the backup of the record, and gives the status that carries it.
+func (d *draft) recorded(plan *swap.Plan) annotations.Status {
+	plan.Record.Page = d.Page.Name
 	if want := (Backup{Set: d.Page.Set, Record: plan.Record}); !d.sameBackup(want) {
 		d.WriteBackup = &want
 	}

@@ -1,0 +1,156 @@
+package apiserver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"maintenance-controller.io/pkg/annotations"
+)
+
+// Bad input gets a Warning that names the annotation, and changes nothing.
+
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		annotate map[string]any
+		reason   string
+		says     []string
+		on       bool // maintenance begins all the same
+	}{
+		"neither on nor off": {map[string]any{annotations.DefaultEnabled: "ture"}, "InvalidAnnotation", []string{annotations.DefaultEnabled, `"ture"`, `use "true"`}, false},
+		"a mistyped key":     {map[string]any{"maintenance/enable": "true"}, "UnknownAnnotation", []string{"maintenance/enable", "did you mean " + annotations.DefaultEnabled}, false},
+		"an unknown page": {map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "sprnig"}, "PageNotFound",
+			[]string{annotations.DefaultCustomPage, `"sprnig"`, "make a ConfigMap labelled", "default page"}, true},
+		"a page of status 200": {map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "broken"}, "PageNotFound",
+			[]string{`"broken"`, "page-broken", `"status"`, "400 to 599"}, true},
+		"a page too large": {map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "large"}, "PageNotFound",
+			[]string{`"large"`, "bytes"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.apply(ingress("my-app"), customPage("broken", "status", "200"), customPage("large", "page.html", strings.Repeat("x", 985<<10)))
+			before := w.get(ingresses, "my-app")
+			w.start()
+			w.annotate(ingresses, "my-app", tc.annotate)
+			e := w.untilEvent("my-app", tc.reason)
+			kind, _, _ := unstructured.NestedString(e.Object, "type")
+			assert.Equal(t, "Warning", kind)
+			for _, says := range tc.says {
+				assert.Contains(t, message(e), says)
+			}
+			if tc.on {
+				assert.Equal(t, defaultSet(), allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active))))
+				return
+			}
+			after := w.get(ingresses, "my-app")
+			assert.Equal(t, spec(t, before), spec(t, after))
+			assert.False(t, annotations.HasWritten(after.GetAnnotations()))
+		})
+	}
+}
+
+func TestTooFullForTheOriginals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	w.annotate(ingresses, "my-app", map[string]any{"big": strings.Repeat("x", annotations.MaxTotalSize-1600)})
+	before := spec(t, w.get(ingresses, "my-app"))
+	w.start()
+	w.on(ingresses, "my-app")
+	u := w.until(ingresses, "my-app", "blocked", state(annotations.Blocked))
+	assert.Contains(t, message(w.untilEvent("my-app", "InvalidAnnotation")), annotations.Original)
+	assert.Equal(t, before, spec(t, u), "nothing changes")
+	w.annotate(ingresses, "my-app", map[string]any{"big": nil})
+	w.until(ingresses, "my-app", "active, now that there is room", state(annotations.Active))
+}
+
+// TestASlotThatDoesNotFitStaysOnTheApp: hosts are added until the annotation is full.
+func TestASlotThatDoesNotFitStaysOnTheApp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	w.annotate(ingresses, "my-app", map[string]any{"big": strings.Repeat("x", annotations.MaxTotalSize-6000)})
+	w.start()
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	w.edit(ingresses, "my-app", func(u *unstructured.Unstructured) {
+		list := rules(u)
+		for i := range 60 {
+			more := rules(w.parse(strings.ReplaceAll(ingress("x"), "a.example", fmt.Sprintf("h%d.example", i))))[0]
+			list = append(list, more)
+		}
+		require.NoError(t, unstructured.SetNestedSlice(u.Object, list, "spec", "rules"))
+	})
+	assert.Contains(t, message(w.untilEvent("my-app", "InvalidAnnotation")), "no room for the originals of")
+	want := spec(t, w.until(ingresses, "my-app", "some of the new hosts on the page", func(u *unstructured.Unstructured) bool {
+		return len(setsOf(u)) > 4 && len(setsOf(u)) < 124
+	}))
+	assert.Contains(t, want, `"app"`)
+	w.off(ingresses, "my-app")
+	u := w.until(ingresses, "my-app", "restored", restored)
+	assert.Len(t, rules(u), 62)
+}
+
+func TestOwnObjectsAreNoTargets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("maintenance-0123456789abcdef"), strings.Replace(ingress("ours"), "app: shop", annotations.ManagedByLabel+": "+annotations.ManagedBy, 1), ingress("my-app"))
+	w.start()
+	for _, name := range []string{"maintenance-0123456789abcdef", "ours", "my-app"} {
+		w.on(ingresses, name)
+	}
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	for _, name := range []string{"maintenance-0123456789abcdef", "ours"} {
+		assert.True(t, restored(w.get(ingresses, name)), name)
+	}
+}
+
+func TestIngressClass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("mine"), strings.Replace(ingress("other"), "ingressClassName: traefik", "ingressClassName: nginx", 1),
+		strings.Replace(ingress("none"), "ingressClassName: traefik", "", 1), ingressRoute("my-route"))
+	w.start(func(c *controllerConfig, _ *restConfig) { c.Classes = []string{"traefik"} })
+	for _, name := range []string{"other", "none", "mine"} {
+		w.on(ingresses, name)
+	}
+	w.on(ingressRoutes, "my-route")
+	w.until(ingresses, "mine", "active", state(annotations.Active))
+	w.until(ingressRoutes, "my-route", "active", state(annotations.Active))
+	for _, name := range []string{"other", "none"} {
+		assert.True(t, restored(w.get(ingresses, name)), name)
+	}
+}
+
+func TestKeysOfThePredecessor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	w.start(func(c *controllerConfig, _ *restConfig) {
+		c.Keys = annotations.Keys{Enabled: "maintenance-operator/on", EnabledValue: "yes", CustomPage: "maintenance-operator/page"}
+	})
+	w.annotate(ingresses, "my-app", map[string]any{"maintenance-operator/on": "yes"})
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	w.annotate(ingresses, "my-app", map[string]any{"maintenance-operator/on": nil})
+	w.until(ingresses, "my-app", "restored", restored)
+}
+
+func TestADeletedNamespaceIsNoError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	w.start()
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	require.NoError(t, w.client.CoreV1().Namespaces().Delete(t.Context(), w.namespace, metav1.DeleteOptions{}))
+	cluster := *w
+	cluster.namespace = ""
+	cluster.until(schemaGVR{Version: "v1", Resource: "namespaces"}, w.namespace, "its end", absent)
+}

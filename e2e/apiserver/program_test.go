@@ -1,0 +1,259 @@
+package apiserver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"maintenance-controller.io/e2e/cluster"
+	"maintenance-controller.io/pkg/annotations"
+)
+
+// The whole program, as a user runs it: flags, service account, Lease, metrics.
+
+// program is a running maintenance-controller, a process of its own.
+type program struct {
+	address string
+	log     *output
+	stop    func() int // SIGTERM; gives the exit code
+}
+
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// built is the program, built once.
+var built = sync.OnceValues(func() (path string, err error) {
+	dir, err := os.MkdirTemp("", "maintenance-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "maintenance-controller")
+	build := exec.Command("go", "build", "-o", path, "./cmd/maintenance-controller")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+func runProgram(t *testing.T, kubeconfig string, args ...string) *program {
+	t.Helper()
+	path, err := built()
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &program{address: l.Addr().String(), log: &output{}}
+	require.NoError(t, l.Close())
+	args = append([]string{"--kubeconfig=" + kubeconfig, "--listen=" + p.address, "--page-image=" + imageServes, "--settle-time=100ms",
+		"--page-set-grace-period=300ms", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=500ms"}, args...)
+	command := exec.Command(path, args...)
+	command.Stderr = p.log
+	require.NoError(t, command.Start())
+	p.stop = sync.OnceValue(func() int {
+		_ = command.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		_ = command.Wait()                          // the exit code tells
+		return command.ProcessState.ExitCode()
+	})
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Log(p.log)
+		}
+	})
+	return p
+}
+
+// get waits until the program answers a path with 200.
+func (p *program) get(t *testing.T, path string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+path, nil)
+		require.NoError(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err == nil && resp.StatusCode == http.StatusOK {
+				return string(body)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", path, err)
+		case <-after(20 * time.Millisecond):
+		}
+	}
+}
+
+// untilMetric waits until the program's metrics have a line.
+func (p *program) untilMetric(t *testing.T, line string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(p.get(t, "/metrics"), "\n"+line) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no metric %s", line)
+		}
+		<-after(20 * time.Millisecond)
+	}
+}
+
+// installed applies the project's own manifest and gives a kubeconfig of its
+// service account: what the program may do is what the manifest grants.
+func installed(t *testing.T, plane *cluster.ControlPlane) (kubeconfig string) {
+	t.Helper()
+	manifest, err := os.ReadFile("../../deploy/manifests/install.yaml")
+	require.NoError(t, err)
+	// Its Pods would only stand in the way: the program runs here.
+	text := strings.Replace(string(manifest), "replicas: 2", "replicas: 0", 1)
+	require.NoError(t, plane.Apply(t.Context(), []byte(text)))
+	const sa = "system:serviceaccount:maintenance-system:maintenance-controller"
+	kubeconfig, err = plane.KubeconfigFor(sa, "system:serviceaccounts", "system:serviceaccounts:maintenance-system", "system:authenticated")
+	require.NoError(t, err)
+	return kubeconfig
+}
+
+func TestTheProgramAsInstalled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	kubeconfig := installed(t, plane)
+	w.apply(ingress("my-app"), ingressRoute("my-app"))
+	before := spec(t, w.get(ingresses, "my-app"))
+	scope := "--watch-namespaces=" + w.namespace // other tests have controllers of their own
+	first := runProgram(t, kubeconfig, scope)
+	require.Contains(t, first.get(t, "/readyz"), "ok")
+	leads := func(p *program, want string) { p.untilMetric(t, "maintenance_leader "+want) }
+	leads(first, "1")
+	second := runProgram(t, kubeconfig, scope)
+	second.get(t, "/readyz")
+	leads(second, "0")
+
+	w.on(ingresses, "my-app")
+	w.on(ingressRoutes, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	w.until(ingressRoutes, "my-app", "active", state(annotations.Active))
+	for _, want := range []string{
+		`maintenance_targets{kind="Ingress",state="active"} 1`, `maintenance_targets{kind="IngressRoute",state="active"} 1`,
+		"maintenance_oldest_start_timestamp_seconds 1.", "maintenance_page_sets 1",
+	} {
+		first.untilMetric(t, want)
+	}
+
+	// SIGTERM: the Lease is released, and the second one takes over at once.
+	stopped := time.Now()
+	assert.Equal(t, 0, first.stop())
+	leads(second, "1")
+	assert.Less(t, time.Since(stopped), 2500*time.Millisecond, "sooner than the Lease runs out")
+	w.off(ingresses, "my-app")
+	w.off(ingressRoutes, "my-app")
+	assert.Equal(t, before, spec(t, w.until(ingresses, "my-app", "restored", restored)))
+	w.until(ingressRoutes, "my-app", "restored", restored)
+	w.untilClean()
+	for _, p := range []*program{first, second} {
+		assert.NotContains(t, p.log.String(), "forbidden", "the manifest grants all that is needed")
+	}
+}
+
+// TestRolesInWatchedNamespacesAreEnough: the manifest's ClusterRole, bound in
+// two namespaces only.
+func TestRolesInWatchedNamespacesAreEnough(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	installed(t, plane)
+	kubeconfig, err := plane.KubeconfigFor("narrow", "system:authenticated")
+	require.NoError(t, err)
+	for _, namespace := range []string{w.namespace, w.own} {
+		require.NoError(t, plane.Apply(t.Context(), fmt.Appendf(nil, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: maintenance, namespace: %s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: maintenance-controller}
+subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: narrow}]
+`, namespace)))
+	}
+	w.apply(ingress("my-app"))
+	p := runProgram(t, kubeconfig, "--watch-namespaces="+w.namespace, "--namespace="+w.own, "--leader-elect=false")
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	w.off(ingresses, "my-app")
+	w.until(ingresses, "my-app", "restored", restored)
+	w.untilClean()
+	assert.NotContains(t, p.log.String(), "forbidden")
+}
+
+// TestInvariant15_TheCRDComesAndGoes has a control plane of its own, since the
+// CRD is there for all or for none.
+func TestInvariant15_TheCRDComesAndGoes(t *testing.T) {
+	t.Parallel()
+	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{})
+	require.NoError(t, err)
+	t.Cleanup(own.Stop)
+	require.NoError(t, playKubelet(t.Context(), own.Config()))
+	w := newWorldOn(t, own.Config(), false)
+	w.apply(ingress("my-app"))
+	w.start()
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	require.NoError(t, own.InstallTraefikCRDs(t.Context()))
+	w.apply(ingressRoute("my-route"))
+	w.on(ingressRoutes, "my-route")
+	w.until(ingressRoutes, "my-route", "active", state(annotations.Active))
+	require.NoError(t, own.RemoveTraefikCRDs(t.Context()))
+	w.until(configMaps, defaultSet(), "the user that is left", usedBy("Ingress/my-app"))
+	w.off(ingresses, "my-app")
+	w.until(ingresses, "my-app", "restored", restored)
+	w.untilClean()
+}
+
+// TestItOutlivesTheAPIServer restarts the API server while a target is in maintenance.
+func TestItOutlivesTheAPIServer(t *testing.T) {
+	t.Parallel()
+	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{TraefikCRDs: true})
+	require.NoError(t, err)
+	t.Cleanup(own.Stop)
+	require.NoError(t, playKubelet(t.Context(), own.Config()))
+	w := newWorldOn(t, own.Config(), false)
+	w.apply(ingress("my-app"))
+	w.start()
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	require.NoError(t, own.RestartAPIServer(t.Context()))
+	w.off(ingresses, "my-app")
+	w.until(ingresses, "my-app", "restored", restored)
+	w.untilClean()
+	client, err := kubernetes.NewForConfig(own.Config())
+	require.NoError(t, err)
+	_, err = client.CoreV1().Namespaces().Get(t.Context(), w.namespace, metav1.GetOptions{})
+	require.NoError(t, err)
+}
