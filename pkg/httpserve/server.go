@@ -256,11 +256,14 @@ func (s *Server) wrap(h http.Handler) http.Handler {
 		if s.draining.Load() || r.ProtoMajor == 1 && r.ContentLength > maxSkip {
 			w.Header().Set("Connection", "close") // a GOAWAY in HTTP/2
 		}
-		if r.ProtoMajor > 1 || r.ContentLength == 0 || r.Header.Get("Expect") != "" {
+		switch {
+		case r.ContentLength == 0 || r.Header.Get("Expect") != "":
 			h.ServeHTTP(w, r)
-			return
+		case r.ProtoMajor > 1:
+			answerStream(h, w, r)
+		default:
+			answerFirst(h, w, r)
 		}
-		answerFirst(h, w, r)
 	})
 }
 
@@ -276,6 +279,25 @@ func answerFirst(h http.Handler, w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, r)
 	if control.Flush() == nil && r.ContentLength <= maxSkip {
 		_, _ = io.CopyN(io.Discard, r.Body, maxSkip) // an error ends the connection
+	}
+}
+
+// streamLinger is short, because some clients take an answer for complete only
+// when its stream ends.
+const streamLinger = time.Second
+
+// answerStream answers an HTTP/2 request and lingers as conn.Close does: net/http
+// resets the stream (RFC 9113 8.1) when the handler returns before the content
+// ends, and curl 7.88 drops an answer that it has not read by then. An answer
+// without content, such as gRPC's, must stay a single header block: no flush.
+func answerStream(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	h.ServeHTTP(w, r)
+	if length := w.Header().Get("Content-Length"); length == "" || length == "0" {
+		return
+	}
+	control := http.NewResponseController(w)
+	if control.Flush() == nil && control.SetReadDeadline(time.Now().Add(streamLinger)) == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, lingerBytes) // an error ends the stream
 	}
 }
 
