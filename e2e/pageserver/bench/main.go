@@ -1,0 +1,125 @@
+// Bench compares maintenance-page with nginx: one machine, one run, the same
+// bodies and header, turn by turn.
+//
+//	bench --page-binary bin/maintenance-page --page-dir DIR --page-set maintenance-…
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type settings struct {
+	binary, pageDir, pageSet string
+	rounds                   int
+	duration                 time.Duration
+	connections              []int
+}
+
+func main() {
+	var s settings
+	flag.StringVar(&s.binary, "page-binary", "", "maintenance-page")
+	flag.StringVar(&s.pageDir, "page-dir", "", "folder with the page's files")
+	flag.StringVar(&s.pageSet, "page-set", "", "its page set's name")
+	flag.IntVar(&s.rounds, "rounds", 5, "how often each server gets its turn")
+	flag.DurationVar(&s.duration, "duration", 5*time.Second, "length of a turn")
+	connections := flag.String("connections", "64,1000", "numbers of connections")
+	flag.Parse()
+	for c := range strings.SplitSeq(*connections, ",") {
+		n, err := strconv.Atoi(c)
+		if err != nil {
+			fail(fmt.Errorf("--connections: %w", err))
+		}
+		s.connections = append(s.connections, n)
+	}
+	if err := bench(s); err != nil {
+		fail(err)
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
+}
+
+func bench(s settings) error {
+	dir, err := os.MkdirTemp("", "bench-page")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	page, err := startPage(s)
+	if err != nil {
+		return err
+	}
+	defer page.stop()
+	nginx, err := startNginx(dir, s, page)
+	if err != nil {
+		return err
+	}
+	defer nginx.stop()
+	if err := sameAnswers(page, nginx); err != nil {
+		return err
+	}
+	fmt.Printf("%d cores, load %s; %d turns of %s each, wrk with 2 threads on the same machine\n\n", runtime.NumCPU(), load(), s.rounds, s.duration)
+	fmt.Printf("%-18s%-14s%14s%12s%12s%14s%16s\n", "server", "connections", "requests/s", "p50", "p99", "memory (RSS)", "CPU per request")
+	for _, n := range s.connections {
+		results := map[*server][]result{}
+		for range s.rounds {
+			for _, candidate := range []*server{page, nginx} {
+				r, err := candidate.load(n, s.duration)
+				if err != nil {
+					return err
+				}
+				results[candidate] = append(results[candidate], r)
+			}
+		}
+		a, b := median(results[page]), median(results[nginx])
+		a.print(page.name, n)
+		b.print(nginx.name, n)
+		fmt.Printf("%-18s%-14d%13.2fx%11.2fx%11.2fx%13.2fx%15.2fx\n\n", "page / nginx", n, a.perSecond/b.perSecond,
+			float64(a.p50)/float64(b.p50), float64(a.p99)/float64(b.p99), float64(a.rss)/float64(b.rss), float64(a.cpu)/float64(b.cpu))
+	}
+	return nil
+}
+
+// result is one turn.
+type result struct {
+	perSecond float64
+	p50, p99  time.Duration
+	cpu       time.Duration // of the server, a request
+	rss       int           // KiB, of all its processes after the turn
+}
+
+func (r result) print(name string, n int) {
+	fmt.Printf("%-18s%-14d%14.0f%12s%12s%10d KiB%16s\n", name, n, r.perSecond, r.p50.Round(10*time.Microsecond), r.p99.Round(10*time.Microsecond), r.rss, r.cpu.Round(10*time.Nanosecond))
+}
+
+// median takes each figure's median on its own.
+func median(results []result) result {
+	middle := func(less func(a, b result) int) result {
+		sorted := slices.SortedFunc(slices.Values(results), less)
+		return sorted[len(sorted)/2]
+	}
+	return result{
+		perSecond: middle(func(a, b result) int { return int(a.perSecond - b.perSecond) }).perSecond,
+		p50:       middle(func(a, b result) int { return int(a.p50 - b.p50) }).p50,
+		p99:       middle(func(a, b result) int { return int(a.p99 - b.p99) }).p99,
+		cpu:       middle(func(a, b result) int { return int(a.cpu - b.cpu) }).cpu,
+		rss:       middle(func(a, b result) int { return a.rss - b.rss }).rss,
+	}
+}
+
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(b))[:2], " ")
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+)
+
+//go:embed nginx.conf.tmpl
+var nginxConf string
+
+// What a browser sends.
+var requestHeader = map[string]string{
+	"Accept":          "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+	"Accept-Encoding": "gzip, deflate",
+	"Accept-Language": "de-DE,de;q=0.9,en;q=0.8",
+	"User-Agent":      "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+}
+
+type server struct {
+	name, address string
+	process       *exec.Cmd
+}
+
+func startPage(s settings) (*server, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return launch("maintenance-page", address, exec.Command(s.binary, "--page-dir="+s.pageDir, "--page-set="+s.pageSet, "--listen="+address, "--metrics-listen=", "--drain=0s"))
+}
+
+// startNginx gives nginx the header that the page server answers with.
+func startNginx(dir string, s settings, page *server) (*server, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	response, _, err := page.get()
+	if err != nil {
+		return nil, err
+	}
+	header := map[string]string{}
+	for name := range response.Header {
+		switch name {
+		case "Date", "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Connection":
+		default:
+			header[name] = response.Header.Get(name)
+		}
+	}
+	bodies := filepath.Join(dir, "bodies")
+	languages, err := copyBodies(s.pageDir, bodies)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := os.Create(filepath.Join(dir, "nginx.conf"))
+	if err != nil {
+		return nil, err
+	}
+	err = template.Must(template.New("").Parse(nginxConf)).Execute(conf, map[string]any{
+		"Dir": dir, "Address": address, "PageDir": bodies, "Languages": languages, "Header": header, "Status": response.StatusCode})
+	if err != nil {
+		return nil, err
+	}
+	if err := conf.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // the workers are another user
+		return nil, err
+	}
+	return launch("nginx", address, exec.Command("nginx", "-c", conf.Name(), "-e", filepath.Join(dir, "nginx.log")))
+}
+
+// copyBodies puts the bodies where nginx's workers may read them, each with its
+// gzip beside it.
+func copyBodies(from, to string) (languages []string, err error) {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return nil, err
+	}
+	paths, err := filepath.Glob(filepath.Join(from, "page.*.*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		body, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		name := filepath.Join(to, filepath.Base(path))
+		if err := os.WriteFile(name, body, 0o644); err != nil {
+			return nil, err
+		}
+		if out, err := exec.Command("gzip", "-9", "--keep", name).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("gzip: %w: %s", err, out)
+		}
+		if parts := strings.Split(filepath.Base(path), "."); parts[2] == "html" {
+			languages = append(languages, parts[1])
+		}
+	}
+	return languages, nil
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// launch starts a server and asks until it answers.
+func launch(name, address string, c *exec.Cmd) (*server, error) {
+	c.Stderr = io.Discard
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("%s: %w (Debian: apt-get install nginx-light wrk)", name, err)
+	}
+	s := &server{name, address, c}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, _, err := s.get()
+		if err == nil {
+			return s, nil
+		}
+		if time.Now().After(deadline) {
+			s.stop()
+			return nil, fmt.Errorf("%s does not answer: %w", name, err)
+		}
+	}
+}
+
+func (s *server) stop() {
+	_ = s.process.Process.Signal(syscall.SIGTERM)
+	_ = s.process.Wait()
+}
+
+func (s *server) get() (*http.Response, string, error) {
+	request, err := http.NewRequest(http.MethodGet, "http://"+s.address+"/", nil)
+	if err != nil {
+		return nil, "", err
+	}
+	for name, value := range requestHeader {
+		request.Header.Set(name, value)
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return response, string(body), err
+}
+
+// sameAnswers checks that the race is fair.
+func sameAnswers(a, b *server) error {
+	ra, bodyA, err := a.get()
+	if err != nil {
+		return err
+	}
+	rb, bodyB, err := b.get()
+	if err != nil {
+		return err
+	}
+	if ra.StatusCode != rb.StatusCode {
+		return fmt.Errorf("%s answers %d, %s %d", a.name, ra.StatusCode, b.name, rb.StatusCode)
+	}
+	for name := range ra.Header {
+		switch name {
+		case "Date", "Content-Length", "Retry-After": // two gzips may differ in length
+		default:
+			if got, want := rb.Header.Get(name), ra.Header.Get(name); got != want {
+				return fmt.Errorf("%s: %s answers %q, %s %q", name, a.name, want, b.name, got)
+			}
+		}
+	}
+	fmt.Printf("%s sends %d bytes of body, %s %d\n", a.name, len(bodyA), b.name, len(bodyB))
+	return nil
+}
+
+var (
+	wrkRate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+	wrkAll  = regexp.MustCompile(`(\d+) requests in`)
+	wrkP    = regexp.MustCompile(`(?m)^\s+(50|99)%\s+(\S+)$`)
+	wrkErr  = regexp.MustCompile(`Socket errors:.*`)
+)
+
+// load runs wrk for one turn.
+func (s *server) load(connections int, duration time.Duration) (result, error) {
+	args := []string{"-t2", "-c" + strconv.Itoa(connections), "-d" + duration.String(), "--latency"}
+	for name, value := range requestHeader {
+		args = append(args, "-H", name+": "+value)
+	}
+	before := s.usage().cpu
+	out, err := exec.Command("wrk", append(args, "http://"+s.address+"/")...).CombinedOutput()
+	if err != nil {
+		return result{}, fmt.Errorf("wrk: %w: %s (Debian: apt-get install wrk)", err, out)
+	}
+	if m := wrkErr.Find(out); m != nil {
+		return result{}, fmt.Errorf("wrk on %s: %s", s.name, m)
+	}
+	after := s.usage()
+	var r result
+	r.perSecond, err = strconv.ParseFloat(find(wrkRate, out), 64)
+	if err != nil {
+		return r, fmt.Errorf("wrk said %s", out)
+	}
+	all, err := strconv.Atoi(find(wrkAll, out))
+	if err != nil || all == 0 {
+		return r, fmt.Errorf("wrk said %s", out)
+	}
+	for _, m := range wrkP.FindAllStringSubmatch(string(out), -1) {
+		d, err := time.ParseDuration(m[2])
+		if err != nil {
+			return r, err
+		}
+		if m[1] == "50" {
+			r.p50 = d
+		} else {
+			r.p99 = d
+		}
+	}
+	r.cpu, r.rss = (after.cpu-before)/time.Duration(all), after.rss
+	return r, nil
+}
+
+func find(re *regexp.Regexp, b []byte) string {
+	if m := re.FindSubmatch(b); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+type usage struct {
+	cpu time.Duration
+	rss int // KiB
+}
+
+// usage sums the process and its children, as nginx has workers.
+func (s *server) usage() usage {
+	var sum usage
+	pids := []string{strconv.Itoa(s.process.Process.Pid)}
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%[1]s/task/%[1]s/children", pids[0]))
+	for _, pid := range append(pids, strings.Fields(string(children))...) {
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		const tick = 10 * time.Millisecond // USER_HZ is 100 on all of Linux's ports
+		for _, i := range []int{11, 12} {  // utime, stime: proc(5), counted from the state
+			n, _ := strconv.Atoi(fields[i])
+			sum.cpu += time.Duration(n) * tick
+		}
+		pages, _ := strconv.Atoi(fields[21])
+		sum.rss += pages * os.Getpagesize() >> 10
+	}
+	return sum
+}

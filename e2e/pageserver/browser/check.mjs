@@ -1,0 +1,91 @@
+// Looks at the built-in page in Chromium and prints what it finds as JSON.
+// usage: node check.mjs CHROMIUM PAGE_URL APP_URL SCREENSHOTS
+//   PAGE_URL  answers with the maintenance page
+//   APP_URL   answers /app with a page of another origin, and after a GET of
+//             /switch answers everything else with the app, before with the page
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
+
+const [executablePath, pageURL, appURL, screenshots] = process.argv.slice(2);
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+const report = { looks: [], cors: null, reload: null, noscript: null };
+
+const phone = { width: 360, height: 740 }, desktop = { width: 1280, height: 800 };
+const looks = [
+  ['desktop-light-en', desktop, 'light', 'en-US'], ['desktop-dark-de', desktop, 'dark', 'de-AT'],
+  ['phone-light-ar', phone, 'light', 'ar-EG'], ['phone-dark-ja', phone, 'dark', 'ja-JP'],
+  ['phone-light-ru', phone, 'light', 'ru-RU'], ['small-dark-hi', { width: 240, height: 320 }, 'dark', 'hi-IN'],
+];
+for (const [name, viewport, colorScheme, locale] of looks) {
+  const context = await browser.newContext({ viewport, colorScheme, locale });
+  const page = await context.newPage();
+  const refused = [], requests = [];
+  page.on('console', m => { if (/content security policy/i.test(m.text())) refused.push(m.text()); });
+  page.on('pageerror', e => refused.push(String(e)));
+  page.on('request', r => requests.push(r.url()));
+  const response = await page.goto(pageURL);
+  await page.screenshot({ path: `${screenshots}/${name}.png` });
+  const axe = await page.evaluate(axeSource + '; axe.run({ resultTypes: ["violations", "incomplete"] })');
+  const dom = await page.evaluate(() => ({
+    lang: document.documentElement.lang, dir: getComputedStyle(document.documentElement).direction, title: document.title,
+    background: getComputedStyle(document.body).backgroundImage, scrollsSideways: document.documentElement.scrollWidth > innerWidth,
+  }));
+  report.looks.push({ name, status: response.status(), refused, requests: requests.length, ...dom,
+    violations: axe.violations.map(v => `${v.id}: ${v.nodes.map(n => n.html).join(' ')}`), passes: axe.passes.length });
+  await context.close();
+}
+
+{ // fetch from another origin, with and without preflight
+  const page = await browser.newPage();
+  await page.goto(appURL + '/app');
+  report.cors = await page.evaluate(async url => {
+    const ask = async init => {
+      try {
+        const r = await fetch(url + '/api', init);
+        return { status: r.status, retryAfter: r.headers.get('Retry-After'), set: r.headers.get('Maintenance-Page-Set'), type: r.headers.get('Content-Type'), body: (await r.text()).length };
+      } catch (e) { return { status: 0, error: String(e) }; }
+    };
+    return {
+      simple: await ask({}),
+      preflighted: await ask({ method: 'PUT', headers: { 'X-Own': 'a', 'Content-Type': 'application/json', Accept: 'application/json' }, body: '{}' }),
+      credentials: await ask({ method: 'DELETE', credentials: 'include' }),
+    };
+  }, pageURL);
+  await page.close();
+}
+
+{ // the page re-checks and comes back by itself; the page's clock is ours
+  const page = await browser.newPage();
+  await page.clock.install();
+  let asked = 0, answered = 0;
+  page.on('request', r => { if (r.method() === 'HEAD') asked++; });
+  page.on('response', r => { if (r.request().method() === 'HEAD') answered++; });
+  await page.goto(appURL + '/somewhere?a=b');
+  const before = await page.title();
+  for (let i = 0; i < 12; i++) {
+    await page.clock.runFor(5000);
+    while (answered < asked) await page.waitForEvent('response', r => r.request().method() === 'HEAD');
+    await page.evaluate(() => Promise.resolve());
+  }
+  const whileDown = { title: await page.title(), checks: asked };
+  await page.evaluate(url => fetch(url), '/switch');
+  const back = page.waitForFunction(() => document.title === 'the app', null, { timeout: 20000, polling: 50 });
+  await page.clock.runFor(200000).catch(() => {}); // the reload may end this call
+  let title = '';
+  try { await back; title = await page.title(); } catch (e) { title = String(e); }
+  report.reload = { before, whileDown, after: title, url: page.url() };
+  await page.close();
+}
+
+{ // without JavaScript
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(pageURL);
+  report.noscript = await page.locator('meta[http-equiv=refresh]').getAttribute('content');
+  await context.close();
+}
+
+await browser.close();
+console.log(JSON.stringify(report));

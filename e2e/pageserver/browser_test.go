@@ -1,0 +1,136 @@
+package pageserver
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+type fetched struct {
+	Status, Body                 int
+	RetryAfter, Set, Type, Error string
+}
+
+type report struct {
+	Looks []struct {
+		Name, Lang, Dir, Title, Background string
+		Status, Requests, Passes           int
+		Refused, Violations                []string
+		ScrollsSideways                    bool
+	}
+	CORS   struct{ Simple, Preflighted, Credentials fetched }
+	Reload struct {
+		Before, After, URL string
+		WhileDown          struct {
+			Title  string
+			Checks int
+		}
+	}
+	Noscript string
+}
+
+// appBehind answers with the maintenance page until /switch is asked for, then
+// as an app.
+func appBehind(t *testing.T, page string) string {
+	t.Helper()
+	var up atomic.Bool
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: page})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/switch":
+			up.Store(true)
+		case r.URL.Path == "/app" || up.Load():
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<!doctype html><title>the app</title>")
+		default:
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(app.Close)
+	return strings.Replace(app.URL, "127.0.0.1", "localhost", 1)
+}
+
+func look(t *testing.T) report {
+	t.Helper()
+	chromium := need(t, "chromium", "chromium-browser", "google-chrome")
+	need(t, "node")
+	if _, err := os.Stat("browser/node_modules"); err != nil {
+		install := exec.Command(need(t, "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+		install.Dir = "browser"
+		if out, err := install.CombinedOutput(); err != nil {
+			t.Fatalf("npm ci: %v\n%s", err, out)
+		}
+	}
+	screenshots := os.Getenv("MAINTENANCE_SCREENSHOTS") // a folder, to look at them
+	if screenshots == "" {
+		screenshots = t.TempDir()
+	}
+	screenshots, err := filepath.Abs(screenshots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t)
+	c := exec.Command("node", "check.mjs", chromium, "http://"+s.address, appBehind(t, s.address), screenshots)
+	c.Dir, c.Stderr = "browser", os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("check.mjs: %v\n%s", err, out)
+	}
+	var r report
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return r
+}
+
+func TestChromium(t *testing.T) {
+	r := look(t)
+	t.Run("the page is accessible and keeps to its policy", func(t *testing.T) {
+		for _, l := range r.Looks {
+			if len(l.Violations) > 0 || l.Passes < 5 {
+				t.Errorf("%s: axe-core passes %d rules and finds %v", l.Name, l.Passes, l.Violations)
+			}
+			if len(l.Refused) > 0 || l.Status != 503 || l.ScrollsSideways || l.Requests != 1 {
+				t.Errorf("%s: %+v", l.Name, l)
+			}
+			if _, language, _ := strings.Cut(l.Name, "-"); !strings.HasSuffix(language, "-"+l.Lang) {
+				t.Errorf("%s is in %q", l.Name, l.Lang)
+			}
+			if rtl := l.Dir == "rtl"; rtl != (l.Lang == "ar") {
+				t.Errorf("%s runs %s", l.Name, l.Dir)
+			}
+		}
+	})
+	t.Run("fetch from another origin sees the 503", func(t *testing.T) {
+		for name, f := range map[string]fetched{"simple": r.CORS.Simple, "preflighted": r.CORS.Preflighted, "with credentials": r.CORS.Credentials} {
+			if f.Status != 503 || f.RetryAfter == "" || f.Set != built.pageSet || f.Body == 0 {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if r.CORS.Preflighted.Type != "application/json" {
+			t.Errorf("asked for JSON, got %s", r.CORS.Preflighted.Type)
+		}
+	})
+	t.Run("the page comes back by itself", func(t *testing.T) {
+		if d := r.Reload.WhileDown; d.Title != r.Reload.Before || d.Checks < 2 || d.Checks > 8 {
+			t.Errorf("in a minute of maintenance: %+v", d)
+		}
+		if r.Reload.After != "the app" || !strings.HasSuffix(r.Reload.URL, "/somewhere?a=b") {
+			t.Errorf("after it: %+v", r.Reload)
+		}
+	})
+	t.Run("without JavaScript there is a meta refresh", func(t *testing.T) {
+		if r.Noscript != "60" {
+			t.Errorf("content %q", r.Noscript)
+		}
+	})
+}

@@ -1,0 +1,149 @@
+package pageserver
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+)
+
+// curl returns what --write-out wrote: the HTTP version, status, type and the
+// number of 1xx and final heads.
+func curl(t *testing.T, args ...string) string {
+	t.Helper()
+	args = append([]string{"--silent", "--show-error", "--insecure", "--max-time", "30", "--output", os.DevNull,
+		"--write-out", "%{http_version} %{http_code} %{content_type}"}, args...)
+	out, err := exec.Command(need(t, "curl"), args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("curl %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
+}
+
+func TestCurl(t *testing.T) {
+	s := start(t)
+	large := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, make([]byte, 32<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	clear, secure := "http://"+s.address+"/a?b", "https://"+s.address+"/a?b"
+	const html = " 503 text/html; charset=utf-8"
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"HTTP/1.1", []string{clear}, "1.1" + html},
+		{"HTTP/1.0", []string{"--http1.0", clear}, "1" + html},
+		{"h2c with prior knowledge", []string{"--http2-prior-knowledge", clear}, "2" + html},
+		{"h2c by upgrade stays HTTP/1.1", []string{"--http2", clear}, "1.1" + html},
+		{"TLS, HTTP/2", []string{secure}, "2" + html},
+		{"TLS, HTTP/1.1", []string{"--http1.1", secure}, "1.1" + html},
+		{"TLS 1.2", []string{"--tls-max", "1.2", secure}, "2" + html},
+		{"JSON over h2c", []string{"--http2-prior-knowledge", "-H", "Accept: application/json", clear}, "2 503 application/json"},
+		{"HEAD", []string{"--head", clear}, "1.1" + html},
+		{"compressed", []string{"--compressed", clear}, "1.1" + html},
+		{"form", []string{"--data", "a=b", clear}, "1.1" + html},
+		{"large upload, which expects 100", []string{"--upload-file", large, clear}, "1.1" + html},
+		{"large upload without asking", []string{"-H", "Expect:", "--upload-file", large, clear}, "1.1" + html},
+		{"large upload in chunks", []string{"-H", "Expect:", "-H", "Transfer-Encoding: chunked", "--upload-file", large, clear}, "1.1" + html},
+		{"large upload over h2c", []string{"--http2-prior-knowledge", "--upload-file", large, clear}, "2" + html},
+		{"large upload over TLS", []string{"--upload-file", large, secure}, "2" + html},
+		{"large upload over TLS, HTTP/1.1", []string{"--http1.1", "-H", "Expect:", "--upload-file", large, secure}, "1.1" + html},
+		{"two on one connection", []string{clear, "--next", "--silent", "--write-out", " %{num_connects}", clear, "--output", os.DevNull}, "1.1" + html + " 0"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := curl(t, test.args...); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestGRPC(t *testing.T) {
+	s := start(t)
+	for name, transport := range map[string]credentials.TransportCredentials{
+		"cleartext": insecure.NewCredentials(),
+		"TLS":       credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), // self-signed by design
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := grpc.NewClient("passthrough:///"+s.address, grpc.WithTransportCredentials(transport))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+			defer stop()
+			health := grpc_health_v1.NewHealthClient(c)
+			for range 3 {
+				_, err = health.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: strings.Repeat("x", 100<<10)})
+				if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "the service is under maintenance" {
+					t.Errorf("unary: %v", err)
+				}
+			}
+			stream, err := health.Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+				t.Errorf("stream: %v", err)
+			}
+		})
+	}
+}
+
+func TestWebSocket(t *testing.T) {
+	s := start(t)
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	insecureClient := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // self-signed by design
+	for _, scheme := range []string{"ws", "wss"} {
+		c, response, err := websocket.Dial(ctx, scheme+"://"+s.address+"/socket", &websocket.DialOptions{HTTPClient: insecureClient})
+		if err == nil {
+			_ = c.CloseNow()
+			t.Fatalf("%s: the upgrade succeeded", scheme)
+		}
+		if response == nil || response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %v, %v", scheme, response, err)
+		}
+	}
+}
+
+func TestGoClientOverEveryProtocol(t *testing.T) {
+	s := start(t)
+	for name, set := range map[string]func(*http.Protocols){
+		"http":  func(p *http.Protocols) { p.SetHTTP1(true) },
+		"h2c":   func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+		"https": func(p *http.Protocols) { p.SetHTTP2(true) },
+	} {
+		var protocols http.Protocols
+		set(&protocols)
+		scheme := strings.Replace(name, "h2c", "http", 1)
+		c := &http.Client{Transport: &http.Transport{Protocols: &protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // self-signed by design
+		for i := range 50 {
+			response, err := c.Post(fmt.Sprintf("%s://%s/%d", scheme, s.address, i), "text/plain", strings.NewReader(strings.Repeat("x", i*1000)))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != 503 {
+				t.Errorf("%s: %s", name, response.Status)
+			}
+		}
+		c.CloseIdleConnections()
+	}
+}
