@@ -15,6 +15,6 @@ func RequireNodes(tb testing.TB) {
 	case os.Getenv("CI") != "":
 		tb.Fatal("the node tier needs root, and CI is set: run as root")
 	default:
-		tb.Skip("the node tier needs root: sudo make test")
+		tb.Skip("the node tier needs root: run make test as root")
 	}
 }
