@@ -10,8 +10,11 @@ import (
 // Answer answers a plain HTTP/1.1 request for httpserve's direct lane. Its
 // answers are those of ServeHTTP, field by field.
 func (s *Server) Answer(dst []byte, r *httpserve.Request) (head, body []byte) {
-	q, agent := readQuery(r)
-	reply := s.answer(&q)
+	x := exchanges.Get().(*exchange)
+	defer x.giveBack()
+	q, reply := &x.query, &x.reply
+	agent := readQuery(q, r)
+	s.answer(q, reply)
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(reply.status), 10)
 	dst = append(dst, ' ')
@@ -33,7 +36,7 @@ func (s *Server) Answer(dst []byte, r *httpserve.Request) (head, body []byte) {
 	if r.Method == "HEAD" {
 		sent = 0
 	}
-	s.note(&reply, r.Method, sent, func() Access {
+	s.note(reply, r.Method, sent, func() Access {
 		return Access{Remote: r.Remote.String(), Protocol: "HTTP/1.1", Method: strings.Clone(r.Method),
 			Host: strings.Clone(r.Host), Path: strings.Clone(q.path), UserAgent: strings.Clone(agent)}
 	})
@@ -42,8 +45,8 @@ func (s *Server) Answer(dst []byte, r *httpserve.Request) (head, body []byte) {
 
 // readQuery picks the fields that matter. Most fields of a browser's request do
 // not; the length of a name tells them apart faster than its letters.
-func readQuery(r *httpserve.Request) (q query, agent string) {
-	q = query{method: r.Method}
+func readQuery(q *query, r *httpserve.Request) (agent string) {
+	q.method = r.Method
 	q.path, _, _ = strings.Cut(r.Target, "?")
 	for i := range r.Fields {
 		f := &r.Fields[i]
@@ -66,7 +69,7 @@ func readQuery(r *httpserve.Request) (q query, agent string) {
 			q.askedForPrivate = q.askedForPrivate || strings.EqualFold(f.Name, "Access-Control-Request-Private-Network") && f.Value == "true"
 		}
 	}
-	return q, agent
+	return agent
 }
 
 // only takes the first line of a field that has one value.

@@ -10,7 +10,10 @@ import (
 // reads the body: httpserve sees to what is left of it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := r.Header
-	q := query{
+	x := exchanges.Get().(*exchange)
+	defer x.giveBack()
+	q, reply := &x.query, &x.reply
+	*q = query{
 		method:          r.Method,
 		path:            path(r),
 		contentType:     h.Get("Content-Type"),
@@ -22,7 +25,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		askedFields:     list(h, "Access-Control-Request-Headers"),
 		askedForPrivate: h.Get("Access-Control-Request-Private-Network") == "true",
 	}
-	reply := s.answer(&q)
+	s.answer(q, reply)
 	out := w.Header()
 	for name, values := range reply.content.header {
 		out[name] = values
@@ -38,7 +41,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead && len(reply.body) > 0 {
 		sent, _ = w.Write(reply.body) // the client went away: nobody to tell
 	}
-	s.note(&reply, r.Method, sent, func() Access {
+	s.note(reply, r.Method, sent, func() Access {
 		return Access{Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: q.path, UserAgent: r.UserAgent()}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -53,29 +54,44 @@ func (r *reply) add(name, value string) {
 	r.n++
 }
 
+// exchange is one request and its answer. They are borrowed and not on the stack,
+// because every connection has a stack, which would grow from 4 to 8 KiB.
+type exchange struct {
+	query query
+	reply reply
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func (x *exchange) giveBack() {
+	*x = exchange{}
+	exchanges.Put(x)
+}
+
 // answer decides. It never fails: whatever the request, there is a page.
 //
 //	OPTIONS with Origin and Access-Control-Request-Method  204, the preflight
 //	POST of application/grpc…                              200, trailers only: grpc-status 14
 //	GET or HEAD of the ready path                          200, or 503 while draining
 //	anything else                                          the page, with its status
-func (s *Server) answer(q *query) reply {
+func (s *Server) answer(q *query, r *reply) {
 	switch {
 	case q.method == "OPTIONS" && q.origin != "" && q.askedMethod != "":
-		return s.preflight(q)
+		s.preflight(q, r)
 	case q.method == "POST" && isGRPC(q.contentType):
-		return s.grpc(q)
+		s.grpc(q, r)
 	case q.path == readyPath && (q.method == "GET" || q.method == "HEAD"):
-		return s.readiness()
+		s.readiness(r)
+	default:
+		s.page(q, r)
 	}
-	return s.page(q)
 }
 
-func (s *Server) page(q *query) reply {
+func (s *Server) page(q *query, r *reply) {
 	format := negotiate(q.accept, s.catalog.available)
 	shelf := &s.catalog.shelves[format]
 	v := &shelf.variants[pickLanguage(q.acceptLanguage, shelf.tags, shelf.fallback)]
-	r := reply{kind: kind(format), status: s.status}
+	r.kind, r.status = kind(format), s.status
 	wait := s.retryAfter.pick()
 	if format == Problem {
 		r.content = v.plain
@@ -86,16 +102,14 @@ func (s *Server) page(q *query) reply {
 	}
 	r.add("Retry-After", wait)
 	r.allowOrigin(q.origin)
-	return r
 }
 
-func (s *Server) readiness() reply {
-	r := reply{kind: kindReady, status: 200, content: s.ready}
+func (s *Server) readiness(r *reply) {
+	r.kind, r.status, r.content = kindReady, 200, s.ready
 	if s.draining.Load() {
 		r.status, r.content = 503, s.unready
 	}
 	r.body = r.content.body
-	return r
 }
 
 // isGRPC knows application/grpc, application/grpc+proto, application/grpc-web-text, …
@@ -110,14 +124,13 @@ func isGRPC(contentType string) bool {
 
 // grpc answers UNAVAILABLE in a single header block, which the gRPC protocol
 // calls Trailers-Only; its HTTP status has to be 200.
-func (s *Server) grpc(q *query) reply {
-	r := reply{kind: kindGRPC, status: 200, content: s.unavailable}
+func (s *Server) grpc(q *query, r *reply) {
+	r.kind, r.status, r.content = kindGRPC, 200, s.unavailable
 	if hasPrefixFold(q.contentType, "application/grpc-web") {
 		r.content = s.unavailableWeb
 	}
 	r.add("Retry-After", s.retryAfter.pick())
 	r.allowOrigin(q.origin)
-	return r
 }
 
 // jitter gives waiting times from the page's to a quarter more, so that clients

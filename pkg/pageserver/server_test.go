@@ -208,7 +208,8 @@ func TestRetryAfterIsJittered(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for range 2000 {
-		reply := s.answer(&query{method: "GET", path: "/"})
+		var reply reply
+		s.answer(&query{method: "GET", path: "/"}, &reply)
 		value := reply.dynamic[0].value
 		if n, err := strconv.Atoi(value); err != nil || n < 400 || n > 500 {
 			t.Fatalf("Retry-After: %s, want 400 to 500", value)
