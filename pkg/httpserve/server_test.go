@@ -238,51 +238,6 @@ func TestConnectionClose(t *testing.T) {
 	c.wantEnd()
 }
 
-func TestExpectationIsAnsweredAtOnce(t *testing.T) {
-	c := start(t, Config{}).dial(t)
-	c.send("PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
-	if !c.want(http1, "/upload").Close { // the first answer, so no 100 came before
-		t.Error("the connection is kept, although nobody knows whether the content comes")
-	}
-}
-
-func TestUploadIsAnsweredBeforeItEnds(t *testing.T) {
-	for name, head := range map[string]string{
-		"of known length": "Content-Length: 10000000000\r\n\r\nabc",
-		"in chunks":       "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := start(t, Config{}).dial(t)
-			c.send("POST /upload HTTP/1.1\r\nHost: a\r\n" + head)
-			c.want(http1, "/upload")
-		})
-	}
-}
-
-// A client that sends all it has before it reads must still find the answer, not
-// a reset; and the server must not take in all of a large upload.
-func TestUploadThatIsNotReadToTheEndDoesNotLoseTheAnswer(t *testing.T) {
-	r := start(t, Config{})
-	c := r.dial(t)
-	c.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000000\r\n\r\n")
-	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	sent, block := 0, make([]byte, 64<<10)
-	for {
-		n, err := c.Conn.Write(block)
-		sent += n
-		if err != nil {
-			break // blocked: the server has stopped reading
-		}
-		if sent > 256<<20 {
-			t.Fatal("the server reads without end")
-		}
-	}
-	t.Logf("%d KiB went out", sent>>10)
-	c.want(http1, "/upload")
-}
-
 func TestSlowHeadIsCutOff(t *testing.T) {
 	r := start(t, Config{HeaderTimeout: 50 * time.Millisecond})
 	for name, first := range map[string]string{
@@ -362,39 +317,6 @@ func TestLargeBody(t *testing.T) {
 		if body, err := io.ReadAll(response.Body); err != nil || string(body) != teller.body {
 			t.Fatalf("%d bytes, %v", len(body), err)
 		}
-	}
-}
-
-func TestDrain(t *testing.T) {
-	draining := make(chan struct{})
-	r := start(t, Config{DrainTime: 200 * time.Millisecond, OnDrain: func() { close(draining) }})
-	idle, used, handed := r.dial(t), r.dial(t), r.dial(t)
-	idle.send(get("/1"))
-	idle.want(direct, "/1")
-	handed.send("GET /1 HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n")
-	handed.want(http1, "/1")
-	r.stop()
-	<-draining
-	used.send(get("/2"))
-	if !used.want(direct, "/2").Close {
-		t.Error("the answer does not say Connection: close while draining")
-	}
-	used.wantEnd()
-	handed.send(get("/2"))
-	if !handed.want(http1, "/2").Close {
-		t.Error("net/http's answer does not say Connection: close while draining")
-	}
-	late := r.dial(t) // a new connection is served as well: proxies learn late
-	late.send(get("/3"))
-	late.want(direct, "/3")
-	if err := <-r.done; err != nil {
-		t.Error(err)
-	}
-	r.done <- nil
-	idle.wantEnd()
-	if c, err := net.Dial("tcp", r.address); err == nil {
-		_ = c.Close()
-		t.Error("still listening after the stop")
 	}
 }
 

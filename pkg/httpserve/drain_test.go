@@ -1,0 +1,40 @@
+package httpserve
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+func TestDrain(t *testing.T) {
+	draining := make(chan struct{})
+	r := start(t, Config{DrainTime: 200 * time.Millisecond, OnDrain: func() { close(draining) }})
+	idle, used, handed := r.dial(t), r.dial(t), r.dial(t)
+	idle.send(get("/1"))
+	idle.want(direct, "/1")
+	handed.send("GET /1 HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n")
+	handed.want(http1, "/1")
+	r.stop()
+	<-draining
+	used.send(get("/2"))
+	if !used.want(direct, "/2").Close {
+		t.Error("the answer does not say Connection: close while draining")
+	}
+	used.wantEnd()
+	handed.send(get("/2"))
+	if !handed.want(http1, "/2").Close {
+		t.Error("net/http's answer does not say Connection: close while draining")
+	}
+	late := r.dial(t) // a new connection is served as well: proxies learn late
+	late.send(get("/3"))
+	late.want(direct, "/3")
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+	r.done <- nil
+	idle.wantEnd()
+	if c, err := net.Dial("tcp", r.address); err == nil {
+		_ = c.Close()
+		t.Error("still listening after the stop")
+	}
+}
