@@ -20,7 +20,7 @@ import (
 	"maintenance-controller.io/e2e/cluster"
 )
 
-// plane has no Traefik until a test installs its CRDs.
+// plane is shared by the tests that need nothing of a cluster but a namespace.
 var plane *cluster.ControlPlane
 
 // patience bounds every wait.
@@ -61,6 +61,11 @@ type person struct {
 }
 
 func newPerson(t *testing.T) *person {
+	t.Helper()
+	return newPersonOn(t, plane)
+}
+
+func newPersonOn(t *testing.T, plane *cluster.ControlPlane) *person {
 	t.Helper()
 	cache, err := binaries.NewCache(os.Stderr)
 	require.NoError(t, err)
@@ -119,7 +124,7 @@ func block(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root(t), "README.md"))
 	require.NoError(t, err)
-	found := regexp.MustCompile("(?s)<!-- tested: "+regexp.QuoteMeta(name)+" -->\n+```[a-z]*\n(.*?)\n```").FindAllStringSubmatch(string(text), -1)
+	found := regexp.MustCompile("(?s)<!-- tested: "+regexp.QuoteMeta(name)+" -->\n *```[a-z]*\n(.*?)\n *```").FindAllStringSubmatch(string(text), -1)
 	require.Len(t, found, 1, "the README has one code block marked tested: %s", name)
 	return strings.TrimSpace(found[0][1])
 }

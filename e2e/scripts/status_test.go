@@ -2,12 +2,15 @@ package scripts
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/e2e/cluster"
 )
 
 const statusApp = `
@@ -43,9 +46,12 @@ func fields(t *testing.T, out, name string) []string {
 }
 
 func TestStatus(t *testing.T) {
-	p := newPerson(t)
+	// A cluster of its own: with nothing in maintenance, and without Traefik.
+	plane, err := cluster.StartControlPlane(t.Context(), cluster.Options{Log: os.Stderr})
+	require.NoError(t, err)
+	t.Cleanup(plane.Stop)
+	p := newPersonOn(t, plane)
 	p.run("kubectl create namespace status-a; kubectl create namespace status-b")
-	t.Cleanup(func() { _, _ = p.try("kubectl delete namespace status-a status-b --wait=false") })
 	assert.Equal(t, "Nothing is in maintenance.\n", p.run("scripts/status.sh"), "and Traefik's CRDs are absent")
 
 	var manifest strings.Builder
