@@ -49,6 +49,7 @@ const nodeName = "played"
 // playKubelet binds page Pods to the node, lets them run and be ready, and finishes
 // their deletion.
 func playKubelet(ctx context.Context, t *testing.T) {
+	t.Helper()
 	client, err := kubernetes.NewForConfig(plane.Config())
 	if err != nil {
 		t.Error(err)
