@@ -1,0 +1,268 @@
+package swap
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pkg/ownership"
+)
+
+const (
+	setA  = "maintenance-00000000000000aa"
+	setB  = "maintenance-00000000000000bb"
+	roomy = 200 << 10
+)
+
+// slot of a made-up kind: a named backend under spec.slots.
+func slot(at int, id ID, backend string) Slot {
+	s := Slot{
+		ID: id, Path: ownership.Path{"spec", "slots", at, "to"}, Value: backend,
+		Page: func(set string) any { return set },
+		Check: func(value any) error {
+			if s, ok := value.(string); !ok || strings.HasPrefix(s, "maintenance-") {
+				return errors.New("no backend")
+			}
+			return nil
+		},
+	}
+	if strings.HasPrefix(backend, "maintenance-") {
+		s.PageSet = backend
+	}
+	return s
+}
+
+func path(host, p string) ID { return ID{Host: host, Path: p, Type: "Prefix"} }
+
+func record(originals ...Original) Record { return Record{Version: Version, Slots: originals} }
+
+func original(at int, id ID, backend string) Original {
+	raw, _ := json.Marshal(backend)
+	return Original{ID: id, At: at, Value: raw}
+}
+
+// written is what a plan writes, by the position of the slot.
+func written(p Plan) map[int]string {
+	out := map[int]string{}
+	for _, w := range p.Writes {
+		out[w.Path[2].(int)] = fmt.Sprint(w.Value)
+	}
+	return out
+}
+
+func ids(slots []Slot) []string {
+	var out []string
+	for _, s := range slots {
+		out = append(out, s.ID.String())
+	}
+	return out
+}
+
+func TestBack(t *testing.T) {
+	for name, tc := range map[string]struct {
+		slots []Slot
+		known Record
+		want  map[int]string
+		lost  []string
+	}{
+		"by identity, wherever it is now": {
+			slots: []Slot{slot(0, path("b", "/"), setA), slot(1, path("a", "/"), setA)},
+			known: record(original(0, path("a", "/"), "app-a"), original(1, path("b", "/"), "app-b")),
+			want:  map[int]string{0: "app-b", 1: "app-a"},
+		},
+		"only what is on a page set": {
+			slots: []Slot{slot(0, path("a", "/"), "somebody's"), slot(1, path("b", "/"), setA)},
+			known: record(original(0, path("a", "/"), "app-a"), original(1, path("b", "/"), "app-b")),
+			want:  map[int]string{1: "app-b"},
+		},
+		"a renamed host keeps its paths' backends, though they moved": {
+			slots: []Slot{slot(0, path("new", "/api"), setA), slot(1, path("new", "/"), setA)},
+			known: record(original(0, path("old", "/"), "app"), original(1, path("old", "/api"), "api")),
+			want:  map[int]string{0: "api", 1: "app"},
+		},
+		"a renamed path: the one in its place": {
+			slots: []Slot{slot(0, path("a", "/"), setA), slot(1, path("a", "/v2"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("a", "/v1"), "api")),
+			want:  map[int]string{0: "app", 1: "api"},
+		},
+		"a place that another slot claims is not free": {
+			slots: []Slot{slot(0, path("a", "/new"), setA), slot(1, path("a", "/"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/x"), "other")),
+			want:  map[int]string{0: "app", 1: "app"}, // the host's only backend
+		},
+		"the target's only backend": {
+			slots: []Slot{slot(0, path("a", "/"), setA), slot(1, path("b", "/"), setA), slot(2, path("c", "/new"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "app")),
+			want:  map[int]string{0: "app", 1: "app", 2: "app"},
+		},
+		"nothing tells: lost, and left alone": {
+			slots: []Slot{slot(0, path("a", "/"), setA), slot(1, path("b", "/"), setA), slot(2, path("c", "/new"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "other")),
+			want:  map[int]string{0: "app", 1: "other"},
+			lost:  []string{"Prefix host c /new"},
+		},
+		"an original that is a page set is none": {
+			slots: []Slot{slot(0, path("a", "/"), setA)},
+			known: record(original(0, path("a", "/"), setB)),
+			want:  map[int]string{},
+			lost:  []string{"Prefix host a /"},
+		},
+		"a forged value does not fit": {
+			slots: []Slot{slot(0, path("a", "/"), setA)},
+			known: Record{Slots: []Original{{ID: path("a", "/"), Value: json.RawMessage(`{"evil":1}`)}}},
+			want:  map[int]string{},
+			lost:  []string{"Prefix host a /"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Back(tc.slots, tc.known)
+			assert.Equal(t, tc.want, written(p))
+			assert.Equal(t, tc.lost, ids(p.Lost))
+		})
+	}
+}
+
+func TestTo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		slots    []Slot
+		known    Record
+		budget   int
+		want     map[int]string
+		record   map[string]string // identity → original
+		lost     []string
+		reverted []string
+		unfit    []string
+	}{
+		"from the app": {
+			slots:  []Slot{slot(0, path("a", "/"), "app"), slot(1, path("b", "/"), "api")},
+			want:   map[int]string{0: setA, 1: setA},
+			record: map[string]string{"Prefix host a /": `"app"`, "Prefix host b /": `"api"`},
+		},
+		"from another page: the originals stay": {
+			slots:  []Slot{slot(0, path("a", "/"), setB)},
+			known:  record(original(0, path("a", "/"), "app")),
+			want:   map[int]string{0: setA},
+			record: map[string]string{"Prefix host a /": `"app"`},
+		},
+		"already there": {
+			slots:  []Slot{slot(0, path("a", "/"), setA)},
+			known:  record(original(0, path("a", "/"), "app")),
+			want:   map[int]string{},
+			record: map[string]string{"Prefix host a /": `"app"`},
+		},
+		"a host that was added": {
+			slots:  []Slot{slot(0, path("new", "/"), "fresh"), slot(1, path("a", "/"), setA)},
+			known:  record(original(0, path("a", "/"), "app")),
+			want:   map[int]string{0: setA},
+			record: map[string]string{"Prefix host new /": `"fresh"`, "Prefix host a /": `"app"`},
+		},
+		"a backend that was written back is the new original": {
+			slots:    []Slot{slot(0, path("a", "/"), "app-v2"), slot(1, path("b", "/"), setA)},
+			known:    record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "api")),
+			want:     map[int]string{0: setA},
+			record:   map[string]string{"Prefix host a /": `"app-v2"`, "Prefix host b /": `"api"`},
+			reverted: []string{"Prefix host a /"},
+		},
+		"a slot without an original is not touched": {
+			slots:  []Slot{slot(0, path("a", "/"), setB), slot(1, path("b", "/"), "api")},
+			want:   map[int]string{1: setA},
+			record: map[string]string{"Prefix host b /": `"api"`},
+			lost:   []string{"Prefix host a /"},
+		},
+		"a slot that went away is remembered while maintenance lasts": {
+			slots:  []Slot{slot(0, path("a", "/"), setA)},
+			known:  record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "api")),
+			want:   map[int]string{},
+			record: map[string]string{"Prefix host a /": `"app"`, "Prefix host b /": `"api"`},
+		},
+		"no room: the slot stays on the app": {
+			slots:  []Slot{slot(0, path("a", "/"), setA), slot(1, path("b", "/"), strings.Repeat("x", 100))},
+			known:  record(original(0, path("a", "/"), "app")),
+			budget: 120,
+			want:   map[int]string{},
+			record: map[string]string{"Prefix host a /": `"app"`},
+			unfit:  []string{"Prefix host b /"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.budget == 0 {
+				tc.budget = roomy
+			}
+			p, err := To(setA, tc.slots, tc.known, tc.budget)
+			require.NoError(t, err)
+			assert.Equal(t, tc.want, written(p))
+			got := map[string]string{}
+			for _, o := range p.Record.Slots {
+				got[o.ID.String()] = string(o.Value)
+			}
+			assert.Equal(t, tc.record, got)
+			assert.Equal(t, tc.lost, ids(p.Lost))
+			assert.Equal(t, tc.reverted, ids(p.Reverted))
+			assert.Equal(t, tc.unfit, ids(p.Unfit))
+			assert.LessOrEqual(t, len(p.Record.String()), tc.budget)
+		})
+	}
+}
+
+func TestApplyRefusesAPathThatIsNotThere(t *testing.T) {
+	object := map[string]any{"spec": map[string]any{"slots": []any{map[string]any{"to": "app"}}}}
+	for _, p := range []ownership.Path{{}, {"spec", "slots", 1, "to"}, {"spec", 0}, {"spec", "slots", "to"}, {"spec", "none", "to"}} {
+		_, err := Apply(object, []Write{{Path: p, Value: "x"}})
+		assert.Error(t, err, "%v", p)
+	}
+	out, err := Apply(object, []Write{{Path: ownership.Path{"spec", "slots", 0, "to"}, Value: "x"}})
+	require.NoError(t, err)
+	assert.Contains(t, fmt.Sprint(out), "to:x")
+	assert.Contains(t, fmt.Sprint(object), "to:app", "the caller's object stays as it was")
+}
+
+func TestFillGaps(t *testing.T) {
+	annotation := record(original(0, path("a", "/"), "from the annotation"))
+	backup := record(original(0, path("a", "/"), "from the backup"), original(1, path("b", "/"), "api"))
+	backup.Page = "spring"
+	got := annotation.FillGaps(backup)
+	require.Len(t, got.Slots, 2)
+	assert.Equal(t, `"from the annotation"`, string(got.Slots[0].Value), "per slot the annotation wins")
+	assert.Equal(t, `"api"`, string(got.Slots[1].Value))
+	assert.Equal(t, "spring", got.Page)
+	assert.Len(t, annotation.Slots, 1, "the caller's record stays as it was")
+}
+
+func TestParseRecordRefuses(t *testing.T) {
+	for name, text := range map[string]string{
+		"no JSON":            "originals",
+		"a version to come":  `{"v":2,"slots":[]}`,
+		"no version":         `{"slots":[]}`,
+		"more than there is": `{"v":1,"slots":[` + strings.Repeat(" ", maxRecord) + `]}`,
+	} {
+		_, err := ParseRecord(text)
+		assert.Error(t, err, name)
+	}
+}
+
+// FuzzParseRecord: whatever is annotated, it is refused or read, and what is
+// read can be planned with; nothing that is no backend is ever written.
+func FuzzParseRecord(f *testing.F) {
+	f.Add(record(original(0, path("a", "/"), "app")).String())
+	f.Add(`{"v":1,"slots":[{"host":"a","path":"/","type":"Prefix","at":-1,"value":null}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := ParseRecord(text)
+		if err != nil {
+			return
+		}
+		slots := []Slot{slot(0, path("a", "/"), setA), slot(1, path("b", "/"), setB), slot(2, path("c", "/"), "app")}
+		for at, value := range written(Back(slots, r)) {
+			if at == 2 || strings.HasPrefix(value, "maintenance-") {
+				t.Fatalf("wrote %q to slot %d", value, at)
+			}
+		}
+		if _, err := To(setA, slots, r, roomy); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,99 @@
+package target
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseUser(t *testing.T) {
+	ref, err := ParseUser("shop", "Ingress/my-app")
+	require.NoError(t, err)
+	assert.Equal(t, Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}, ref)
+	assert.Equal(t, "Ingress/my-app", ref.User())
+	for _, entry := range []string{"", "Ingress", "/a", "Ingress/", "+3"} {
+		_, err := ParseUser("shop", entry)
+		assert.Error(t, err, entry)
+	}
+}
+
+func TestKindByName(t *testing.T) {
+	k, ok := KindByName("ingressroute")
+	require.True(t, ok)
+	assert.Equal(t, "traefik.io/v1alpha1", k.APIVersion())
+	_, ok = KindByName("Gateway")
+	assert.False(t, ok)
+}
+
+// TestOriginalsAreDecodedStrictly: an annotation can be forged; what is put back
+// must be a backend of that kind, and none of our own.
+func TestOriginalsAreDecodedStrictly(t *testing.T) {
+	check := map[string]func(any) error{"Ingress": checkIngressBackend, "IngressRoute": checkServices}
+	for name, tc := range map[string]struct {
+		kind, value string
+		ok          bool
+	}{
+		"a service":              {"Ingress", `{"service":{"name":"app","port":{"number":80}}}`, true},
+		"a resource":             {"Ingress", `{"resource":{"kind":"Bucket","name":"b"}}`, true},
+		"both":                   {"Ingress", `{"service":{"name":"app"},"resource":{"kind":"Bucket","name":"b"}}`, false},
+		"neither":                {"Ingress", `{}`, false},
+		"an unknown field":       {"Ingress", `{"service":{"name":"app","namespace":"kube-system"}}`, false},
+		"a page set":             {"Ingress", `{"service":{"name":"maintenance-0123456789abcdef","port":{"number":80}}}`, false},
+		"a list":                 {"Ingress", `[]`, false},
+		"null":                   {"Ingress", `null`, false},
+		"services":               {"IngressRoute", `[{"name":"app","port":80,"scheme":"https"}]`, true},
+		"of a newer Traefik":     {"IngressRoute", `[{"name":"app","fieldOfTheFuture":1}]`, true},
+		"a wrong type":           {"IngressRoute", `[{"name":"app","weight":"much"}]`, false},
+		"no services":            {"IngressRoute", `[]`, false},
+		"no name":                {"IngressRoute", `[{"port":80}]`, false},
+		"no list":                {"IngressRoute", `{"name":"app"}`, false},
+		"a page set in services": {"IngressRoute", `[{"name":"app"},{"name":"maintenance-0123456789abcdef"}]`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var value any
+			require.NoError(t, json.Unmarshal([]byte(tc.value), &value))
+			err := check[tc.kind](value)
+			assert.Equal(t, tc.ok, err == nil, "%v", err)
+		})
+	}
+}
+
+func TestHostOf(t *testing.T) {
+	for match, want := range map[string]string{
+		"Host(`a.example`)":                     "a.example",
+		"PathPrefix(`/x`) && Host(`a.example`)": "a.example",
+		`Host("a.example", "b.example")`:        "a.example",
+		"HostRegexp(`.*`)":                      "",
+		"PathPrefix(`/`)":                       "",
+		"":                                      "",
+	} {
+		assert.Equal(t, want, hostOf(match), match)
+	}
+}
+
+// FuzzSlots: whatever the API server lets through, a kind reads it or says why not.
+func FuzzSlots(f *testing.F) {
+	f.Add(`{"spec":{"rules":[{"host":"a","http":{"paths":[{"path":"/","backend":{"service":{"name":"a"}}}]}}]}}`)
+	f.Add(`{"spec":{"routes":[{"match":"Host(` + "`a`" + `)","services":[{"name":"a"}]}]}}`)
+	f.Add(`{"spec":{"rules":[null],"defaultBackend":{}}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var object map[string]any
+		if json.Unmarshal([]byte(text), &object) != nil {
+			return
+		}
+		for _, k := range Kinds() {
+			slots, err := k.Slots(object)
+			if err != nil {
+				continue
+			}
+			for _, s := range slots {
+				if s.Check(s.Value) == nil && s.PageSet != "" {
+					t.Fatalf("%s holds page set %s, which passes for an original", s.ID, s.PageSet)
+				}
+			}
+			k.Class(object)
+		}
+	})
+}
