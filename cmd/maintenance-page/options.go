@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -82,7 +83,7 @@ func (o options) validate() error {
 	case !page.IsSetName(o.pageSet):
 		return fmt.Errorf("--page-set is %q: give maintenance- and 16 hex digits", o.pageSet)
 	case o.pageDir == "":
-		return fmt.Errorf("--page-dir is empty: give the folder with the page's files")
+		return errors.New("--page-dir is empty: give the folder with the page's files")
 	case o.listen == "":
 		return fmt.Errorf("--listen is empty: give an address such as :%d", page.Port)
 	case o.drain < 0:

@@ -26,11 +26,11 @@ func main() {
 }
 
 func export(folder string) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // a page is public
 		return err
 	}
 	for key, value := range pages.Default().Data() {
-		if err := os.WriteFile(filepath.Join(folder, key), []byte(value), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, key), []byte(value), 0o644); err != nil { //nolint:gosec // a page is public
 			return err
 		}
 	}

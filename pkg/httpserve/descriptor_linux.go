@@ -17,7 +17,7 @@ func writeDescriptor(fd uintptr, b []byte) (int, error) { return once(syscall.SY
 
 func once(call, fd uintptr, b []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		n, _, errno := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // b is alive until the call returns
 		switch errno {
 		case 0:
 			return int(n), nil

@@ -149,8 +149,9 @@ func (v *visit) answerAll() (used int, then step) {
 		inBuffer := min(r.Length, int64(v.n-used))
 		used += int(inBuffer)
 		rest := r.Length - inBuffer
-		closing := r.Close || v.server.draining.Load()
-		if v.respond(closing, now) != nil {
+		r.Close = r.Close || v.server.draining.Load()
+		closing := r.Close
+		if v.respond(now) != nil {
 			return used, finished
 		}
 		if closing || rest > 0 {
@@ -166,13 +167,13 @@ func (v *visit) answerAll() (used int, then step) {
 }
 
 // respond appends one answer to what is to be sent, and sends if it is much.
-func (v *visit) respond(closing bool, now time.Time) error {
+func (v *visit) respond(now time.Time) error {
 	r := &v.buf.req
-	r.Close, r.Remote = closing, v.RemoteAddr()
+	r.Remote = v.RemoteAddr()
 	head, body := v.server.Direct.Answer(v.buf.out, r)
 	head = append(head, "Date: "...)
 	head = append(head, v.server.date.at(now)...)
-	if closing {
+	if r.Close {
 		head = append(head, "\r\nConnection: close"...)
 	}
 	head = append(head, "\r\n\r\n"...)

@@ -65,7 +65,7 @@ func parseHead(b []byte, r *Request) (int, verdict) {
 	}
 	// Copying the head would be the only allocation of a request. The string and
 	// all that is cut from it are views of the scratch: see Direct.
-	head := unsafe.String(unsafe.SliceData(b), end)
+	head := unsafe.String(unsafe.SliceData(b), end) //nolint:gosec // b is not written to until the answer is put together
 	*r = Request{Fields: r.Fields[:0], Remote: r.Remote}
 	line, rest, ok := strings.Cut(head, "\r\n")
 	if !ok || !parseRequestLine(line, r) {

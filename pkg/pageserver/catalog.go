@@ -83,7 +83,10 @@ func newCatalog(p page.Page, status int, common []field) (*catalog, error) {
 		}
 		format, body := formatByKey[name], p.Bodies[key]
 		v := newVariant(format, language, body, p.ContentSecurityPolicy, common)
-		c.put(format, v, key == "page."+name)
+		c.put(format, v)
+		if key == "page."+name {
+			c.preferLast(format)
+		}
 	}
 	for f := range formats {
 		c.available[f] = len(c.shelves[f].variants) > 0
@@ -92,27 +95,32 @@ func newCatalog(p page.Page, status int, common []field) (*catalog, error) {
 		return nil, errors.New("the page has no body: give at least page.html")
 	}
 	if !c.available[JSON] {
-		c.put(Problem, problemVariant("", "{}", status, common), true)
+		c.put(Problem, problemVariant("", "{}", status, common))
 	}
 	for i := range c.shelves[JSON].variants {
 		v := &c.shelves[JSON].variants[i]
-		c.put(Problem, problemVariant(v.language, string(v.plain.body), status, common), i == c.shelves[JSON].fallback)
+		c.put(Problem, problemVariant(v.language, string(v.plain.body), status, common))
+		if i == c.shelves[JSON].fallback {
+			c.preferLast(Problem)
+		}
 	}
 	c.available[Problem] = true
 	return c, nil
 }
 
-// put adds a variant. The body without a language in its key is what a visitor
-// gets whom no variant suits; without one English is, or else the first.
-func (c *catalog) put(f Format, v variant, fallback bool) {
+// put adds a variant. A visitor whom no variant suits gets the body without a
+// language in its key (preferLast); without one English, or else the first.
+func (c *catalog) put(f Format, v variant) {
 	s := &c.shelves[f]
 	s.variants = append(s.variants, v)
 	s.tags = append(s.tags, v.language)
 	english := strings.EqualFold(v.language, "en") && !strings.EqualFold(s.tags[s.fallback], "en")
-	if fallback || english && f != Problem {
-		s.fallback = len(s.variants) - 1
+	if english && f != Problem {
+		c.preferLast(f)
 	}
 }
+
+func (c *catalog) preferLast(f Format) { c.shelves[f].fallback = len(c.shelves[f].variants) - 1 }
 
 func newVariant(f Format, language, body, policy string, common []field) variant {
 	if f != HTML {

@@ -10,8 +10,8 @@ import (
 // Answer answers a plain HTTP/1.1 request for httpserve's direct lane. Its
 // answers are those of ServeHTTP, field by field.
 func (s *Server) Answer(dst []byte, r *httpserve.Request) (head, body []byte) {
-	x := exchanges.Get().(*exchange)
-	defer x.giveBack()
+	x := s.borrow()
+	defer s.giveBack(x)
 	q, reply := &x.query, &x.reply
 	agent := readQuery(q, r)
 	s.answer(q, reply)

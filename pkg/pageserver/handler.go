@@ -10,8 +10,8 @@ import (
 // reads the body: httpserve sees to what is left of it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := r.Header
-	x := exchanges.Get().(*exchange)
-	defer x.giveBack()
+	x := s.borrow()
+	defer s.giveBack(x)
 	q, reply := &x.query, &x.reply
 	*q = query{
 		method:          r.Method,

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -61,11 +60,16 @@ type exchange struct {
 	reply reply
 }
 
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+func (s *Server) borrow() *exchange {
+	if x, ok := s.exchanges.Get().(*exchange); ok {
+		return x
+	}
+	return new(exchange)
+}
 
-func (x *exchange) giveBack() {
+func (s *Server) giveBack(x *exchange) {
 	*x = exchange{}
-	exchanges.Put(x)
+	s.exchanges.Put(x)
 }
 
 // answer decides. It never fails: whatever the request, there is a page.

@@ -4,6 +4,7 @@ package pageserver
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"maintenance-controller.io/pkg/page"
@@ -35,6 +36,7 @@ type Server struct {
 	draining   atomic.Bool
 	log        func(Access)
 	metrics    Metrics
+	exchanges  sync.Pool
 
 	ready, unready, preflighted, unavailable, unavailableWeb *content
 }
