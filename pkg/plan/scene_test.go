@@ -1,0 +1,183 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+const (
+	setA = "maintenance-00000000000000aa"
+	setB = "maintenance-00000000000000bb"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// scene is a target with everything that a controller would gather, and does
+// what is decided: decisions are tested by what comes of them.
+type scene struct {
+	*testing.T
+	now    time.Time
+	object map[string]any
+	page   Page
+	sets   map[string]pageset.Status
+	backup *Backup
+	memory Memory
+	events []Event        // as people are told: a warning once while it lasts
+	lasts  map[Event]bool // warnings of the decision before
+	claims []string
+}
+
+func newScene(t *testing.T, hosts ...string) *scene {
+	var rules []any
+	for _, host := range hosts {
+		rules = append(rules, rule(host, "app-"+host))
+	}
+	return &scene{
+		T: t, now: epoch,
+		object: map[string]any{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+			"metadata": map[string]any{"name": "my-app"}, "spec": map[string]any{"rules": rules}},
+		page: Page{Set: setA, Name: annotations.DefaultPage},
+		sets: map[string]pageset.Status{setA: {Phase: pageset.Serving}, setB: {Phase: pageset.Serving}},
+	}
+}
+
+func rule(host, service string) map[string]any {
+	backend := map[string]any{"service": map[string]any{"name": service, "port": map[string]any{"number": int64(80)}}}
+	return map[string]any{"host": host, "http": map[string]any{"paths": []any{map[string]any{"path": "/", "pathType": "Prefix", "backend": backend}}}}
+}
+
+func (s *scene) annotations() map[string]string {
+	u := unstructured.Unstructured{Object: s.object}
+	return u.GetAnnotations()
+}
+
+func (s *scene) annotate(key, value string) {
+	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
+	all := u.GetAnnotations()
+	if all == nil {
+		all = map[string]string{}
+	}
+	all[key] = value
+	u.SetAnnotations(all)
+	s.object = u.Object
+}
+
+func (s *scene) setRules(rules ...any) {
+	s.object = runtime.DeepCopyJSON(s.object)
+	require.NoError(s, unstructured.SetNestedSlice(s.object, rules, "spec", "rules"))
+}
+
+func (s *scene) rules() []any {
+	r, _, _ := unstructured.NestedSlice(s.object, "spec", "rules")
+	return r
+}
+
+func (s *scene) decide() Decision {
+	s.Helper()
+	slots, err := target.Ingress().Slots(s.object)
+	require.NoError(s, err)
+	request, problems := annotations.DefaultKeys().Parse(s.annotations())
+	return Decide(State{
+		Now: s.now, Settings: Settings{Settle: 3 * time.Second}, Request: request, Problems: problems,
+		Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory,
+	})
+}
+
+// step decides once, and does what is decided.
+func (s *scene) step() Decision {
+	s.Helper()
+	d := s.decide()
+	if d.WriteBackup != nil {
+		s.backup = d.WriteBackup
+	}
+	if d.Update != nil {
+		s.object = d.Update
+	}
+	if d.DropBackup {
+		s.backup = nil
+	}
+	s.memory, s.claims = d.Memory, d.Claims
+	lasts := map[Event]bool{}
+	for _, e := range d.Events {
+		if !e.Warning || !s.lasts[e] {
+			s.events = append(s.events, e)
+		}
+		lasts[e] = e.Warning
+	}
+	s.lasts = lasts
+	return d
+}
+
+// settle steps until there is nothing to do at this time.
+func (s *scene) settle() {
+	s.Helper()
+	for range 10 {
+		if d := s.step(); d.Update == nil && d.WriteBackup == nil && !d.DropBackup {
+			return
+		}
+	}
+	s.Fatal("it does not come to rest")
+}
+
+func (s *scene) later(d time.Duration) {
+	s.Helper()
+	s.now = s.now.Add(d)
+	s.settle()
+}
+
+func (s *scene) backends() string {
+	slots, err := target.Ingress().Slots(s.object)
+	require.NoError(s, err)
+	var names []string
+	for _, slot := range slots {
+		name, _, _ := unstructured.NestedString(slot.Value.(map[string]any), "service", "name")
+		names = append(names, name)
+	}
+	return strings.Join(names, " ")
+}
+
+func (s *scene) told(reason string) (n int) {
+	for _, e := range s.events {
+		if e.Reason == reason {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *scene) state() string { return s.annotations()[annotations.State] }
+
+// crashing does so many writes, at most, and then forgets what was in memory.
+func (s *scene) crashing(writes int) {
+	s.Helper()
+	for writes > 0 {
+		d := s.decide()
+		do := []func(){}
+		if d.WriteBackup != nil {
+			do = append(do, func() { s.backup = d.WriteBackup })
+		}
+		if d.Update != nil {
+			do = append(do, func() { s.object = d.Update })
+		}
+		if d.DropBackup {
+			do = append(do, func() { s.backup = nil })
+		}
+		if len(do) == 0 {
+			break
+		}
+		for _, write := range do[:min(writes, len(do))] {
+			write()
+			writes--
+		}
+	}
+	s.memory = Memory{}
+}
