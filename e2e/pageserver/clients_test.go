@@ -40,31 +40,31 @@ func TestCurl(t *testing.T) {
 	if err := os.WriteFile(large, make([]byte, 32<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	clear, secure := "http://"+s.address+"/a?b", "https://"+s.address+"/a?b"
+	plain, secure := "http://"+s.address+"/a?b", "https://"+s.address+"/a?b"
 	const html = " 503 text/html; charset=utf-8"
 	for _, test := range []struct {
 		name string
 		args []string
 		want string
 	}{
-		{"HTTP/1.1", []string{clear}, "1.1" + html},
-		{"HTTP/1.0", []string{"--http1.0", clear}, "1" + html},
-		{"h2c with prior knowledge", []string{"--http2-prior-knowledge", clear}, "2" + html},
-		{"h2c by upgrade stays HTTP/1.1", []string{"--http2", clear}, "1.1" + html},
+		{"HTTP/1.1", []string{plain}, "1.1" + html},
+		{"HTTP/1.0", []string{"--http1.0", plain}, "1" + html},
+		{"h2c with prior knowledge", []string{"--http2-prior-knowledge", plain}, "2" + html},
+		{"h2c by upgrade stays HTTP/1.1", []string{"--http2", plain}, "1.1" + html},
 		{"TLS, HTTP/2", []string{secure}, "2" + html},
 		{"TLS, HTTP/1.1", []string{"--http1.1", secure}, "1.1" + html},
 		{"TLS 1.2", []string{"--tls-max", "1.2", secure}, "2" + html},
-		{"JSON over h2c", []string{"--http2-prior-knowledge", "-H", "Accept: application/json", clear}, "2 503 application/json"},
-		{"HEAD", []string{"--head", clear}, "1.1" + html},
-		{"compressed", []string{"--compressed", clear}, "1.1" + html},
-		{"form", []string{"--data", "a=b", clear}, "1.1" + html},
-		{"large upload, which expects 100", []string{"--upload-file", large, clear}, "1.1" + html},
-		{"large upload without asking", []string{"-H", "Expect:", "--upload-file", large, clear}, "1.1" + html},
-		{"large upload in chunks", []string{"-H", "Expect:", "-H", "Transfer-Encoding: chunked", "--upload-file", large, clear}, "1.1" + html},
-		{"large upload over h2c", []string{"--http2-prior-knowledge", "--upload-file", large, clear}, "2" + html},
+		{"JSON over h2c", []string{"--http2-prior-knowledge", "-H", "Accept: application/json", plain}, "2 503 application/json"},
+		{"HEAD", []string{"--head", plain}, "1.1" + html},
+		{"compressed", []string{"--compressed", plain}, "1.1" + html},
+		{"form", []string{"--data", "a=b", plain}, "1.1" + html},
+		{"large upload, which expects 100", []string{"--upload-file", large, plain}, "1.1" + html},
+		{"large upload without asking", []string{"-H", "Expect:", "--upload-file", large, plain}, "1.1" + html},
+		{"large upload in chunks", []string{"-H", "Expect:", "-H", "Transfer-Encoding: chunked", "--upload-file", large, plain}, "1.1" + html},
+		{"large upload over h2c", []string{"--http2-prior-knowledge", "--upload-file", large, plain}, "2" + html},
 		{"large upload over TLS", []string{"--upload-file", large, secure}, "2" + html},
 		{"large upload over TLS, HTTP/1.1", []string{"--http1.1", "-H", "Expect:", "--upload-file", large, secure}, "1.1" + html},
-		{"two on one connection", []string{clear, "--next", "--silent", "--write-out", " %{num_connects}", clear, "--output", os.DevNull}, "1.1" + html + " 0"},
+		{"two on one connection", []string{plain, "--next", "--silent", "--write-out", " %{num_connects}", plain, "--output", os.DevNull}, "1.1" + html + " 0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := curl(t, test.args...); got != test.want {

@@ -20,7 +20,7 @@ func startProxy(t *testing.T, backend, more string) string {
 	if err != nil {
 		nginx = need(t, "nginx")
 	}
-	dir, err := os.MkdirTemp("", "proxy")
+	dir, err := os.MkdirTemp("", "proxy") //nolint:usetesting // t.TempDir's parent is closed to the workers
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,11 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
@@ -38,7 +40,9 @@ func main() {
 		}
 		s.connections = append(s.connections, n)
 	}
-	if err := bench(s); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := bench(ctx, s); err != nil {
 		fail(err)
 	}
 }
@@ -48,23 +52,23 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-func bench(s settings) error {
+func bench(ctx context.Context, s settings) error {
 	dir, err := os.MkdirTemp("", "bench-page")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	page, err := startPage(s)
+	page, err := startPage(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer page.stop()
-	nginx, err := startNginx(dir, s, page)
+	nginx, err := startNginx(ctx, dir, s, page)
 	if err != nil {
 		return err
 	}
 	defer nginx.stop()
-	if err := sameAnswers(page, nginx); err != nil {
+	if err := sameAnswers(ctx, page, nginx); err != nil {
 		return err
 	}
 	fmt.Printf("%d cores, load %s; %d turns of %s each, wrk with 2 threads on the same machine\n\n", runtime.NumCPU(), load(), s.rounds, s.duration)
@@ -73,7 +77,7 @@ func bench(s settings) error {
 		results := map[*server][]result{}
 		for range s.rounds {
 			for _, candidate := range []*server{page, nginx} {
-				r, err := candidate.load(n, s.duration)
+				r, err := candidate.load(ctx, n, s.duration)
 				if err != nil {
 					return err
 				}

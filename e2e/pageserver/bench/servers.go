@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"io"
@@ -33,34 +34,34 @@ type server struct {
 	process       *exec.Cmd
 }
 
-func startPage(s settings) (*server, error) {
+func startPage(ctx context.Context, s settings) (*server, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	return launch("maintenance-page", address, exec.Command(s.binary, "--page-dir="+s.pageDir, "--page-set="+s.pageSet, "--listen="+address, "--metrics-listen=", "--drain=0s"))
+	return launch(ctx, "maintenance-page", address, exec.CommandContext(ctx, s.binary, "--page-dir="+s.pageDir, "--page-set="+s.pageSet, "--listen="+address, "--metrics-listen=", "--drain=0s"))
 }
 
 // startNginx gives nginx the header that the page server answers with.
-func startNginx(dir string, s settings, page *server) (*server, error) {
+func startNginx(ctx context.Context, dir string, s settings, page *server) (*server, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	response, _, err := page.get()
+	given, err := page.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	header := map[string]string{}
-	for name := range response.Header {
+	for name := range given.header {
 		switch name {
 		case "Date", "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Connection":
 		default:
-			header[name] = response.Header.Get(name)
+			header[name] = given.header.Get(name)
 		}
 	}
 	bodies := filepath.Join(dir, "bodies")
-	languages, err := copyBodies(s.pageDir, bodies)
+	languages, err := copyBodies(ctx, s.pageDir, bodies)
 	if err != nil {
 		return nil, err
 	}
@@ -69,22 +70,22 @@ func startNginx(dir string, s settings, page *server) (*server, error) {
 		return nil, err
 	}
 	err = template.Must(template.New("").Parse(nginxConf)).Execute(conf, map[string]any{
-		"Dir": dir, "Address": address, "PageDir": bodies, "Languages": languages, "Header": header, "Status": response.StatusCode})
+		"Dir": dir, "Address": address, "PageDir": bodies, "Languages": languages, "Header": header, "Status": given.status})
 	if err != nil {
 		return nil, err
 	}
 	if err := conf.Close(); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // the workers are another user
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the workers are another user
 		return nil, err
 	}
-	return launch("nginx", address, exec.Command("nginx", "-c", conf.Name(), "-e", filepath.Join(dir, "nginx.log")))
+	return launch(ctx, "nginx", address, exec.CommandContext(ctx, "nginx", "-c", conf.Name(), "-e", filepath.Join(dir, "nginx.log")))
 }
 
 // copyBodies puts the bodies where nginx's workers may read them, each with its
 // gzip beside it.
-func copyBodies(from, to string) (languages []string, err error) {
+func copyBodies(ctx context.Context, from, to string) (languages []string, err error) {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return nil, err
 	}
@@ -98,10 +99,10 @@ func copyBodies(from, to string) (languages []string, err error) {
 			return nil, err
 		}
 		name := filepath.Join(to, filepath.Base(path))
-		if err := os.WriteFile(name, body, 0o644); err != nil {
+		if err := os.WriteFile(name, body, 0o644); err != nil { //nolint:gosec // the workers are another user
 			return nil, err
 		}
-		if out, err := exec.Command("gzip", "-9", "--keep", name).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "gzip", "-9", "--keep", name).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("gzip: %w: %s", err, out)
 		}
 		if parts := strings.Split(filepath.Base(path), "."); parts[2] == "html" {
@@ -120,14 +121,14 @@ func freeAddress() (string, error) {
 }
 
 // launch starts a server and asks until it answers.
-func launch(name, address string, c *exec.Cmd) (*server, error) {
+func launch(ctx context.Context, name, address string, c *exec.Cmd) (*server, error) {
 	c.Stderr = io.Discard
 	if err := c.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w (Debian: apt-get install nginx-light wrk)", name, err)
 	}
 	s := &server{name, address, c}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		_, _, err := s.get()
+		_, err := s.get(ctx)
 		if err == nil {
 			return s, nil
 		}
@@ -143,10 +144,17 @@ func (s *server) stop() {
 	_ = s.process.Wait()
 }
 
-func (s *server) get() (*http.Response, string, error) {
-	request, err := http.NewRequest(http.MethodGet, "http://"+s.address+"/", nil)
+// answer is what a server gives a browser.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (s *server) get(ctx context.Context) (answer, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/", nil)
 	if err != nil {
-		return nil, "", err
+		return answer{}, err
 	}
 	for name, value := range requestHeader {
 		request.Header.Set(name, value)
@@ -154,36 +162,36 @@ func (s *server) get() (*http.Response, string, error) {
 	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return nil, "", err
+		return answer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	return response, string(body), err
+	return answer{response.StatusCode, response.Header, body}, err
 }
 
 // sameAnswers checks that the race is fair.
-func sameAnswers(a, b *server) error {
-	ra, bodyA, err := a.get()
+func sameAnswers(ctx context.Context, a, b *server) error {
+	x, err := a.get(ctx)
 	if err != nil {
 		return err
 	}
-	rb, bodyB, err := b.get()
+	y, err := b.get(ctx)
 	if err != nil {
 		return err
 	}
-	if ra.StatusCode != rb.StatusCode {
-		return fmt.Errorf("%s answers %d, %s %d", a.name, ra.StatusCode, b.name, rb.StatusCode)
+	if x.status != y.status {
+		return fmt.Errorf("%s answers %d, %s %d", a.name, x.status, b.name, y.status)
 	}
-	for name := range ra.Header {
+	for name := range x.header {
 		switch name {
 		case "Date", "Content-Length", "Retry-After": // two gzips may differ in length
 		default:
-			if got, want := rb.Header.Get(name), ra.Header.Get(name); got != want {
+			if got, want := y.header.Get(name), x.header.Get(name); got != want {
 				return fmt.Errorf("%s: %s answers %q, %s %q", name, a.name, want, b.name, got)
 			}
 		}
 	}
-	fmt.Printf("%s sends %d bytes of body, %s %d\n", a.name, len(bodyA), b.name, len(bodyB))
+	fmt.Printf("%s sends %d bytes of body, %s %d\n", a.name, len(x.body), b.name, len(y.body))
 	return nil
 }
 
@@ -195,13 +203,13 @@ var (
 )
 
 // load runs wrk for one turn.
-func (s *server) load(connections int, duration time.Duration) (result, error) {
+func (s *server) load(ctx context.Context, connections int, duration time.Duration) (result, error) {
 	args := []string{"-t2", "-c" + strconv.Itoa(connections), "-d" + duration.String(), "--latency"}
 	for name, value := range requestHeader {
 		args = append(args, "-H", name+": "+value)
 	}
 	before := s.usage().cpu
-	out, err := exec.Command("wrk", append(args, "http://"+s.address+"/")...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "wrk", append(args, "http://"+s.address+"/")...).CombinedOutput()
 	if err != nil {
 		return result{}, fmt.Errorf("wrk: %w: %s (Debian: apt-get install wrk)", err, out)
 	}
