@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// load is a steady stream of visitors, who ask in all formats, by GET and POST, on
+// kept and on fresh connections. It remembers every answer.
+type load struct {
+	w     *world
+	hosts []string
+	end   func() // no more visitors, and all answers are there
+
+	mu      sync.Mutex
+	answers []answer
+	phases  []phase
+	more    chan struct{} // closed and replaced when an answer comes
+}
+
+// phase is a part of a test. An answer belongs to the phase in which it was asked for.
+type phase struct {
+	name  string
+	begin time.Time
+	lossy bool // some answers may be wrong
+}
+
+// visitors begins a load of some requests a second, spread over the hosts.
+func (w *world) visitors(rate int, hosts ...string) *load {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
+	l := &load{w: w, hosts: hosts, more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
+	var all sync.WaitGroup
+	all.Go(func() {
+		tick := time.NewTicker(time.Second / time.Duration(rate))
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C: // not when the last answer is there: visitors do not wait for each other
+				all.Go(func() { l.record(ask(context.WithoutCancel(ctx), l.visit(n))) })
+			}
+		}
+	})
+	l.end = sync.OnceFunc(func() { cancel(); all.Wait() })
+	w.Cleanup(l.end)
+	return l
+}
+
+// visit is the n-th. The remainders have no common divisor, so that all mixtures come.
+func (l *load) visit(n int) visit {
+	v := visit{method: http.MethodGet, host: l.hosts[n%len(l.hosts)], path: fmt.Sprintf("/%d", n), as: formats[n/2%len(formats)], fresh: n%2 == 0}
+	if n%5 == 0 {
+		v.method = http.MethodPost
+	}
+	return v
+}
+
+func (l *load) record(a answer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answers = append(l.answers, a)
+	close(l.more)
+	l.more = make(chan struct{})
+}
+
+// phase begins the next part of the test.
+func (l *load) phase(name string) { l.next(phase{name: name}) }
+
+// lossyPhase begins a part in which not every answer can be right.
+func (l *load) lossyPhase(name string) { l.next(phase{name: name, lossy: true}) }
+
+func (l *load) next(p phase) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.begin = time.Now()
+	l.phases = append(l.phases, p)
+}
+
+// await returns when n more visitors of the phase have their answer.
+func (l *load) await(n int) {
+	l.w.Helper()
+	patient := time.NewTimer(patience)
+	defer patient.Stop()
+	begin := time.Now()
+	for {
+		l.mu.Lock()
+		seen, more := 0, l.more
+		for _, a := range l.answers {
+			if a.started.After(begin) {
+				seen++
+			}
+		}
+		l.mu.Unlock()
+		if seen >= n {
+			return
+		}
+		select {
+		case <-more:
+		case <-patient.C:
+			l.w.Fatalf("visitors: %d of %d answers came", seen, n)
+		}
+	}
+}
+
+// stop ends the load, prints the counts, and fails the test for every wrong answer.
+func (l *load) stop() {
+	l.w.Helper()
+	l.end()
+	slices.SortFunc(l.answers, func(a, b answer) int { return a.started.Compare(b.started) })
+	const shown = 10
+	wrong := 0
+	for _, p := range l.phases {
+		for _, a := range l.during(p.name) {
+			if a.from != nobody || p.lossy {
+				continue
+			}
+			if wrong++; wrong <= shown {
+				l.w.Errorf("%s into %q: %s", a.started.Sub(p.begin).Round(time.Millisecond), p.name, a)
+			}
+		}
+	}
+	assert.Zero(l.w, wrong, "wrong answers")
+	l.w.Log(l.counts())
+}
+
+// during are the answers of a phase.
+func (l *load) during(name string) []answer {
+	i := slices.IndexFunc(l.phases, func(p phase) bool { return p.name == name })
+	return slices.DeleteFunc(slices.Clone(l.answers), func(a answer) bool {
+		return a.started.Before(l.phases[i].begin) || i+1 < len(l.phases) && !a.started.Before(l.phases[i+1].begin)
+	})
+}
+
+// only fails unless all answers of a phase, and there must be some, are of a kind.
+// It is for a load that has stopped.
+func (l *load) only(name string, ok ...func(answer) bool) {
+	l.w.Helper()
+	answers := l.during(name)
+	assert.NotEmpty(l.w, answers, "answers in %q", name)
+	others := map[string]int{}
+	for _, a := range answers {
+		if a.from != nobody && !slices.ContainsFunc(ok, func(ok func(answer) bool) bool { return ok(a) }) {
+			others[a.from]++
+		}
+	}
+	assert.Empty(l.w, others, "answers in %q that are not what they should be", name)
+}
+
+// counts says who answered how often in each phase.
+func (l *load) counts() string {
+	var out strings.Builder
+	slowest := time.Duration(0)
+	for _, p := range l.phases {
+		n := map[string]int{}
+		for _, a := range l.during(p.name) {
+			slowest = max(slowest, a.took)
+			who := a.from
+			if who == nobody {
+				who = fmt.Sprintf("wrong (%d)", a.status)
+			}
+			n[who]++
+		}
+		fmt.Fprintf(&out, "\n  %-28s", p.name)
+		for _, who := range slices.Sorted(maps.Keys(n)) {
+			fmt.Fprintf(&out, " %6d %s", n[who], who)
+		}
+	}
+	return fmt.Sprintf("%d answers, the slowest after %s%s", len(l.answers), slowest.Round(time.Millisecond), out.String())
+}
