@@ -1,0 +1,214 @@
+package pageset
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/target"
+)
+
+var plain = page.Page{Bodies: map[string]string{"page.html": "<h1>soon</h1>"}}
+
+func idOf(p page.Page) ID { return ID{Namespace: "shop", Name: page.SetName(p.Hash())} }
+
+func configMap() *corev1.ConfigMap {
+	cm := ConfigMap(idOf(plain), plain, "Ingress/a")
+	cm.UID = "cm"
+	return cm
+}
+
+func TestAPodIsFreeOfWhatRestrictedForbids(t *testing.T) {
+	pod := Pod(configMap(), Template{Image: "image", Replicas: 2, Labels: map[string]string{"team": "web", annotations.PageSetLabel: "forged"}})
+	assert.Equal(t, "web", pod.Labels["team"])
+	assert.Equal(t, idOf(plain).Name, pod.Labels[annotations.PageSetLabel], "no label of the configuration takes the place of ours")
+	assert.True(t, *pod.Spec.SecurityContext.RunAsNonRoot)
+	assert.Nil(t, pod.Spec.SecurityContext.RunAsUser, "OpenShift assigns one")
+	c := pod.Spec.Containers[0]
+	assert.False(t, *c.SecurityContext.AllowPrivilegeEscalation)
+	assert.True(t, *c.SecurityContext.ReadOnlyRootFilesystem)
+	assert.Equal(t, []corev1.Capability{"ALL"}, c.SecurityContext.Capabilities.Drop)
+	assert.False(t, *pod.Spec.AutomountServiceAccountToken)
+	assert.False(t, *pod.Spec.EnableServiceLinks)
+	assert.True(t, Owns("cm", pod))
+}
+
+func TestTheTemplateHashTellsTemplatesApart(t *testing.T) {
+	of := func(change func(*Template)) string {
+		tpl := Template{Image: "image", Replicas: 2}
+		change(&tpl)
+		return Pod(configMap(), tpl).Annotations[annotations.Template]
+	}
+	same := of(func(*Template) {})
+	assert.Equal(t, same, of(func(t *Template) { t.Replicas = 3 }), "more Pods are no other Pods")
+	for name, change := range map[string]func(*Template){
+		"image":  func(t *Template) { t.Image = "image:2" },
+		"labels": func(t *Template) { t.Labels = map[string]string{"a": "b"} },
+		"drain":  func(t *Template) { t.Drain = time.Second },
+	} {
+		assert.NotEqual(t, same, of(change), name)
+	}
+}
+
+func TestForeign(t *testing.T) {
+	assert.Empty(t, Foreign(configMap()))
+	for name, change := range map[string]func(*corev1.ConfigMap){
+		"no label":          func(cm *corev1.ConfigMap) { cm.Labels = nil },
+		"another's content": func(cm *corev1.ConfigMap) { cm.Data["page.html"] = "tampered" },
+		"content and hash": func(cm *corev1.ConfigMap) {
+			cm.Data["page.html"] = "tampered"
+			cm.Annotations[annotations.ContentHash] = page.HashData(cm.Data)
+		},
+		"binary data": func(cm *corev1.ConfigMap) { cm.BinaryData = map[string][]byte{"a": {1}} },
+	} {
+		cm := configMap()
+		change(cm)
+		assert.NotEmpty(t, Foreign(cm), name)
+	}
+}
+
+// pod gives a Pod of the set, ready unless changed.
+func pod(name string, changes ...func(*corev1.Pod)) *corev1.Pod {
+	p := Pod(configMap(), Template{Image: "image"})
+	p.Name, p.UID, p.CreationTimestamp = name, types.UID(name), metav1.NewTime(time.Unix(1, 0))
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	p.Annotations[annotations.Template] = "current"
+	for _, change := range changes {
+		change(p)
+	}
+	return p
+}
+
+func starting(p *corev1.Pod) { p.Status.Conditions = nil }
+func outdated(p *corev1.Pod) { p.Annotations[annotations.Template] = "old" }
+func failed(p *corev1.Pod)   { p.Status.Phase = corev1.PodFailed }
+func going(p *corev1.Pod)    { now := metav1.Now(); p.DeletionTimestamp = &now }
+func newer(p *corev1.Pod)    { p.CreationTimestamp = metav1.NewTime(time.Unix(2, 0)) }
+
+func TestChangePods(t *testing.T) {
+	for name, tc := range map[string]struct {
+		give    []*corev1.Pod
+		create  int
+		deletes []string
+	}{
+		"none yet":                            {nil, 2, nil},
+		"as it should be":                     {[]*corev1.Pod{pod("a"), pod("b")}, 0, nil},
+		"starting is not doubled":             {[]*corev1.Pod{pod("a", starting), pod("b", starting)}, 0, nil},
+		"a failed one":                        {[]*corev1.Pod{pod("a", failed), pod("b")}, 1, []string{"a"}},
+		"an evicted one on its way out":       {[]*corev1.Pod{pod("a", going), pod("b")}, 1, nil},
+		"outdated: new ones first":            {[]*corev1.Pod{pod("a", outdated), pod("b", outdated)}, 2, nil},
+		"outdated: while new ones start":      {[]*corev1.Pod{pod("a", outdated), pod("b", outdated), pod("c", starting), pod("d")}, 0, nil},
+		"outdated: when new ones are ready":   {[]*corev1.Pod{pod("a", outdated), pod("b", outdated), pod("c"), pod("d")}, 0, []string{"a", "b"}},
+		"outdated that never served":          {[]*corev1.Pod{pod("a", outdated, starting), pod("b", outdated)}, 2, []string{"a"}},
+		"too many: the newest not ready goes": {[]*corev1.Pod{pod("a", newer), pod("b", starting), pod("c", starting, newer)}, 0, []string{"c"}},
+		"too many ready: the newest goes":     {[]*corev1.Pod{pod("a", newer), pod("b"), pod("c")}, 0, []string{"a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ChangePods(tc.give, "current", 2)
+			assert.Equal(t, tc.create, got.Create)
+			var deletes []string
+			for _, p := range got.Delete {
+				deletes = append(deletes, p.Name)
+			}
+			assert.Equal(t, tc.deletes, deletes)
+		})
+	}
+}
+
+func slice(owner types.UID, pods ...types.UID) *discoveryv1.EndpointSlice {
+	yes := true
+	s := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: owner, Controller: &yes}}}}
+	for _, uid := range pods {
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Conditions: discoveryv1.EndpointConditions{Ready: &yes}, TargetRef: &corev1.ObjectReference{UID: uid}})
+	}
+	return s
+}
+
+// TestServing is invariant 6: leftovers of a deleted namesake do not count.
+func TestServing(t *testing.T) {
+	service := func() *corev1.Service {
+		s := Service(configMap(), Template{})
+		s.UID = "svc"
+		return s
+	}
+	whole := func() Observed {
+		return Observed{ConfigMap: configMap(), Service: service(), Pods: []*corev1.Pod{pod("a")}, Slices: []*discoveryv1.EndpointSlice{slice("svc", "a")}}
+	}
+	assert.Equal(t, Status{Phase: Serving}, whole().Status())
+	no := false
+	for name, tc := range map[string]struct {
+		change func(*Observed)
+		want   Phase
+	}{
+		"no ConfigMap":                      {func(o *Observed) { o.ConfigMap = nil }, Absent},
+		"a ConfigMap that is going":         {func(o *Observed) { now := metav1.Now(); o.ConfigMap.DeletionTimestamp = &now }, Starting},
+		"nobody uses it":                    {func(o *Observed) { o.ConfigMap.Annotations[annotations.UsedBy] = "" }, Starting},
+		"the namesake's Service":            {func(o *Observed) { o.Service.OwnerReferences[0].UID = "earlier" }, Starting},
+		"the namesake's EndpointSlice":      {func(o *Observed) { o.Slices = []*discoveryv1.EndpointSlice{slice("earlier", "a")} }, Starting},
+		"the namesake's Pod":                {func(o *Observed) { o.Pods[0].OwnerReferences[0].UID = "earlier" }, Starting},
+		"a Pod that is going":               {func(o *Observed) { going(o.Pods[0]) }, Starting},
+		"an endpoint that is not ready":     {func(o *Observed) { o.Slices[0].Endpoints[0].Conditions.Ready = &no }, Starting},
+		"an endpoint that is no Pod":        {func(o *Observed) { o.Slices[0].Endpoints[0].TargetRef = nil }, Starting},
+		"no endpoints, and a stuck image":   {func(o *Observed) { o.Slices = nil; stuckPod(o.Pods[0]) }, Blocked},
+		"no endpoints, and no node to take": {func(o *Observed) { o.Slices = nil; unschedulable(o.Pods[0]) }, Blocked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := whole()
+			tc.change(&o)
+			got := o.Status()
+			assert.Equal(t, tc.want, got.Phase)
+			assert.NotEmpty(t, got.Message)
+		})
+	}
+}
+
+func stuckPod(p *corev1.Pod) {
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}
+}
+
+func unschedulable(p *corev1.Pod) {
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"}}
+}
+
+func TestUsedBy(t *testing.T) {
+	refs := []target.Ref{{Kind: "IngressRoute", Namespace: "shop", Name: "a"}, {Kind: "Ingress", Namespace: "shop", Name: "b"}, {Kind: "Ingress", Namespace: "shop", Name: "a"}, {Kind: "Ingress", Namespace: "shop", Name: "a"}}
+	record := UsedBy(refs)
+	assert.Equal(t, "Ingress/a,Ingress/b,IngressRoute/a", record)
+	assert.Len(t, Users("shop", record), 3)
+	assert.Equal(t, 3, CountUsers(record))
+	assert.Empty(t, UsedBy(nil))
+	assert.Empty(t, Users("shop", ""))
+	assert.Zero(t, CountUsers(""))
+
+	var many []target.Ref
+	for i := range 10_000 {
+		many = append(many, target.Ref{Kind: "Ingress", Namespace: "shop", Name: fmt.Sprintf("an-app-with-a-name-%06d", i)})
+	}
+	record = UsedBy(many)
+	require.LessOrEqual(t, len(record), maxUsedBy)
+	listed := Users("shop", record)
+	assert.Equal(t, 10_000, CountUsers(record))
+	assert.Contains(t, record, fmt.Sprintf(",+%d", 10_000-len(listed)))
+	assert.False(t, strings.HasPrefix(listed[len(listed)-1].Name, "+"))
+}
+
+func FuzzUsers(f *testing.F) {
+	f.Add("Ingress/a,IngressRoute/b,+3")
+	f.Fuzz(func(t *testing.T, record string) {
+		for _, ref := range Users("shop", record) {
+			if ref.Kind == "" || ref.Name == "" || ref.Namespace != "shop" {
+				t.Fatalf("%q names %v", record, ref)
+			}
+		}
+	})
+}
