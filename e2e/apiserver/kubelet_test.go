@@ -23,6 +23,7 @@ const (
 	imageServes = "page"   // the Pod runs and becomes ready
 	imageStalls = "stalls" // it stays pending
 	imageBroken = "broken" // it cannot be pulled
+	imageFails  = "fails"  // the Pod is refused by the node
 )
 
 // playKubelet binds Pods to a node, lets them run by their image's name, and
@@ -82,6 +83,9 @@ func play(ctx context.Context, client kubernetes.Interface, p *corev1.Pod) {
 		}, metav1.CreateOptions{})
 	case p.Status.PodIP == "" && p.Spec.Containers[0].Image == imageServes:
 		p.Status = runs(p)
+		_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
+	case p.Status.Phase != corev1.PodFailed && p.Spec.Containers[0].Image == imageFails:
+		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Refused", Message: "no room"}
 		_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
 	case len(p.Status.ContainerStatuses) == 0 && p.Spec.Containers[0].Image == imageBroken:
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "page", Image: imageBroken, State: corev1.ContainerState{

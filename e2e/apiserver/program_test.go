@@ -229,7 +229,10 @@ func TestInvariant15_TheCRDComesAndGoes(t *testing.T) {
 	w.apply(ingressRoute("my-route"))
 	w.on(ingressRoutes, "my-route")
 	w.until(ingressRoutes, "my-route", "active", state(annotations.Active))
-	require.NoError(t, own.RemoveTraefikCRDs(t.Context()))
+	// Of this kind alone: the API server takes a minute to end a CRD that has
+	// only just come and was never used.
+	crds := schemaGVR{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	require.NoError(t, w.dynamic.Resource(crds).Delete(t.Context(), "ingressroutes.traefik.io", metav1.DeleteOptions{}))
 	w.until(configMaps, defaultSet(), "the user that is left", usedBy("Ingress/my-app"))
 	w.off(ingresses, "my-app")
 	w.until(ingresses, "my-app", "restored", restored)

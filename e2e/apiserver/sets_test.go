@@ -49,7 +49,7 @@ func TestInvariant8_ASetTakenUpAgainIsNeverCollected(t *testing.T) {
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
 	serves := w.watchServing(ingresses, "my-app")
-	w.start(func(c *controllerConfig, _ *restConfig) { c.Grace = 0; c.Settings.Settle = 0 })
+	w.start(func(c *controllerConfig, _ *restConfig) { c.Grace = 0; c.Settings.Settle = 300 * time.Millisecond })
 	for range 10 {
 		w.on(ingresses, "my-app")
 		allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
@@ -178,7 +178,7 @@ func TestWhosePageWins(t *testing.T) {
 	}
 	assert.Equal(t, "near", data("near", "page.html"), "the target's own namespace wins")
 	assert.Equal(t, "there", data("far", "page.html"))
-	assert.Equal(t, pages.Default().Bodies["page.html"], data("standard", "page.html"), "default is reserved to the controller's namespace")
+	assert.Equal(t, pages.Default().Bodies["page.en.html"], data("standard", "page.en.html"), "default is reserved to the controller's namespace")
 	for _, name := range []string{"near", "far", "standard"} {
 		assert.Equal(t, "the cluster's default", data(name, "page.txt"), "what is missing comes from the default page")
 	}

@@ -44,7 +44,7 @@ var (
 )
 
 // patience bounds every wait.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // world is a namespace for targets and one for the controller, with clients.
 type world struct {

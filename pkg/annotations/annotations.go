@@ -94,7 +94,7 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 	req := Request{Page: cmp.Or(strings.TrimSpace(all[k.CustomPage]), DefaultPage)}
 	var problems []Problem
 	switch value := all[k.Enabled]; strings.TrimSpace(value) {
-	case k.EnabledValue:
+	case strings.TrimSpace(k.EnabledValue):
 		req.On = true
 	case "", "false":
 	default:

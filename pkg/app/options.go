@@ -127,12 +127,15 @@ func parse(args []string, env func(string) (string, bool), out io.Writer) (*opti
 	var errs []error
 	f.VisitAll(func(flag *pflag.Flag) {
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
-		if value, ok := env(name); ok && !flag.Changed {
+		if value, ok := env(name); ok && !flag.Changed && flag.Name != "version" {
 			if err := f.Set(flag.Name, value); err != nil {
 				errs = append(errs, fmt.Errorf("environment variable %s: %w", name, err))
 			}
 		}
 	})
+	if o.version {
+		return o, nil
+	}
 	return o, errors.Join(append(errs, o.validate())...)
 }
 

@@ -104,10 +104,17 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 			return err
 		}
 		m.Leading(ctl.Snapshot)
+		ready.Store(false) // until all that it needs can be read
+		go func() {
+			select {
+			case <-ctl.Synced():
+				ready.Store(true)
+			case <-ctx.Done():
+			}
+		}()
 		return ctl.Run(ctx)
 	}
 	if !o.leaderElect {
-		ready.Store(true)
 		return ignoreCancelled(ctx, work(ctx))
 	}
 	return o.elect(ctx, election{client: c.client, log: log, ready: &ready, watchdog: watchdog, work: work})

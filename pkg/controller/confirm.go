@@ -20,7 +20,7 @@ const listPage = 500
 // whose annotation names it, and backups. A kind that is not served has no
 // targets; any other failure means that it cannot be known.
 func (c *Controller) confirm(ctx context.Context, id pageset.ID) ([]target.Ref, error) {
-	if !c.watches.hasSynced() {
+	if !c.watches.complete() {
 		return nil, fmt.Errorf("not every kind has been read yet")
 	}
 	var users []target.Ref

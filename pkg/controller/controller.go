@@ -106,6 +106,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer cancel()
 	c.ours.start(ctx, &wg)
 	c.pages.start(ctx, &wg)
+	wg.Go(func() { c.tellUnsynced(ctx) })
 	// Pages and page sets first: a target that is decided on before its page is
 	// known would be shown the default page.
 	if !cache.WaitForCacheSync(ctx.Done(), append(c.ours.hasSynced(), c.pages.hasSynced()...)...) {
@@ -120,6 +121,24 @@ func (c *Controller) Run(ctx context.Context) error {
 	wg.Go(func() { c.sets.run(ctx, c.Workers, c.reconcileSet) })
 	c.targets.run(ctx, c.Workers, c.reconcileTarget)
 	return nil
+}
+
+// tellUnsynced says what cannot be read, for as long as it cannot: a right that
+// is missing shows as nothing but a watch that never catches up.
+func (c *Controller) tellUnsynced(ctx context.Context) {
+	tick := time.NewTicker(15 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.synced:
+			return
+		case <-tick.C:
+			c.Log.Warn("still waiting to read what the controller needs: see the errors of the watches; are rights missing?",
+				zap.Strings("waiting for", append(c.ours.unsynced(), c.watches.unsynced()...)))
+		}
+	}
 }
 
 // Synced is closed when the watches have caught up and reconciles begin.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -29,7 +30,7 @@ type ownCache struct {
 	configMaps []cache.SharedIndexInformer
 	services   []cache.SharedIndexInformer
 	pods       []cache.SharedIndexInformer
-	slices     []cache.SharedIndexInformer
+	endpoints  []cache.SharedIndexInformer
 	budgets    []cache.SharedIndexInformer
 }
 
@@ -46,7 +47,7 @@ func newOwnCache(c *Controller) *ownCache {
 		o.configMaps = append(o.configMaps, f.Core().V1().ConfigMaps().Informer())
 		o.services = append(o.services, f.Core().V1().Services().Informer())
 		o.pods = append(o.pods, f.Core().V1().Pods().Informer())
-		o.slices = append(o.slices, f.Discovery().V1().EndpointSlices().Informer())
+		o.endpoints = append(o.endpoints, f.Discovery().V1().EndpointSlices().Informer())
 		o.budgets = append(o.budgets, f.Policy().V1().PodDisruptionBudgets().Informer())
 	}
 	return o
@@ -61,7 +62,7 @@ func withoutManagedFields(object any) (any, error) {
 
 func (o *ownCache) all() []cache.SharedIndexInformer {
 	var all []cache.SharedIndexInformer
-	for _, list := range [][]cache.SharedIndexInformer{o.configMaps, o.services, o.pods, o.slices, o.budgets} {
+	for _, list := range [][]cache.SharedIndexInformer{o.configMaps, o.services, o.pods, o.endpoints, o.budgets} {
 		all = append(all, list...)
 	}
 	return all
@@ -137,6 +138,22 @@ func isBackup(cm *corev1.ConfigMap) bool {
 	return cm.Labels[annotations.ComponentLabel] == annotations.ComponentBackup
 }
 
+// unsynced names what has not been read yet.
+func (o *ownCache) unsynced() []string {
+	var names []string
+	for name, informers := range map[string][]cache.SharedIndexInformer{
+		"configmaps": o.configMaps, "services": o.services, "pods": o.pods, "endpointslices": o.endpoints, "poddisruptionbudgets": o.budgets, "pages (configmaps)": o.pages.informers,
+	} {
+		for _, informer := range informers {
+			if !informer.HasSynced() && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func indexed[T any](informers []cache.SharedIndexInformer, id pageset.ID) []T {
 	var out []T
 	for _, informer := range informers {
@@ -157,7 +174,7 @@ func indexed[T any](informers []cache.SharedIndexInformer, id pageset.ID) []T {
 func (o *ownCache) Observe(id pageset.ID) pageset.Observed {
 	seen := pageset.Observed{
 		Pods:   indexed[*corev1.Pod](o.pods, id),
-		Slices: indexed[*discoveryv1.EndpointSlice](o.slices, id),
+		Slices: indexed[*discoveryv1.EndpointSlice](o.endpoints, id),
 	}
 	for _, cm := range indexed[*corev1.ConfigMap](o.configMaps, id) {
 		if cm.Name == id.Name {

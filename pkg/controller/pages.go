@@ -146,6 +146,11 @@ func (b *pageBook) find(namespace, name string) resolved {
 	}
 	fallback := resolved{content: standard, Page: plan.Page{Set: page.SetName(standard.Hash()), Name: annotations.DefaultPage, Problem: problem}}
 	if name == annotations.DefaultPage {
+		if b.NamespacePages && namespace != b.OwnNamespace {
+			if cm := b.oldest(namespace, name); cm != nil {
+				b.warn(cm, "page %q is reserved to namespace %s, and is not shown from here: give it another name", name, b.OwnNamespace)
+			}
+		}
 		return fallback
 	}
 	var cm *corev1.ConfigMap
@@ -158,7 +163,6 @@ func (b *pageBook) find(namespace, name string) resolved {
 		cm = b.oldest(b.OwnNamespace, name)
 	}
 	if cm == nil {
-		fallback.Missing = true
 		fallback.Problem = fmt.Sprintf("annotation %s names page %q, which is not there: make a ConfigMap labelled %s=%s in namespace %s",
 			b.Keys.CustomPage, annotations.Clip(name), annotations.CustomPageLabel, annotations.Clip(name), where)
 		return fallback
@@ -209,8 +213,13 @@ func (b *pageBook) oldest(namespace, name string) *corev1.ConfigMap {
 		return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), cmp.Compare(x.Name, y.Name))
 	})
 	for _, cm := range all[1:] {
-		b.Recorder.Eventf(&corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: cm.Namespace, Name: cm.Name, UID: cm.UID},
-			corev1.EventTypeWarning, plan.NameConflict, "page %q is also in ConfigMap %s, which is older and is the one that is shown: rename one of them", name, all[0].Name)
+		b.warn(cm, "page %q is also in ConfigMap %s, which is older and is the one that is shown: rename one of them", name, all[0].Name)
 	}
 	return all[0]
+}
+
+// warn tells the author of a page, on its ConfigMap.
+func (b *pageBook) warn(cm *corev1.ConfigMap, format string, args ...any) {
+	b.Recorder.Eventf(&corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: cm.Namespace, Name: cm.Name, UID: cm.UID},
+		corev1.EventTypeWarning, plan.NameConflict, format, args...)
 }

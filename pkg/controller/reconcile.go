@@ -41,7 +41,12 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", ref, err)
 	}
-	if object.GetDeletionTimestamp() != nil || isOurs(object) || !c.serves(kind.Class(object.Object)) {
+	if object.GetDeletionTimestamp() != nil || isOurs(object) {
+		return 0, nil
+	}
+	// Another class may be another controller's to serve. To end a maintenance is
+	// anybody's: the class may have been taken off the list while it lasted.
+	if req, _ := c.Keys.Parse(object.GetAnnotations()); req.On && !c.serves(kind.Class(object.Object)) {
 		return 0, nil
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
@@ -169,11 +174,11 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 	if d.WriteBackup != nil {
 		owner := backup.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID()}
 		if err := backup.Put(ctx, c.Client.CoreV1(), owner, *d.WriteBackup); err != nil {
-			return c.refused(ref, object, plan.NameConflict, err)
+			return c.noBackup(ctx, kind, ref, object, err)
 		}
 	}
 	if d.Update != nil {
-		if err := c.update(ctx, kind, ref, object, d); err != nil {
+		if there, err := c.update(ctx, kind, ref, object, d); !there || err != nil {
 			return err
 		}
 	}
@@ -195,18 +200,19 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 	return nil
 }
 
-// update sends the changed target with the resourceVersion that was read.
-func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) error {
-	_, err := c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
+// update sends the changed target with the resourceVersion that was read. False
+// if the target went meanwhile: the watch tells.
+func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) (there bool, err error) {
+	_, err = c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil // it went meanwhile: the watch tells
+		return false, nil
 	case err != nil:
 		reason := plan.RestoreFailed
 		if req, _ := c.Keys.Parse(object.GetAnnotations()); req.On {
 			reason = plan.PageNotReady
 		}
-		return c.refused(ref, object, reason, fmt.Errorf("update %s: %w", ref, err))
+		return true, c.refused(ref, object, reason, fmt.Errorf("update %s: %w", ref, err))
 	}
 	for _, e := range d.Events {
 		if !e.Warning {
@@ -214,17 +220,39 @@ func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Re
 		}
 	}
 	c.targets.Add(ref) // for the next step; there need not be one
-	return nil
+	return true, nil
+}
+
+// noBackup tells why originals cannot be stored: on the target too, which stays
+// as it is until they can be.
+func (c *Controller) noBackup(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, err error) error {
+	reason := plan.PageNotReady
+	if errors.Is(err, backup.ErrForeign) {
+		reason = plan.NameConflict
+	}
+	if refused := c.refused(ref, object, reason, err); refused == nil || !permanent(err) {
+		return refused
+	}
+	blocked := plan.Block(object.Object, err.Error())
+	if blocked == nil {
+		return err
+	}
+	_, updateErr := c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: blocked}, metav1.UpdateOptions{FieldManager: ownership.Manager})
+	return errors.Join(err, updateErr)
 }
 
 // refused tells people of a write that will not succeed by itself.
 func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, reason string, err error) error {
-	permanent := errors.Is(err, backup.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil // everything in it goes
 	}
-	if permanent {
+	if permanent(err) {
 		c.notices.tell(ref, object, []plan.Event{{Warning: true, Reason: reason, Message: annotations.ClipTo(err.Error(), annotations.MaxMessage)}})
 	}
 	return err
+}
+
+// permanent says whether the API server will refuse the same again.
+func permanent(err error) bool {
+	return errors.Is(err, backup.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }

@@ -30,7 +30,8 @@ type targetWatches struct {
 	*Controller
 	mu      sync.RWMutex
 	running map[string]*kindWatch
-	first   bool // every kind has been looked for once
+	looked  map[string]bool // kinds of which it has been known once whether they are there
+	first   bool            // every kind has been looked for once
 }
 
 // kindWatch is the watch of one kind, an informer for each namespace.
@@ -42,7 +43,7 @@ type kindWatch struct {
 }
 
 func newTargetWatches(c *Controller) *targetWatches {
-	return &targetWatches{Controller: c, running: map[string]*kindWatch{}}
+	return &targetWatches{Controller: c, running: map[string]*kindWatch{}, looked: map[string]bool{}}
 }
 
 // run keeps the watches until ctx ends.
@@ -83,9 +84,10 @@ func (t *targetWatches) follow(ctx context.Context, k target.Kind) {
 			there = slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == k.Resource.Resource })
 		}
 	}
-	t.mu.RLock()
+	t.mu.Lock()
+	t.looked[k.Name] = true
 	_, running := t.running[k.Name]
-	t.mu.RUnlock()
+	t.mu.Unlock()
 	switch {
 	case there && !running:
 		t.start(ctx, k)
@@ -133,7 +135,32 @@ func (t *targetWatches) stop(k target.Kind) {
 	}
 }
 
-// hasSynced says whether every kind has been looked for and what is there has been read.
+// unsynced names the kinds that have not been read yet.
+func (t *targetWatches) unsynced() []string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var names []string
+	for name, w := range t.running {
+		for _, informer := range w.informers {
+			if !informer.HasSynced() && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// complete says whether of every kind it has been known whether it is there, and
+// all that is there has been read.
+func (t *targetWatches) complete() bool {
+	t.mu.RLock()
+	looked := len(t.looked)
+	t.mu.RUnlock()
+	return looked == len(t.Kinds) && t.hasSynced()
+}
+
+// hasSynced says whether every kind has been looked for, and all that was found
+// has been read. A discovery that fails holds up nothing but the kind itself.
 func (t *targetWatches) hasSynced() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -212,7 +239,7 @@ func (t *targetWatches) handler(k target.Kind) cache.ResourceEventHandlerFuncs {
 		UpdateFunc: func(old, now any) {
 			before, ok1 := old.(*metav1.PartialObjectMetadata)
 			after, ok2 := now.(*metav1.PartialObjectMetadata)
-			if !ok1 || !ok2 || !changed(before, after) {
+			if !ok1 || !ok2 || !changed(before, after) && !t.waits(after) {
 				return
 			}
 			queue(before)
@@ -237,6 +264,13 @@ func (t *targetWatches) queueSetOf(m *metav1.PartialObjectMetadata) {
 	if name := m.Annotations[annotations.PageSet]; name != "" {
 		t.sets.Add(pageset.ID{Namespace: m.Namespace, Name: name})
 	}
+}
+
+// waits says whether the target asks for something that it does not have: any
+// change of it may be what it waits for.
+func (t *targetWatches) waits(m *metav1.PartialObjectMetadata) bool {
+	req, _ := t.Keys.Parse(m.Annotations)
+	return req.On && m.Annotations[annotations.State] != annotations.Active
 }
 
 func changed(before, after *metav1.PartialObjectMetadata) bool {

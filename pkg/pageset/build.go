@@ -4,6 +4,7 @@
 package pageset
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -89,7 +90,7 @@ func Service(cm *corev1.ConfigMap, t Template) *corev1.Service {
 	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), Annotations: annots, OwnerReferences: owner(cm)},
 		Spec: corev1.ServiceSpec{
-			Type:     t.ServiceType,
+			Type:     cmp.Or(t.ServiceType, corev1.ServiceTypeClusterIP),
 			Selector: map[string]string{annotations.PageSetLabel: id.Name},
 			Ports:    []corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromString("http"), Protocol: corev1.ProtocolTCP}},
 		},

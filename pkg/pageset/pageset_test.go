@@ -185,10 +185,8 @@ func TestUsedBy(t *testing.T) {
 	record := UsedBy(refs)
 	assert.Equal(t, "Ingress/a,Ingress/b,IngressRoute/a", record)
 	assert.Len(t, Users("shop", record), 3)
-	assert.Equal(t, 3, CountUsers(record))
 	assert.Empty(t, UsedBy(nil))
 	assert.Empty(t, Users("shop", ""))
-	assert.Zero(t, CountUsers(""))
 
 	var many []target.Ref
 	for i := range 10_000 {
@@ -197,7 +195,6 @@ func TestUsedBy(t *testing.T) {
 	record = UsedBy(many)
 	require.LessOrEqual(t, len(record), maxUsedBy)
 	listed := Users("shop", record)
-	assert.Equal(t, 10_000, CountUsers(record))
 	assert.Contains(t, record, fmt.Sprintf(",+%d", 10_000-len(listed)))
 	assert.False(t, strings.HasPrefix(listed[len(listed)-1].Name, "+"))
 }

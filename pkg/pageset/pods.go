@@ -13,6 +13,10 @@ import (
 type PodChange struct {
 	Create int
 	Delete []*corev1.Pod
+	// Failed are those of Delete that ended by themselves: new ones may do the same.
+	Failed []*corev1.Pod
+	// Ready says that as many current Pods as wanted are ready.
+	Ready bool
 }
 
 // ChangePods keeps replicas Pods of the current template alive.
@@ -29,6 +33,7 @@ func ChangePods(own []*corev1.Pod, template string, replicas int) PodChange {
 		case p.DeletionTimestamp != nil: // on its way out
 		case !Lives(p):
 			change.Delete = append(change.Delete, p)
+			change.Failed = append(change.Failed, p)
 		case p.Annotations[annotations.Template] == template:
 			current = append(current, p)
 		default:
@@ -46,7 +51,7 @@ func ChangePods(own []*corev1.Pod, template string, replicas int) PodChange {
 	if len(current) > replicas {
 		change.Delete = append(change.Delete, current[replicas:]...)
 	}
-	if ready >= replicas {
+	if change.Ready = ready >= replicas; change.Ready {
 		change.Delete = append(change.Delete, outdated...)
 		return change
 	}

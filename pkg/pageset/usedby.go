@@ -3,7 +3,6 @@ package pageset
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"maintenance-controller.io/pkg/target"
@@ -45,18 +44,4 @@ func Users(namespace, usedBy string) []target.Ref {
 		}
 	}
 	return users
-}
-
-// CountUsers gives how many users a record names, the left-out ones included.
-func CountUsers(usedBy string) int {
-	if usedBy == "" {
-		return 0
-	}
-	n := strings.Count(usedBy, ",") + 1
-	if i := strings.LastIndex(usedBy, ",+"); i >= 0 {
-		if more, err := strconv.Atoi(usedBy[i+2:]); err == nil {
-			n += more - 1
-		}
-	}
-	return n
 }

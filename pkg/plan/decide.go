@@ -174,7 +174,7 @@ func (d *draft) clean() {
 		u.SetManagedFields(entries)
 	}
 	d.Update = u.Object
-	if d.status.Since != "" {
+	if d.status.Since != "" && len(d.Slots) > 0 {
 		d.tell(MaintenanceEnded, "visitors get the app again%s", d.lasted())
 	}
 }
@@ -185,6 +185,18 @@ func (d *draft) lasted() string {
 		return ""
 	}
 	return fmt.Sprintf(", after %s of maintenance", d.Now.Sub(since).Round(time.Second))
+}
+
+// Block gives a copy of a target that says why maintenance cannot begin; nil if
+// it says so already, or is in maintenance.
+func Block(object map[string]any, why string) map[string]any {
+	d := &draft{State: State{Object: object}, object: unstructured.Unstructured{Object: object}}
+	d.status = annotations.StatusOf(d.object.GetAnnotations())
+	if d.status.PageSet != "" {
+		return nil
+	}
+	d.annotate(annotations.Status{State: annotations.Blocked, Message: annotations.ClipTo(why, annotations.MaxMessage)})
+	return d.Update
 }
 
 // nameSlots lists the first few for a message.

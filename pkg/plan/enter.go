@@ -15,6 +15,7 @@ import (
 const (
 	patience = 3                // reverts in a row that are answered at once
 	quiet    = time.Minute      // after which a target counts as left in peace
+	hiccup   = 10 * time.Second // for which a page may be away while a Pod is replaced
 	maxDelay = 60 * time.Second // between a revert and the next swap
 )
 
@@ -67,7 +68,8 @@ func (d *draft) nothing() {
 // that they are on.
 func (d *draft) choosePage() {
 	if d.Page.Problem != "" {
-		if d.onPage && d.status.PageSet != "" && d.known.Page == d.Request.Page && slices.Contains(d.Claims, d.status.PageSet) {
+		if d.onPage && d.status.PageSet != "" && d.known.Page == d.Request.Page &&
+			slices.Contains(d.Claims, d.status.PageSet) && d.Sets[d.status.PageSet].Phase != pageset.Absent {
 			d.Page.Set, d.Page.Name = d.status.PageSet, d.Request.Page
 			d.warn(PageNotFound, "%s: visitors keep the last good version of it", d.Page.Problem)
 		} else {
@@ -218,7 +220,7 @@ func (d *draft) recorded(plan *swap.Plan) annotations.Status {
 // mend what somebody did to our annotations.
 func (d *draft) stay(plan swap.Plan) {
 	m := &d.Decision.Memory
-	m.WaitingSince, m.ResumeAt = time.Time{}, time.Time{}
+	m.ResumeAt = time.Time{}
 	if m.SwitchedTo != d.Page.Set {
 		m.SwitchedAt, m.SwitchedTo = d.Now, d.Page.Set
 	}
@@ -228,6 +230,7 @@ func (d *draft) stay(plan swap.Plan) {
 		settle = max(settle, quiet)
 	}
 	switch left := m.SwitchedAt.Add(settle).Sub(d.Now); {
+	case d.away(&status):
 	case status.State == annotations.Active:
 	case left <= 0:
 		status.State, status.Message = annotations.Active, ""
@@ -242,6 +245,27 @@ func (d *draft) stay(plan swap.Plan) {
 	}
 	d.long(status.Since)
 	d.annotate(status)
+}
+
+// away says whether the page that visitors are sent to has not served for longer
+// than it takes to replace a Pod, and tells so.
+func (d *draft) away(status *annotations.Status) bool {
+	set := d.Sets[d.Page.Set]
+	m := &d.Decision.Memory
+	if set.Phase == pageset.Serving {
+		m.WaitingSince = time.Time{}
+		return false
+	}
+	if m.WaitingSince.IsZero() {
+		m.WaitingSince = d.Now
+	}
+	if left := m.WaitingSince.Add(hiccup).Sub(d.Now); left > 0 {
+		d.again(left)
+		return false
+	}
+	d.warn(PageNotReady, "visitors are sent to page set %s, which does not serve: %s", d.Page.Set, set.Message)
+	status.State, status.Message = annotations.Blocked, annotations.ClipTo("the page does not serve: "+set.Message, annotations.MaxMessage)
+	return true
 }
 
 // long reminds of maintenance that lasts: search engines start to drop pages

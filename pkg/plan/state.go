@@ -27,8 +27,6 @@ type Page struct {
 	Name string
 	// Problem says why the page asked for cannot be had; empty if it can.
 	Problem string
-	// Missing is set if no page of that name is there at all.
-	Missing bool
 }
 
 // Memory is what is remembered of a target between two decisions. To lose it

@@ -90,4 +90,5 @@ func (m *Manager) forget(id pageset.ID) {
 	delete(m.idleSince, id)
 	delete(m.failures, id)
 	delete(m.started, id)
+	delete(m.failing, id)
 }

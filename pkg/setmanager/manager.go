@@ -61,6 +61,7 @@ type Manager struct {
 	failures  map[pageset.ID]pageset.Status
 	deleted   map[types.UID]time.Time // ConfigMaps that we deleted and the watch may still show
 	started   map[pageset.ID]map[types.UID]startedPod
+	failing   map[pageset.ID]failingPods
 }
 
 // startedPod was created and may not be in the cache yet.
@@ -76,6 +77,7 @@ func New(c Config) *Manager {
 		Config: c, Claims: newClaims(),
 		idleSince: map[pageset.ID]time.Time{}, failures: map[pageset.ID]pageset.Status{},
 		deleted: map[types.UID]time.Time{}, started: map[pageset.ID]map[types.UID]startedPod{},
+		failing: map[pageset.ID]failingPods{},
 	}
 }
 
@@ -84,6 +86,9 @@ func (m *Manager) Status(id pageset.ID) pageset.Status {
 	status := m.observe(id).Status()
 	if status.Phase == pageset.Serving {
 		return status
+	}
+	if _, known := m.page(id); known && status.Phase == pageset.Absent {
+		status.Phase = pageset.Starting // it will be made
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -144,9 +149,13 @@ func (m *Manager) Reconcile(ctx context.Context, id pageset.ID) (time.Duration, 
 func (m *Manager) note(id pageset.ID, err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var failing failingPods
 	switch {
 	case err == nil:
 		delete(m.failures, id)
+	case errors.As(err, &failing):
+		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: failing.Error()}
+		return nil // it is known when to go on
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: "the namespace is being deleted"}
 		return nil
@@ -173,8 +182,8 @@ func (m *Manager) ensure(ctx context.Context, id pageset.ID, o pageset.Observed,
 	if err := m.ensureBudget(ctx, o); err != nil {
 		return 0, err
 	}
-	if err := m.ensurePods(ctx, id, o); err != nil {
-		return 0, err
+	if after, err := m.ensurePods(ctx, id, o); err != nil {
+		return after, err
 	}
 	if !ready {
 		return recheck, nil

@@ -38,7 +38,7 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 	if there.DeletionTimestamp != nil {
 		return false, nil
 	}
-	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] {
+	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && routes(there, want) {
 		return true, nil
 	}
 	changed := there.DeepCopy()
@@ -49,6 +49,16 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 	maps.Copy(changed.Annotations, want.Annotations)
 	_, err := client.Update(ctx, changed, update())
 	return true, wrap(err, "update Service of page set", id)
+}
+
+// routes says whether the Service leads where it should. The API server fills
+// in the rest of its spec.
+func routes(there, want *corev1.Service) bool {
+	if there.Spec.Type != want.Spec.Type || !maps.Equal(there.Spec.Selector, want.Spec.Selector) || len(there.Spec.Ports) != 1 {
+		return false
+	}
+	is, should := there.Spec.Ports[0], want.Spec.Ports[0]
+	return is.Name == should.Name && is.Port == should.Port && is.TargetPort == should.TargetPort && is.Protocol == should.Protocol
 }
 
 // leftover says whether an object in the set's way is an earlier set's, which
@@ -87,8 +97,10 @@ func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
 	return nil
 }
 
-// ensurePods replaces what is lost, failed or outdated, new before old.
-func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Observed) error {
+// ensurePods replaces what is lost, failed or outdated, new before old. Pods that
+// end by themselves are replaced later and later: the error then is failingPods,
+// with the time until new ones are made.
+func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Observed) (time.Duration, error) {
 	want := pageset.Pod(o.ConfigMap, m.Template)
 	change := pageset.ChangePods(o.Own(), want.Annotations[annotations.Template], m.Template.Replicas)
 	client := m.Client.CoreV1().Pods(id.Namespace)
@@ -98,6 +110,9 @@ func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Obser
 			errs = append(errs, wrap(err, "delete Pod of page set", id))
 		}
 	}
+	if failing := m.fail(id, change); change.Create > 0 && time.Until(failing.until) > 0 {
+		return time.Until(failing.until), errors.Join(append(errs, failing)...)
+	}
 	for range change.Create {
 		p, err := client.Create(ctx, want, create())
 		if err != nil {
@@ -106,7 +121,40 @@ func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Obser
 		}
 		m.remember(id, p)
 	}
-	return errors.Join(errs...)
+	return 0, errors.Join(errs...)
+}
+
+// failingPods is a set whose Pods end by themselves.
+type failingPods struct {
+	times int
+	until time.Time // when the next ones are made
+	why   string
+}
+
+func (f failingPods) Error() string { return f.why }
+
+// maxPodBackoff is the longest wait before failed Pods are replaced.
+const maxPodBackoff = time.Minute
+
+// fail counts failed Pods in a row, and forgets them when all is well.
+func (m *Manager) fail(id pageset.ID, change pageset.PodChange) failingPods {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if change.Ready {
+		delete(m.failing, id)
+	}
+	f := m.failing[id]
+	if len(change.Failed) > 0 {
+		p := change.Failed[0]
+		f.why = fmt.Sprintf("page Pod %s failed: %s %s", p.Name, p.Status.Reason, p.Status.Message)
+		// The first time it may be an eviction, which the next Pod need not share.
+		if f.times > 0 {
+			f.until = time.Now().Add(min(maxPodBackoff, time.Second<<min(f.times-1, 10)))
+		}
+		f.times++
+		m.failing[id] = f
+	}
+	return f
 }
 
 func (m *Manager) remember(id pageset.ID, p *corev1.Pod) {
