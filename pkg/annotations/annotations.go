@@ -56,6 +56,7 @@ const (
 	ComponentLabel  = "app.kubernetes.io/component"
 	ComponentSet    = "page-set"
 	ComponentBackup = "backup"
+	ComponentOrigin = "origin"
 	PageSetLabel    = Prefix + "page-set"
 	CustomPageLabel = Prefix + "custom-page"
 )

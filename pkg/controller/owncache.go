@@ -16,6 +16,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
 )
@@ -106,8 +107,8 @@ func (o *ownCache) hasSynced() []cache.InformerSynced {
 	return all
 }
 
-// changed queues the set that the object belongs to; a backup queues its
-// target, a set's ConfigMap those that it is used by: so a target is found even
+// changed queues the set that the object belongs to; a backup and an origin
+// Service queue their target, a set's ConfigMap those that it is used by: so a target is found even
 // if its annotations were stripped while nobody watched.
 func (o *ownCache) changed(object any) {
 	if d, ok := object.(cache.DeletedFinalStateUnknown); ok {
@@ -116,6 +117,12 @@ func (o *ownCache) changed(object any) {
 	m, err := meta.Accessor(object)
 	if err != nil {
 		return
+	}
+	if m.GetLabels()[annotations.ComponentLabel] == annotations.ComponentOrigin {
+		if svc, ok := object.(*corev1.Service); ok {
+			o.targets.Add(origin.Target(svc))
+		}
+		return // its EndpointSlices have its labels
 	}
 	id := pageset.ID{Namespace: m.GetNamespace(), Name: m.GetLabels()[annotations.PageSetLabel]}
 	o.sets.Add(id)
@@ -217,6 +224,17 @@ func (o *ownCache) backupOf(ref target.Ref) *corev1.ConfigMap {
 		object, ok, err := informer.GetIndexer().GetByKey(ref.Namespace + "/" + backup.Name(ref))
 		if cm, is := object.(*corev1.ConfigMap); err == nil && ok && is && isBackup(cm) {
 			return cm
+		}
+	}
+	return nil
+}
+
+// originOf gives the origin Service of a target.
+func (o *ownCache) originOf(ref target.Ref) *corev1.Service {
+	for _, informer := range o.services {
+		object, ok, err := informer.GetIndexer().GetByKey(ref.Namespace + "/" + origin.Name(ref))
+		if svc, is := object.(*corev1.Service); err == nil && ok && is && svc.DeletionTimestamp == nil && origin.Target(svc) == ref {
+			return svc
 		}
 	}
 	return nil

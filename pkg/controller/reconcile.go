@@ -15,6 +15,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
@@ -65,7 +66,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 }
 
 // isOurs: our own objects, and what has the shape of their names, are no targets.
-func isOurs(object *unstructured.Unstructured) bool {
+func isOurs(object metav1.Object) bool {
 	return object.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(object.GetName())
 }
 
@@ -90,7 +91,7 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	if err != nil {
 		return plan.State{}, page.Page{}, fmt.Errorf("%s has a shape that is not known: %w", ref, err)
 	}
-	state := plan.State{Now: time.Now(), Settings: c.Settings, Object: object.Object, Slots: slots}
+	state := plan.State{Now: time.Now(), Settings: c.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object)}
 	state.Request, state.Problems = c.Keys.Parse(object.GetAnnotations())
 	var content page.Page
 	if state.Request.On {
@@ -99,6 +100,9 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	}
 	if state.Backup, err = c.backup(ctx, ref, object); err != nil {
 		return plan.State{}, page.Page{}, err
+	}
+	if svc := c.ours.originOf(ref); svc != nil {
+		state.Origin = &svc.Spec
 	}
 	c.mu.Lock()
 	state.Memory = c.memory[ref]
@@ -177,9 +181,20 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 			return c.noBackup(ctx, kind, ref, object, err)
 		}
 	}
+	if d.WriteOrigin != nil {
+		owner := origin.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID()}
+		if err := origin.Put(ctx, c.Client.CoreV1(), owner, *d.WriteOrigin); err != nil {
+			return c.noBackup(ctx, kind, ref, object, err)
+		}
+	}
 	if d.Update != nil {
 		if there, err := c.update(ctx, kind, ref, object, d); !there || err != nil {
 			return err
+		}
+	}
+	if svc := c.ours.originOf(ref); d.DropOrigin && svc != nil {
+		if err := origin.Drop(ctx, c.Client.CoreV1(), svc); err != nil {
+			return c.refused(ref, object, plan.RestoreFailed, err)
 		}
 	}
 	if d.DropBackup {
@@ -223,11 +238,11 @@ func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Re
 	return true, nil
 }
 
-// noBackup tells why originals cannot be stored: on the target too, which stays
-// as it is until they can be.
+// noBackup tells why originals, or the way to them, cannot be stored: on the
+// target too, which stays as it is until they can be.
 func (c *Controller) noBackup(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, err error) error {
 	reason := plan.PageNotReady
-	if errors.Is(err, backup.ErrForeign) {
+	if errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) {
 		reason = plan.NameConflict
 	}
 	if refused := c.refused(ref, object, reason, err); refused == nil || !permanent(err) {
@@ -254,5 +269,5 @@ func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, 
 
 // permanent says whether the API server will refuse the same again.
 func permanent(err error) bool {
-	return errors.Is(err, backup.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+	return errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }

@@ -188,8 +188,9 @@ func (t *targetWatches) reduce(object any) (any, error) {
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, Generation: m.Generation,
 		ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
 	}}
+	own := isOurs(m)
 	for key, value := range m.Annotations {
-		if !t.Keys.Keeps(key) {
+		if own || !t.Keys.Keeps(key) { // an object of our own is never a target
 			continue
 		}
 		if out.Annotations == nil {

@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
 
 // Manager is the controller's field manager. It is one constant name, so that
@@ -30,8 +31,13 @@ type Owner struct {
 	Fields      json.RawMessage `json:"fields"` // FieldsV1
 }
 
-// Path is a place in an object: field names and list indexes.
+// Path is a place in an object: field names (string), list indexes (int), and
+// keys of entries of associative lists (Key).
 type Path = []any
+
+// Key tells the entries of an associative list apart, with integers as int64:
+// {"port": 80, "protocol": "TCP"}.
+type Key map[string]any
 
 // Losers lists the managers, the controller aside, that own any of the paths or
 // a part or an ancestor of one: whoever may lose a field when they are written.
@@ -215,19 +221,41 @@ func decode(raw []byte) (*fieldpath.Set, error) {
 	return set, nil
 }
 
-// related says whether one path leads to the other. Elements that are neither a
-// field name nor an index (keys of associative lists) match any element.
+// related says whether one path leads to the other. An entry of an associative
+// list is found by its key; an index says nothing about which entry it is, and a
+// member of a set has no path at all: these match any element.
 func related(p fieldpath.Path, q Path) bool {
 	for i := range min(len(p), len(q)) {
-		switch {
-		case p[i].FieldName != nil:
-			if name, ok := q[i].(string); !ok || name != *p[i].FieldName {
-				return false
-			}
-		case p[i].Index != nil:
-			if index, ok := q[i].(int); !ok || index != *p[i].Index {
-				return false
-			}
+		if !meets(p[i], q[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func meets(e fieldpath.PathElement, step any) bool {
+	switch {
+	case e.FieldName != nil:
+		name, ok := step.(string)
+		return ok && name == *e.FieldName
+	case e.Index != nil:
+		index, ok := step.(int)
+		return ok && index == *e.Index
+	case e.Key != nil:
+		key, ok := step.(Key)
+		return !ok || key.is(*e.Key)
+	}
+	return true
+}
+
+func (k Key) is(fields value.FieldList) bool {
+	if len(fields) != len(k) {
+		return false
+	}
+	for _, f := range fields {
+		want, ok := k[f.Name]
+		if !ok || !value.Equals(f.Value, value.NewValueInterface(want)) {
+			return false
 		}
 	}
 	return true

@@ -44,8 +44,11 @@ const (
 
 // What the controller and the page server agree on.
 const (
-	Port         = 8080 // of the page Pods
-	ServicePort  = 80   // of the page set's Service
+	Port = 8080 // of the page Pods
+	// PortName is Port's name in a page Pod. No app's port is called so: a Service
+	// whose targetPort is this name is known to have been pointed at a page.
+	PortName     = "maintenancepage"
+	ServicePort  = 80 // of the page set's Service
 	ReadyPath    = "/.well-known/maintenance-page/ready"
 	MarkerHeader = "Maintenance-Page-Set"
 	setPrefix    = "maintenance-"

@@ -80,7 +80,8 @@ func owner(cm *corev1.ConfigMap) []metav1.OwnerReference {
 }
 
 // Service of the set. Its port is 80, named http: Traefik would speak TLS to
-// 443 or to a port whose name starts with https.
+// 443 or to a port whose name starts with https. It leads to the Pods' port by
+// number: Pods of an older version, which named it otherwise, are reached too.
 func Service(cm *corev1.ConfigMap, t Template) *corev1.Service {
 	id := ID{cm.Namespace, cm.Name}
 	annots := maps.Clone(t.ServiceAnnotations)
@@ -92,7 +93,7 @@ func Service(cm *corev1.ConfigMap, t Template) *corev1.Service {
 		Spec: corev1.ServiceSpec{
 			Type:     cmp.Or(t.ServiceType, corev1.ServiceTypeClusterIP),
 			Selector: map[string]string{annotations.PageSetLabel: id.Name},
-			Ports:    []corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromString("http"), Protocol: corev1.ProtocolTCP}},
+			Ports:    []corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromInt32(page.Port), Protocol: corev1.ProtocolTCP}},
 		},
 	}
 	annots[annotations.Template] = hash(svc.Spec, t.ServiceAnnotations)
@@ -170,13 +171,13 @@ func container(id ID, t Template) corev1.Container {
 		Command:         []string{"/maintenance-page"},
 		Args:            []string{"--page-dir=/page", "--page-set=" + id.Name, fmt.Sprintf("--drain=%s", t.Drain)},
 		Ports: []corev1.ContainerPort{
-			{Name: "http", ContainerPort: page.Port, Protocol: corev1.ProtocolTCP},
+			{Name: page.PortName, ContainerPort: page.Port, Protocol: corev1.ProtocolTCP},
 			{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP},
 		},
 		// Cloud load balancers derive their health check from this probe, so it
 		// is on the serving port.
 		ReadinessProbe: &corev1.Probe{
-			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: page.ReadyPath, Port: intstr.FromString("http")}},
+			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: page.ReadyPath, Port: intstr.FromString(page.PortName)}},
 			PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: 3,
 		},
 		Resources: t.Resources,

@@ -28,7 +28,7 @@ import (
 //	on        | reverted     | serving  | swap again; after the third time contested, and slower
 //	off       | any on a set |          | restore
 //	off       | none on a set|          | take our annotations off, give the fields back
-//	off       | none, clean  |          | drop the backup
+//	off       | none, clean  |          | drop the backup, and the origin Service
 func Decide(s State) Decision {
 	d := newDraft(s)
 	d.tellProblems()
@@ -139,8 +139,11 @@ func (d *draft) leave() {
 		d.clean()
 		return
 	}
-	d.DropBackup = d.Backup != nil
+	d.drop()
 }
+
+// drop takes away what a target without maintenance does not need.
+func (d *draft) drop() { d.DropBackup, d.DropOrigin = d.Backup != nil, d.State.Origin != nil }
 
 // restore puts the originals back and nothing else: the annotations stay until
 // it is seen that no slot points at a page set.
@@ -159,8 +162,11 @@ func (d *draft) restore() {
 }
 
 func (d *draft) tellLost(lost []swap.Slot) {
-	d.warn(BackendLost, "no original backend is known for %s: it stays on page set %s until you set its backend; nothing else is affected",
-		nameSlots(lost), lost[0].PageSet)
+	where := "the page"
+	if lost[0].PageSet != "" {
+		where = "page set " + lost[0].PageSet
+	}
+	d.warn(BackendLost, "no original backend is known for %s: it stays on %s until you set its backend; nothing else is affected", nameSlots(lost), where)
 }
 
 // clean is the second update of a restore: the annotations go, and fields go
@@ -216,7 +222,7 @@ func nameSlots(slots []swap.Slot) string {
 func paths(slots []swap.Slot) []ownership.Path {
 	var all []ownership.Path
 	for _, s := range slots {
-		all = append(all, s.Path)
+		all = append(all, s.Owned())
 	}
 	return all
 }

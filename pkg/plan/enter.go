@@ -1,9 +1,14 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/ownership"
@@ -25,6 +30,9 @@ func (d *draft) enter() {
 		d.nothing()
 		return
 	}
+	for _, part := range d.Notes.LeftAlone {
+		d.warn(BackendLeftAlone, "%s", part)
+	}
 	d.choosePage()
 	d.rememberOwners()
 	plan, err := swap.To(d.Page.Set, d.Slots, d.known, d.budget())
@@ -43,10 +51,10 @@ func (d *draft) enter() {
 		return
 	}
 	if ok, why := d.serving(); !ok {
-		d.wait(why)
+		d.wait(plan, why)
 		return
 	}
-	if d.reverted(plan) && d.putOff() {
+	if d.reverted(plan) && d.putOff(plan) {
 		return
 	}
 	d.swap(plan)
@@ -54,13 +62,14 @@ func (d *draft) enter() {
 
 // nothing: the target has no backend that could be swapped.
 func (d *draft) nothing() {
-	d.warn(NothingToSwap, "there is no backend to swap: the target has none, or only such as must stay (ACME solvers, actions, parents of other routes)")
+	why := "there is no backend to swap: the target has none, or only such as must stay (ACME solvers, actions, parents of other routes)"
+	d.warn(NothingToSwap, "%s", cmp.Or(d.Notes.Refused, why))
 	d.Decision.Memory = Memory{}
 	if annotations.HasWritten(d.object.GetAnnotations()) {
 		d.clean()
 		return
 	}
-	d.DropBackup = d.Backup != nil
+	d.drop()
 }
 
 // choosePage claims the wanted page set. A page that goes or breaks while its
@@ -98,7 +107,7 @@ func (d *draft) tooFull(unfit []swap.Slot) bool {
 }
 
 // wait for the page: visitors keep what they have, be it the app or an older page.
-func (d *draft) wait(why string) {
+func (d *draft) wait(plan swap.Plan, why string) {
 	state := annotations.Pending
 	switch d.Sets[d.Page.Set].Phase {
 	case pageset.Conflict:
@@ -108,11 +117,27 @@ func (d *draft) wait(why string) {
 		state = annotations.Blocked
 		d.warn(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
 	}
-	if d.onPage {
+	if d.onPage && !d.halfway(plan) {
 		return
 	}
 	status := d.status
 	status.State, status.Message = state, annotations.ClipTo(why, annotations.MaxMessage)
+	d.leaveToApp(plan, status)
+}
+
+// halfway says whether somebody wrote back some of the slots of a target whose
+// slots lead somewhere only together: its visitors get nothing.
+func (d *draft) halfway(plan swap.Plan) bool {
+	return d.Kind.Whole && d.onPage && len(plan.Reverted) > 0
+}
+
+// leaveToApp writes the status of a target that is not swapped now. What was
+// reverted by half is reverted in full, so that visitors get the app meanwhile.
+func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
+	if d.halfway(plan) {
+		d.update(swap.Back(d.Slots, plan.Record).Writes, status)
+		return
+	}
 	d.annotate(status)
 }
 
@@ -148,20 +173,20 @@ func (d *draft) reverted(plan swap.Plan) bool {
 }
 
 // putOff says whether the next swap of a contested target is still to wait.
-func (d *draft) putOff() bool {
+func (d *draft) putOff(plan swap.Plan) bool {
 	m := &d.Decision.Memory
 	left := m.ResumeAt.Sub(d.Now)
 	if left <= 0 {
 		return false
 	}
 	d.again(left)
-	if d.status.State != annotations.Contested {
-		status := d.status
+	status := d.status
+	if status.State != annotations.Contested {
 		status.State = annotations.Contested
 		status.Message = fmt.Sprintf("field manager %q keeps writing the backends back: visitors get the app in between; see \"GitOps\" in the README",
 			annotations.Clip(ownership.LastWriter(d.managers(), paths(d.Slots))))
-		d.annotate(status)
 	}
+	d.leaveToApp(plan, status)
 	return true
 }
 
@@ -190,7 +215,7 @@ func (d *draft) swap(plan swap.Plan) {
 func (d *draft) rememberOwners() {
 	var taken []swap.Slot
 	for _, s := range d.Slots {
-		if s.PageSet == "" {
+		if !s.OnPage() {
 			taken = append(taken, s)
 		}
 	}
@@ -205,8 +230,10 @@ func (d *draft) rememberOwners() {
 	}
 }
 
-// recorded plans the backup of the record, and gives the status that carries it.
+// recorded plans the backup of the record and the way to the app that stays, and
+// gives the status that carries the record.
 func (d *draft) recorded(plan *swap.Plan) annotations.Status {
+	d.keepOrigin(plan.Record)
 	plan.Record.Page = d.Page.Name
 	if want := (Backup{Set: d.Page.Set, Record: plan.Record}); !d.sameBackup(want) {
 		d.WriteBackup = &want
@@ -214,6 +241,30 @@ func (d *draft) recorded(plan *swap.Plan) annotations.Status {
 	status := d.status
 	status.PageSet, status.Original = d.Page.Set, plan.Record.String()
 	return status
+}
+
+// keepOrigin plans the origin Service of the target as it would be restored now.
+func (d *draft) keepOrigin(record swap.Record) {
+	if d.Kind.Origin == nil {
+		return
+	}
+	restored, err := swap.Apply(d.Object, swap.Back(d.Slots, record).Writes)
+	if err != nil {
+		return // swapping tells
+	}
+	if want := d.Kind.Origin(restored); want != nil && !leadsTo(d.State.Origin, *want) {
+		d.WriteOrigin = want
+	}
+}
+
+// leadsTo says whether a Service leads where it should. The API server fills in
+// the rest of its spec.
+func leadsTo(there *corev1.ServiceSpec, want corev1.ServiceSpec) bool {
+	return there != nil && maps.Equal(there.Selector, want.Selector) &&
+		slices.EqualFunc(there.Ports, want.Ports, func(is, should corev1.ServicePort) bool {
+			return is.Name == should.Name && is.Port == should.Port && is.Protocol == should.Protocol && is.TargetPort == should.TargetPort &&
+				ptr.Equal(is.AppProtocol, should.AppProtocol)
+		})
 }
 
 // stay: every slot is where it should be. What is left is to say so, and to

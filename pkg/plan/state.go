@@ -5,9 +5,12 @@ package plan
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
+	"maintenance-controller.io/pkg/target"
 )
 
 // Settings are the waits of the controller's configuration.
@@ -45,15 +48,20 @@ type State struct {
 	Settings Settings
 	Request  annotations.Request
 	Problems []annotations.Problem
-	// Object is the raw target as just read from the API server, Slots its slots.
+	// Object is the raw target as just read from the API server, Slots its slots,
+	// and Notes what its kind has to say of it.
+	Kind   target.Kind
 	Object map[string]any
 	Slots  []swap.Slot
+	Notes  target.Notes
 	Page   Page
 	// Sets are the states of the page sets that may matter: the wanted one and
 	// the one that the target is on. One that is missing here is absent.
 	Sets map[string]pageset.Status
 	// Backup is the second copy of the originals, nil if there is none.
 	Backup *Backup
+	// Origin is the Service that leads to the app meanwhile, nil if there is none.
+	Origin *corev1.ServiceSpec
 	Memory Memory
 }
 
@@ -63,15 +71,17 @@ type Backup struct {
 	Record swap.Record
 }
 
-// Decision is what to do now: write the backup if there is one to write, then
-// update the target, then drop the backup, then tell.
+// Decision is what to do now: write the backup and the origin Service if there
+// are any to write, then update the target, then drop them, then tell.
 type Decision struct {
 	// WriteBackup is to be stored before Update is sent.
 	WriteBackup *Backup
+	// WriteOrigin is to be there before Update is sent.
+	WriteOrigin *corev1.ServiceSpec
 	// Update is the changed target, to be sent with the resourceVersion that was read; nil if nothing changes.
 	Update map[string]any
-	// DropBackup is decided only when no slot points at a page set any more.
-	DropBackup bool
+	// DropBackup and DropOrigin are decided only when no slot points at a page set any more.
+	DropBackup, DropOrigin bool
 	// Claims are the page sets that must stay for this target's sake.
 	Claims []string
 	Events []Event
@@ -100,6 +110,7 @@ const (
 	NothingToSwap      = "NothingToSwap"
 	BackendReverted    = "BackendReverted"
 	BackendLost        = "BackendLost"
+	BackendLeftAlone   = "BackendLeftAlone"
 	NameConflict       = "NameConflict"
 	RestoreFailed      = "RestoreFailed"
 )

@@ -6,6 +6,7 @@ package swap
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -42,14 +43,35 @@ type Slot struct {
 	ID ID
 	// Path leads to the value: field names (string) and list indexes (int).
 	Path ownership.Path
+	// Field is the same place as managedFields name it, where that is not Path:
+	// they know entries of some lists by their keys.
+	Field ownership.Path
 	// Value is what the slot holds.
 	Value any
 	// PageSet is the name of the page set it points at; empty if it is the app's.
 	PageSet string
+	// AnyPage says that it points at a page by a value that is the same for every
+	// page set, such as a port.
+	AnyPage bool
+	// Merge is not nil if somebody wrote the app's value into the slot and left
+	// the page's beside it, as a merge patch does: it leads nowhere then. Merge
+	// gives what was meant, from the original (nil if none is known).
+	Merge func(original any) any
 	// Page gives the value that points at a page set.
 	Page func(set string) any
 	// Check says why a remembered value may not be put into this slot; nil if it may.
 	Check func(value any) error
+}
+
+// OnPage says whether the slot points at a page set.
+func (s Slot) OnPage() bool { return s.PageSet != "" || s.AnyPage }
+
+// Owned is the slot's place as managedFields name it.
+func (s Slot) Owned() ownership.Path {
+	if s.Field != nil {
+		return s.Field
+	}
+	return s.Path
 }
 
 // Write is one value to be written.
@@ -71,14 +93,9 @@ type Plan struct {
 	Unfit []Slot
 }
 
-// OnPage says whether any slot points at a page set.
+// OnPage says whether any slot holds anything of a page set.
 func OnPage(slots []Slot) bool {
-	for _, s := range slots {
-		if s.PageSet != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(slots, func(s Slot) bool { return s.OnPage() || s.Merge != nil })
 }
 
 // To plans the swap of all slots to the page set. known are the originals
@@ -99,8 +116,8 @@ func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
 	for at, s := range slots {
 		swapped[s.ID] = true
 		o := Original{ID: s.ID, At: at}
-		if s.PageSet == "" {
-			value, err := json.Marshal(s.Value)
+		if !s.OnPage() {
+			value, err := json.Marshal(s.meant(known.Slots))
 			if err != nil {
 				return Plan{}, fmt.Errorf("%s: %w", s.ID, err)
 			}
@@ -112,16 +129,16 @@ func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
 			continue
 		}
 		cost := o.size()
-		if s.PageSet == "" && used+cost > budget {
+		if !s.OnPage() && used+cost > budget {
 			p.Unfit = append(p.Unfit, s)
 			continue
 		}
 		used += cost
 		p.Record.Slots = append(p.Record.Slots, o)
-		if s.PageSet == "" && seen[s.ID] {
+		if !s.OnPage() && seen[s.ID] {
 			p.Reverted = append(p.Reverted, s)
 		}
-		if s.PageSet != set {
+		if s.PageSet != set && !s.AnyPage {
 			p.Writes = append(p.Writes, Write{Path: s.Path, Value: s.Page(set)})
 		}
 	}
@@ -155,12 +172,15 @@ func (o Original) size() int {
 }
 
 // Back plans the restore: each slot that points at a page set gets its original
-// back; every other slot is somebody's will and stays.
+// back; every other slot is somebody's will and stays, or is made what was meant.
 func Back(slots []Slot, known Record) Plan {
 	var p Plan
 	found := match(slots, known.Slots)
 	for at, s := range slots {
-		if s.PageSet == "" {
+		if s.Merge != nil {
+			p.Writes = append(p.Writes, Write{Path: s.Path, Value: s.meant(known.Slots)})
+		}
+		if !s.OnPage() {
 			continue
 		}
 		if found[at] < 0 {
@@ -175,6 +195,21 @@ func Back(slots []Slot, known Record) Plan {
 		p.Writes = append(p.Writes, Write{Path: s.Path, Value: value})
 	}
 	return p
+}
+
+// meant is the app's value of a slot that is not on a page.
+func (s Slot) meant(known []Original) any {
+	if s.Merge == nil {
+		return s.Value
+	}
+	for _, o := range known {
+		if o.ID == s.ID {
+			if value, err := s.admit(o.Value); err == nil {
+				return s.Merge(value)
+			}
+		}
+	}
+	return s.Merge(nil)
 }
 
 // admit decodes a remembered value and checks that it may go into the slot.
@@ -212,12 +247,12 @@ func match(slots []Slot, known []Original) []int {
 			continue
 		}
 		claimed[i] = true
-		if s.PageSet != "" && s.takes(known[i]) {
+		if s.OnPage() && s.takes(known[i]) {
 			found[at] = i
 		}
 	}
 	for at, s := range slots {
-		if s.PageSet == "" || found[at] >= 0 {
+		if !s.OnPage() || found[at] >= 0 {
 			continue
 		}
 		if _, ok := byID[s.ID]; ok {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"maintenance-controller.io/pkg/swap"
@@ -44,13 +45,41 @@ type Kind struct {
 	// the object's order, without those that are not application traffic. Its
 	// error means that the object is not of the shape that this program knows.
 	Slots func(object map[string]any) ([]swap.Slot, error)
+	// Whole says that the slots lead somewhere only together: one on the page
+	// beside one on the app would leave visitors with nothing.
+	Whole bool
+	// Notes tells what people must know of an object beside its slots; nil if the
+	// kind has nothing to tell.
+	Notes func(object map[string]any) Notes
+	// Origin gives the spec of a Service that leads to the app while the object
+	// leads to the page, from the object as it is without maintenance; nil if the
+	// app can be reached as before.
+	Origin func(object map[string]any) *corev1.ServiceSpec
 	// Class is the ingress class of the object. known is false where the kind
 	// or the object has none by nature and only one controller would read it.
 	Class func(object map[string]any) (class string, known bool)
 }
 
+// Notes is what people must know of an object.
+type Notes struct {
+	// Refused says why the object can have no slots, and what to do; empty if it
+	// has some, or if there is nothing to add.
+	Refused string
+	// LeftAlone are parts of it that are none although traffic goes there: each
+	// says what and why.
+	LeftAlone []string
+}
+
 // Kinds lists every kind there is.
-func Kinds() []Kind { return []Kind{Ingress(), IngressRoute()} }
+func Kinds() []Kind { return []Kind{Ingress(), IngressRoute(), Service()} }
+
+// Note gives the object's notes.
+func (k Kind) Note(object map[string]any) Notes {
+	if k.Notes == nil {
+		return Notes{}
+	}
+	return k.Notes(object)
+}
 
 // KindByName finds a kind, by its name in any case.
 func KindByName(name string) (Kind, bool) {

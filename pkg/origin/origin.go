@@ -1,0 +1,118 @@
+// Package origin keeps a Service that leads to the app of a target while the
+// target leads to the page: for those who must still reach or judge the app. It
+// is the only writer of such Services.
+package origin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/target"
+)
+
+const (
+	namePrefix = "maintenance-origin-"
+	maxName    = 63 // of a Service
+	service    = "Service"
+)
+
+// ErrForeign is returned for a Service that has the origin's name and is not ours.
+var ErrForeign = errors.New("a Service of that name is there that is not ours: rename or delete it")
+
+// Name of the origin Service of a target. The kind is in it unless it is Service,
+// so that a target of another kind and of one name has its own.
+func Name(ref target.Ref) string {
+	name := namePrefix + ref.Name
+	if ref.Kind != service {
+		name = namePrefix + strings.ToLower(ref.Kind) + "." + ref.Name // hashed: a Service's name has no dots
+	} else if len(name) <= maxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return namePrefix + hex.EncodeToString(sum[:16])
+}
+
+// Owner is what an origin needs to know of its target.
+type Owner struct {
+	Ref        target.Ref
+	APIVersion string
+	UID        types.UID
+}
+
+// Target of an origin Service; the zero Ref if it is not one of ours.
+func Target(svc *corev1.Service) target.Ref {
+	if svc.Labels[annotations.ManagedByLabel] != annotations.ManagedBy || svc.Labels[annotations.ComponentLabel] != annotations.ComponentOrigin || len(svc.OwnerReferences) != 1 {
+		return target.Ref{}
+	}
+	return target.Ref{Kind: svc.OwnerReferences[0].Kind, Namespace: svc.Namespace, Name: svc.OwnerReferences[0].Name}
+}
+
+func build(o Owner, spec corev1.ServiceSpec) *corev1.Service {
+	no := false
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: o.Ref.Namespace, Name: Name(o.Ref),
+			Labels: map[string]string{
+				annotations.ManagedByLabel: annotations.ManagedBy,
+				annotations.NameLabel:      annotations.Name,
+				annotations.ComponentLabel: annotations.ComponentOrigin,
+			},
+			// It goes with its target, whose deletion it does not block.
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: o.APIVersion, Kind: o.Ref.Kind, Name: o.Ref.Name, UID: o.UID, BlockOwnerDeletion: &no,
+			}},
+		},
+		Spec: spec,
+	}
+}
+
+// Put makes the origin of a target, or makes it lead where it should. It returns
+// ErrForeign rather than write over a Service that is not ours.
+func Put(ctx context.Context, client corev1client.ServicesGetter, o Owner, spec corev1.ServiceSpec) error {
+	want := build(o, spec)
+	services := client.Services(o.Ref.Namespace)
+	_, err := services.Create(ctx, want, metav1.CreateOptions{FieldManager: ownership.Manager})
+	if !apierrors.IsAlreadyExists(err) {
+		return wrap(err, o.Ref)
+	}
+	there, err := services.Get(ctx, want.Name, metav1.GetOptions{})
+	if err != nil {
+		return wrap(err, o.Ref)
+	}
+	if Target(there) != o.Ref {
+		return fmt.Errorf("Service %s/%s: %w", want.Namespace, want.Name, ErrForeign)
+	}
+	// The addresses of a Service cannot be changed; its selector and ports can.
+	changed := there.DeepCopy()
+	changed.OwnerReferences, changed.Spec.Selector, changed.Spec.Ports = want.OwnerReferences, want.Spec.Selector, want.Spec.Ports
+	_, err = services.Update(ctx, changed, metav1.UpdateOptions{FieldManager: ownership.Manager})
+	return wrap(err, o.Ref)
+}
+
+// Drop deletes the origin that was read.
+func Drop(ctx context.Context, client corev1client.ServicesGetter, svc *corev1.Service) error {
+	err := client.Services(svc.Namespace).Delete(ctx, svc.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &svc.UID}})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	return nil
+}
+
+func wrap(err error, ref target.Ref) error {
+	if err != nil {
+		return fmt.Errorf("write origin Service of %s: %w", ref, err)
+	}
+	return nil
+}
