@@ -51,7 +51,7 @@ type goal struct {
 // crash says whether the controller wrote often enough to be killed.
 func crash(t *testing.T, s crashScenario, n int) (died bool) {
 	w := newWorld(t)
-	w.apply(ingress("my-app"), ingressRoute("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
+	w.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
 	if s.setup != nil {
 		c := w.start()
 		s.setup(w)
@@ -101,10 +101,14 @@ func crashScenarios() map[string]crashScenario {
 	active := []goal{
 		{ingresses, "my-app", onSet(4, annotations.Active)},
 		{ingressRoutes, "my-app", onSet(2, annotations.Active)},
+		{services, "my-app", onSet(1, annotations.Active)},
+		{services, originOf("my-app"), leadsToApp(service("my-app"))},
 	}
 	gone := []goal{
 		{ingresses, "my-app", specIs(ingress("my-app"))},
 		{ingressRoutes, "my-app", specIs(ingressRoute("my-app"))},
+		{services, "my-app", and(restored, leadsToApp(service("my-app")))},
+		{services, originOf("my-app"), absent},
 		{configMaps, defaultSet(), absent},
 		{services, defaultSet(), absent},
 	}
@@ -129,7 +133,7 @@ func crashScenarios() map[string]crashScenario {
 			goals: []goal{
 				{ingresses, "my-app", specIs(ingress("my-app"))},
 				{ingressRoutes, "my-app", onSet(2, annotations.Active)},
-				{configMaps, defaultSet(), usedBy("IngressRoute/my-app")},
+				{configMaps, defaultSet(), usedBy("IngressRoute/my-app,Service/my-app")},
 			},
 		},
 		"reverted while it was down": {

@@ -72,8 +72,11 @@ func customPage(name, key, text string) string {
 func TestB1_OnAndOffAnyNumberOfTimes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.apply(ingress("my-app"), ingressRoute("my-app"))
-	before := map[string]*unstructured.Unstructured{"ingresses": w.get(ingresses, "my-app"), "ingressroutes": w.get(ingressRoutes, "my-app")}
+	before := map[string]*unstructured.Unstructured{}
+	for _, k := range target.Kinds() {
+		w.apply(manifests[k.Name]("my-app"))
+		before[k.Resource.Resource] = w.get(k.Resource, "my-app")
+	}
 	w.start()
 	for range 3 {
 		for _, gvr := range target.Kinds() {
@@ -116,15 +119,18 @@ func TestB2_AnotherPageOnTheSecondTimeLosesNothing(t *testing.T) {
 func TestB3_B4_OneNameTwoKindsNeverInterfere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.apply(ingress("my-app"), ingressRoute("my-app"))
+	w.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"))
 	before := spec(t, w.get(ingresses, "my-app"))
 	route := spec(t, w.get(ingressRoutes, "my-app"))
+	svc := spec(t, w.get(services, "my-app"))
 	w.start()
 	w.on(ingresses, "my-app")
 	w.on(ingressRoutes, "my-app")
+	w.on(services, "my-app")
 	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	w.until(services, "my-app", "active", state(annotations.Active))
 	set := allOn(t, w.until(ingressRoutes, "my-app", "active", state(annotations.Active)))
-	w.until(configMaps, set, "both users", usedBy("Ingress/my-app,IngressRoute/my-app"))
+	w.until(configMaps, set, "all users", usedBy("Ingress/my-app,IngressRoute/my-app,Service/my-app"))
 	for _, k := range target.Kinds() {
 		cm := w.get(configMaps, backup.Name(target.Ref{Kind: k.Name, Namespace: w.namespace, Name: "my-app"}))
 		kind, _, _ := unstructured.NestedString(cm.Object, "data", "kind")
@@ -134,12 +140,15 @@ func TestB3_B4_OneNameTwoKindsNeverInterfere(t *testing.T) {
 
 	w.off(ingresses, "my-app")
 	assert.Equal(t, before, spec(t, w.until(ingresses, "my-app", "restored", restored)))
-	cm := w.until(configMaps, set, "the one that stays", usedBy("IngressRoute/my-app"))
+	cm := w.until(configMaps, set, "those that stay", usedBy("IngressRoute/my-app,Service/my-app"))
 	assert.Equal(t, uid, cm.GetUID(), "the set serves on")
 	allOn(t, w.get(ingressRoutes, "my-app"))
+	allOn(t, w.get(services, "my-app"))
 
 	w.off(ingressRoutes, "my-app")
 	assert.Equal(t, route, spec(t, w.until(ingressRoutes, "my-app", "restored", restored)))
+	w.off(services, "my-app")
+	assert.Equal(t, svc, spec(t, w.until(services, "my-app", "restored", restored)))
 	w.untilClean()
 }
 

@@ -280,12 +280,9 @@ func TestInvariant14_AQuotaBlocksAndSaysSo(t *testing.T) {
 func TestInvariant16_AsIfWeHadNeverWritten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, tc := range []struct {
-		gvr      schemaGVR
-		manifest string
-	}{{ingresses, ingress("my-app")}, {ingressRoutes, ingressRoute("my-app")}} {
-		w.serverSideApply(tc.gvr, "gitops", tc.manifest)
-		w.annotate(tc.gvr, "my-app", map[string]any{"team": "web"})
+	for _, k := range target.Kinds() {
+		w.serverSideApply(k.Resource, "gitops", manifests[k.Name]("my-app"))
+		w.annotate(k.Resource, "my-app", map[string]any{"team": "web"})
 	}
 	owners := map[string]string{}
 	c := w.start()
@@ -309,11 +306,8 @@ func TestInvariant16_AsIfWeHadNeverWritten(t *testing.T) {
 		assert.Contains(t, w.owners(u), "f:seen")
 		w.annotate(k.Resource, "my-app", map[string]any{"seen": nil})
 		assert.Equal(t, owners[k.Name], w.owners(w.get(k.Resource, "my-app")))
-		manifest := ingress("my-app")
-		if k.Name == "IngressRoute" {
-			manifest = ingressRoute("my-app")
-		}
-		w.serverSideApply(k.Resource, "gitops", strings.ReplaceAll(manifest, "b.example", "c.example"))
+		changed := strings.NewReplacer("b.example", "c.example", "8080", "8081", "tier: web", "tier: new")
+		w.serverSideApply(k.Resource, "gitops", changed.Replace(manifests[k.Name]("my-app")))
 	}
 }
 

@@ -130,14 +130,20 @@ func (p *program) untilMetric(t *testing.T, line string) {
 }
 
 // installed applies the project's own manifest and gives a kubeconfig of its
-// service account: what the program may do is what the manifest grants.
-func installed(t *testing.T, plane *cluster.ControlPlane) (kubeconfig string) {
+// service account: what the program may do is what the manifest grants, and those
+// that are named beside it.
+func installed(t *testing.T, plane *cluster.ControlPlane, more ...string) (kubeconfig string) {
 	t.Helper()
 	manifest, err := os.ReadFile("../../deploy/manifests/install.yaml")
 	require.NoError(t, err)
 	// Its Pods would only stand in the way: the program runs here.
 	text := strings.Replace(string(manifest), "replicas: 2", "replicas: 0", 1)
 	require.NoError(t, plane.Apply(t.Context(), []byte(text)))
+	for _, name := range more {
+		manifest, err := os.ReadFile("../../deploy/manifests/" + name)
+		require.NoError(t, err)
+		require.NoError(t, plane.Apply(t.Context(), manifest))
+	}
 	const sa = "system:serviceaccount:maintenance-system:maintenance-controller"
 	kubeconfig, err = plane.KubeconfigFor(sa, "system:serviceaccounts", "system:serviceaccounts:maintenance-system", "system:authenticated")
 	require.NoError(t, err)

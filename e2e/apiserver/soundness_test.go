@@ -57,6 +57,9 @@ func watchSoundness(w *world) *soundness {
 }
 
 func (s *soundness) check(w *world, k target.Kind, u *unstructured.Unstructured) {
+	if u.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy {
+		return // our own Services are no targets
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revisions++

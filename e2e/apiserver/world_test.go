@@ -31,6 +31,7 @@ import (
 	"maintenance-controller.io/pkg/controller"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -228,7 +229,12 @@ func state(want string) condition {
 
 // restored: as if the controller had never been there.
 func restored(u *unstructured.Unstructured) bool {
-	return u != nil && !annotations.HasWritten(u.GetAnnotations()) && len(setsOf(u)) == 0
+	if u == nil || annotations.HasWritten(u.GetAnnotations()) {
+		return false
+	}
+	k, _ := target.KindByName(u.GetKind())
+	slots, err := k.Slots(u.Object)
+	return err == nil && !swap.OnPage(slots)
 }
 
 // until watches an object until the condition holds.
@@ -357,7 +363,9 @@ func allOn(t require.TestingT, u *unstructured.Unstructured) string {
 	slots, err := k.Slots(u.Object)
 	require.NoError(t, err)
 	for _, s := range slots {
-		require.Equal(t, u.GetAnnotations()[annotations.PageSet], s.PageSet, "%s", s.ID)
+		if !s.AnyPage {
+			require.Equal(t, u.GetAnnotations()[annotations.PageSet], s.PageSet, "%s", s.ID)
+		}
 	}
 	return u.GetAnnotations()[annotations.PageSet]
 }
