@@ -2,6 +2,7 @@
 package program
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"maintenance-controller.io/e2e/binaries"
@@ -20,6 +22,12 @@ type Program struct {
 	wait    func() int
 }
 
+// folder is where the program is built, once for all tests of a process.
+//
+//nolint:gochecknoglobals // tests of one package share nothing else
+var folder atomic.Value
+
+//nolint:gochecknoglobals // as above
 var build = sync.OnceValues(func() (path string, err error) {
 	root, err := binaries.Root()
 	if err != nil {
@@ -29,8 +37,9 @@ var build = sync.OnceValues(func() (path string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("folder for maintenance-controller: %w", err)
 	}
+	folder.Store(dir)
 	path = filepath.Join(dir, "maintenance-controller")
-	build := exec.Command("go", "build", "-o", path, "./cmd/maintenance-controller")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./cmd/maintenance-controller")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build maintenance-controller: %w: %s", err, out)
@@ -45,7 +54,7 @@ func Start(log io.Writer, args ...string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	command := exec.Command(path, args...)
+	command := exec.CommandContext(context.Background(), path, args...)
 	command.Stderr = log
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start maintenance-controller: %w", err)
@@ -66,7 +75,7 @@ func (p *Program) Stop() int {
 
 // Clean removes what Start has built.
 func Clean() {
-	if path, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // in the temporary folder, at worst
+	if dir, ok := folder.Load().(string); ok {
+		_ = os.RemoveAll(dir) // in the temporary folder, at worst
 	}
 }
