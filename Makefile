@@ -72,10 +72,14 @@ bench: ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./...
 	cd e2e && go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-page
+bench-page: ## Race maintenance-page against nginx (needs Debian's nginx and wrk).
+	@e2e/pageserver/bench/run.sh $(BENCH_ARGS)
+
 .PHONY: lint
-lint: ## Run golangci-lint over both modules.
-	@for module in . e2e; do (cd $$module && echo "lint $$module" && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); done
-	@bash -n .ci/run e2e/test.sh e2e/demo/demo.sh
+lint: ## Run golangci-lint over all modules, and check the scripts.
+	@for module in . e2e e2e/pageserver; do (cd $$module && echo "lint $$module" && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); done
+	@shellcheck -S warning .ci/run $$(git ls-files '*.sh')
 
 .PHONY: verify
 verify: ## Check that generated and formatted files are up to date.

@@ -2,7 +2,7 @@
 # All tests, tier by tier, with a summary at the end. Called by `make test`. With
 # CI set, whatever cannot be tested here is a failure.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 if [ -t 1 ]; then bold=$'\e[1m' off=$'\e[0m'; else bold='' off=''; fi
 summary=() failed=0 begin=$SECONDS
@@ -31,10 +31,20 @@ if ! command -v "$(go env CC)" >/dev/null || [ "$(go env CGO_ENABLED)" != 1 ]; t
 fi
 tier 'unit' "$note" go test $race ./...
 
+missing=()
+for command in curl nginx chromium node npm; do
+	command -v "$command" >/dev/null || missing+=("$command")
+done
+if [ ${#missing[@]} = 0 ]; then
+	tier 'page server' 'curl, grpc-go, Chromium, nginx as a proxy' env -C e2e/pageserver go test -timeout 15m ./...
+else
+	without 'page server' "needs ${missing[*]}: apt-get install curl nginx chromium nodejs npm"
+fi
+
 # First, and not in a test, where the progress of long builds would not be seen.
 if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build; then
 	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/node')
-	tier 'API server' 'a real API server' in_e2e go test -timeout 20m "${packages[@]}"
+	tier 'API server' "a real API server, $note" in_e2e go test $race -timeout 20m "${packages[@]}"
 	if [ "$(id -u)" != 0 ]; then
 		without 'node' 'needs root: run make test as root'
 	elif [ -d e2e/node ]; then

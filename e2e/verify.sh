@@ -14,6 +14,8 @@ check() {
 		failed=1
 	fi
 }
+# silent: CMD says something even if all is well.
+silent() { local output; output=$("$@" 2>&1) || echo "$output"; }
 traefik() { (cd "$1" && go list -m -f "$2" github.com/traefik/traefik/v3); }
 same_traefik() { diff <(traefik . '{{.Version}}') <(traefik e2e/build/traefik '{{.Version}}'); }
 same_crds() {
@@ -22,7 +24,8 @@ same_crds() {
 }
 
 check 'Go files are formatted' 'gofmt -w .' bash -c 'git ls-files "*.go" | xargs gofmt -l'
-for module in . e2e; do
+check 'the flag reference in README.md' 'scripts/generate.sh' silent scripts/generate.sh --verify
+for module in . e2e e2e/pageserver; do
 	check "go.mod of $module is tidy" "cd $module && go mod tidy" env -C "$module" go mod tidy -diff
 done
 check 'Traefik is one version for its types and its program' 'edit e2e/build/traefik/go.mod' same_traefik

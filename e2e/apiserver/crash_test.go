@@ -50,6 +50,7 @@ type goal struct {
 
 // crash says whether the controller wrote often enough to be killed.
 func crash(t *testing.T, s crashScenario, n int) (died bool) {
+	t.Helper()
 	w := newWorld(t)
 	w.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
 	if s.setup != nil {

@@ -21,6 +21,9 @@ type (
 	restConfig       = rest.Config
 )
 
+// imageServes is any image but those of package played that do not serve.
+const imageServes = "page"
+
 func after(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // watchRevisions calls look for every revision of an object from now on. The

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/target"
 )
 
 // Bad input gets a Warning that names the annotation, and changes nothing.
@@ -127,6 +128,17 @@ func TestIngressClass(t *testing.T) {
 	for _, name := range []string{"other", "none"} {
 		assert.True(t, restored(w.get(ingresses, name)), name)
 	}
+}
+
+func TestOnlyTheKindsThatAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"), ingressRoute("my-route"))
+	w.start(func(c *controllerConfig, _ *restConfig) { c.Kinds = []target.Kind{target.Ingress()} })
+	w.on(ingressRoutes, "my-route")
+	w.on(ingresses, "my-app")
+	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	assert.True(t, restored(w.get(ingressRoutes, "my-route")))
 }
 
 func TestKeysOfThePredecessor(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"maintenance-controller.io/e2e/played"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
 	"maintenance-controller.io/pkg/ownership"
@@ -98,7 +99,7 @@ func TestInvariant6_NobodyIsSentToAPageThatDoesNotServe(t *testing.T) {
 	w := newWorld(t)
 	w.apply(ingress("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
 	before := spec(t, w.get(ingresses, "my-app"))
-	c := w.start(image(imageStalls))
+	c := w.start(image(played.ImageStalls))
 	w.on(ingresses, "my-app")
 	u := w.until(ingresses, "my-app", "pending", state(annotations.Pending))
 	assert.Equal(t, before, spec(t, u), "the app is served")
@@ -111,7 +112,7 @@ func TestInvariant6_NobodyIsSentToAPageThatDoesNotServe(t *testing.T) {
 
 	// The next page cannot come up: visitors keep the one they have.
 	w.annotate(ingresses, "my-app", map[string]any{annotations.DefaultCustomPage: "spring"})
-	w.start(image(imageBroken))
+	w.start(image(played.ImageBroken))
 	assert.Contains(t, message(w.untilEvent("my-app", "PageNotReady")), "ImagePullBackOff")
 	assert.Equal(t, first, allOn(t, w.get(ingresses, "my-app")))
 	assert.GreaterOrEqual(t, serves(), 1)
@@ -125,7 +126,7 @@ func TestInvariant6_ReadyTimeoutGivesThatUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
-	w.start(image(imageStalls), func(c *controllerConfig, _ *restConfig) { c.Settings.ReadyTimeout = 300 * time.Millisecond })
+	w.start(image(played.ImageStalls), func(c *controllerConfig, _ *restConfig) { c.Settings.ReadyTimeout = 300 * time.Millisecond })
 	w.on(ingresses, "my-app")
 	allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
 }

@@ -7,10 +7,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"maintenance-controller.io/e2e/cluster"
+	"maintenance-controller.io/e2e/played"
+	"maintenance-controller.io/e2e/program"
 )
 
 // plane is shared by all tests of the package; each has namespaces of its own.
@@ -30,13 +31,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer plane.Stop()
-	if err := playKubelet(ctx, plane.Config()); err != nil {
+	if err := played.Kubelet(ctx, plane.Config()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	code := m.Run()
-	if path, err := built(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // in the temporary folder, at worst
-	}
-	return code
+	defer program.Clean()
+	return m.Run()
 }

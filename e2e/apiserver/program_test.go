@@ -8,11 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,16 +19,18 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"maintenance-controller.io/e2e/cluster"
+	"maintenance-controller.io/e2e/played"
+	"maintenance-controller.io/e2e/program"
 	"maintenance-controller.io/pkg/annotations"
 )
 
 // The whole program, as a user runs it: flags, service account, Lease, metrics.
 
-// program is a running maintenance-controller, a process of its own.
-type program struct {
+// installation is a running maintenance-controller, a process of its own.
+type installation struct {
+	*program.Program
 	address string
 	log     *output
-	stop    func() int // SIGTERM; gives the exit code
 }
 
 type output struct {
@@ -51,41 +50,18 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// built is the program, built once.
-var built = sync.OnceValues(func() (path string, err error) {
-	dir, err := os.MkdirTemp("", "maintenance-e2e-")
-	if err != nil {
-		return "", err
-	}
-	path = filepath.Join(dir, "maintenance-controller")
-	build := exec.Command("go", "build", "-o", path, "./cmd/maintenance-controller")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
-
-func runProgram(t *testing.T, kubeconfig string, args ...string) *program {
+func runProgram(t *testing.T, kubeconfig string, args ...string) *installation {
 	t.Helper()
-	path, err := built()
-	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &program{address: l.Addr().String(), log: &output{}}
+	p := &installation{address: l.Addr().String(), log: &output{}}
 	require.NoError(t, l.Close())
 	args = append([]string{"--kubeconfig=" + kubeconfig, "--listen=" + p.address, "--page-image=" + imageServes, "--settle-time=100ms",
 		"--page-set-grace-period=300ms", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=500ms"}, args...)
-	command := exec.Command(path, args...)
-	command.Stderr = p.log
-	require.NoError(t, command.Start())
-	p.stop = sync.OnceValue(func() int {
-		_ = command.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		_ = command.Wait()                          // the exit code tells
-		return command.ProcessState.ExitCode()
-	})
+	p.Program, err = program.Start(p.log, args...)
+	require.NoError(t, err)
 	t.Cleanup(func() {
-		p.stop()
+		p.Stop()
 		if t.Failed() {
 			t.Log(p.log)
 		}
@@ -94,7 +70,7 @@ func runProgram(t *testing.T, kubeconfig string, args ...string) *program {
 }
 
 // get waits until the program answers a path with 200.
-func (p *program) get(t *testing.T, path string) string {
+func (p *installation) get(t *testing.T, path string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -118,7 +94,7 @@ func (p *program) get(t *testing.T, path string) string {
 }
 
 // untilMetric waits until the program's metrics have a line.
-func (p *program) untilMetric(t *testing.T, line string) {
+func (p *installation) untilMetric(t *testing.T, line string) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !strings.Contains(p.get(t, "/metrics"), "\n"+line) {
@@ -159,7 +135,7 @@ func TestTheProgramAsInstalled(t *testing.T) {
 	scope := "--watch-namespaces=" + w.namespace // other tests have controllers of their own
 	first := runProgram(t, kubeconfig, scope)
 	require.Contains(t, first.get(t, "/readyz"), "ok")
-	leads := func(p *program, want string) { p.untilMetric(t, "maintenance_leader "+want) }
+	leads := func(p *installation, want string) { p.untilMetric(t, "maintenance_leader "+want) }
 	leads(first, "1")
 	second := runProgram(t, kubeconfig, scope)
 	second.get(t, "/readyz")
@@ -178,7 +154,7 @@ func TestTheProgramAsInstalled(t *testing.T) {
 
 	// SIGTERM: the Lease is released, and the second one takes over at once.
 	stopped := time.Now()
-	assert.Equal(t, 0, first.stop())
+	assert.Equal(t, 0, first.Stop())
 	leads(second, "1")
 	assert.Less(t, time.Since(stopped), 2500*time.Millisecond, "sooner than the Lease runs out")
 	w.off(ingresses, "my-app")
@@ -186,7 +162,7 @@ func TestTheProgramAsInstalled(t *testing.T) {
 	assert.Equal(t, before, spec(t, w.until(ingresses, "my-app", "restored", restored)))
 	w.until(ingressRoutes, "my-app", "restored", restored)
 	w.untilClean()
-	for _, p := range []*program{first, second} {
+	for _, p := range []*installation{first, second} {
 		assert.NotContains(t, p.log.String(), "forbidden", "the manifest grants all that is needed")
 	}
 }
@@ -225,7 +201,7 @@ func TestInvariant15_TheCRDComesAndGoes(t *testing.T) {
 	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{})
 	require.NoError(t, err)
 	t.Cleanup(own.Stop)
-	require.NoError(t, playKubelet(t.Context(), own.Config()))
+	require.NoError(t, played.Kubelet(t.Context(), own.Config()))
 	w := newWorldOn(t, own.Config(), false)
 	w.apply(ingress("my-app"))
 	w.start()
@@ -251,7 +227,7 @@ func TestItOutlivesTheAPIServer(t *testing.T) {
 	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{TraefikCRDs: true})
 	require.NoError(t, err)
 	t.Cleanup(own.Stop)
-	require.NoError(t, playKubelet(t.Context(), own.Config()))
+	require.NoError(t, played.Kubelet(t.Context(), own.Config()))
 	w := newWorldOn(t, own.Config(), false)
 	w.apply(ingress("my-app"))
 	w.start()

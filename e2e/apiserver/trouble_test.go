@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"maintenance-controller.io/e2e/played"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
 	"maintenance-controller.io/pkg/target"
@@ -60,7 +61,7 @@ func TestPodsThatFailAtOnceAreRemadeLaterAndLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
-	w.start(image(imageFails))
+	w.start(image(played.ImageFails))
 	began := time.Now()
 	made := w.countPods()
 	w.on(ingresses, "my-app")

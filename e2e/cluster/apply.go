@@ -9,7 +9,6 @@ import (
 	"io"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -111,39 +110,6 @@ func (cp *ControlPlane) InstallTraefikCRDs(ctx context.Context) error {
 		Probe: func(ctx context.Context) error {
 			_, err := routes.List(ctx, metav1.ListOptions{Limit: 1})
 			return err
-		},
-	}.Until(ctx)
-}
-
-// RemoveTraefikCRDs deletes Traefik's CRDs, and with them all objects of its kinds,
-// and waits until they are gone.
-func (cp *ControlPlane) RemoveTraefikCRDs(ctx context.Context) error {
-	objects, err := decode(traefikCRDs)
-	if err != nil {
-		return err
-	}
-	client, err := dynamic.NewForConfig(cp.admin)
-	if err != nil {
-		return fmt.Errorf("make a client: %w", err)
-	}
-	crds := client.Resource(schema.GroupVersionResource{
-		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
-	})
-	for _, o := range objects {
-		if err := crds.Delete(ctx, o.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete CRD %s: %w", o.GetName(), err)
-		}
-	}
-	return process.Wait{
-		For: "the end of Traefik's CRDs", Timeout: 90 * time.Second,
-		Probe: func(ctx context.Context) error {
-			for _, o := range objects {
-				_, err := crds.Get(ctx, o.GetName(), metav1.GetOptions{})
-				if !apierrors.IsNotFound(err) {
-					return fmt.Errorf("CRD %s is still there (%w)", o.GetName(), err)
-				}
-			}
-			return nil
 		},
 	}.Until(ctx)
 }

@@ -79,14 +79,6 @@ func TestControlPlane(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("the CRDs go and come", func(t *testing.T) {
-		if err := cp.RemoveTraefikCRDs(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if err := cp.InstallTraefikCRDs(ctx); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
 
 // eventually waits half a minute for something that controllers bring about.

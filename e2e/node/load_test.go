@@ -124,7 +124,7 @@ func (l *load) stop() {
 				continue
 			}
 			if wrong++; wrong <= shown {
-				l.w.Errorf("%s into %q: %s", a.started.Sub(p.begin).Round(time.Millisecond), p.name, a)
+				l.w.Errorf("%s into %q: %s: %s", a.started.Sub(p.begin).Round(time.Millisecond), p.name, a, a.wrong)
 			}
 		}
 	}
@@ -158,11 +158,13 @@ func (l *load) only(name string, ok ...func(answer) bool) {
 // counts says who answered how often in each phase.
 func (l *load) counts() string {
 	var out strings.Builder
-	slowest := time.Duration(0)
+	var slowest answer
 	for _, p := range l.phases {
 		n := map[string]int{}
 		for _, a := range l.during(p.name) {
-			slowest = max(slowest, a.took)
+			if a.took > slowest.took {
+				slowest = a
+			}
 			who := a.from
 			if who == nobody {
 				who = fmt.Sprintf("wrong (%d)", a.status)
@@ -174,5 +176,5 @@ func (l *load) counts() string {
 			fmt.Fprintf(&out, " %6d %s", n[who], who)
 		}
 	}
-	return fmt.Sprintf("%d answers, the slowest after %s%s", len(l.answers), slowest.Round(time.Millisecond), out.String())
+	return fmt.Sprintf("%d answers, the slowest %s%s", len(l.answers), slowest, out.String())
 }

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"maintenance-controller.io/pkg/annotations"
 )
@@ -135,7 +136,7 @@ func TestTheLeaderIsKilled(t *testing.T) {
 	l.await(n)
 
 	l.phase("killed while switching on")
-	w.crashLeader(func() { w.on("ingress", "--all") }, swapped)
+	w.crashLeader(annotations.DefaultEnabled+"=true", swapped)
 	w.watch(w.namespace, ingresses, metav1.ListOptions{}, "all active", all(n, active))
 	for _, host := range hosts {
 		w.arrives(host, fromPage)
@@ -144,9 +145,7 @@ func TestTheLeaderIsKilled(t *testing.T) {
 	l.await(2 * n)
 
 	l.phase("killed while switching off")
-	w.crashLeader(func() {
-		w.kubectl("annotate", "ingress", "--all", annotations.DefaultEnabled+"-")
-	}, restored)
+	w.crashLeader(annotations.DefaultEnabled+"-", restored)
 	w.watch(w.namespace, ingresses, metav1.ListOptions{}, "all restored", all(n, restored))
 	for _, host := range hosts {
 		w.arrives(host, fromApp)
@@ -182,46 +181,46 @@ func all(n int, ok condition) func(map[string]*unstructured.Unstructured) bool {
 	}
 }
 
-// crashLeader does something to all Ingresses and kills the leading controller, its
-// process first, as soon as it is done with one of them. It returns when another
-// one leads.
-func (w *world) crashLeader(do func(), done condition) {
+// crashLeader annotates all Ingresses and kills the leading controller, its process
+// first, as soon as it is done with one of them. It returns when another one leads.
+func (w *world) crashLeader(annotation string, done condition) {
 	w.Helper()
-	leases := schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
-	holder := func(u *unstructured.Unstructured) string {
-		id, _, _ := unstructured.NestedString(u.Object, "spec", "holderIdentity")
-		name, _, _ := strings.Cut(id, "_")
-		return name
-	}
-	lease := w.untilIn(ownNamespace, leases, "maintenance-controller", "a leader", func(u *unstructured.Unstructured) bool { return u != nil && holder(u) != "" })
+	lease := w.untilIn(ownNamespace, leases, "maintenance-controller", "a leader", func(u *unstructured.Unstructured) bool { return holder(u) != "" })
 	leader := holder(lease)
 	p, err := w.client.CoreV1().Pods(ownNamespace).Get(w.Context(), leader, metav1.GetOptions{})
 	require.NoError(w, err)
 	pids := w.processes(p.UID, "/maintenance-controller")
 
-	finished := make(chan struct{})
-	go func() { defer close(finished); do() }()
-	w.watch(w.namespace, ingresses, metav1.ListOptions{}, "the first of all", func(objects map[string]*unstructured.Unstructured) bool {
-		for _, u := range objects {
-			if done(u) {
-				return true
-			}
+	annotated := make(chan error, 1)
+	go func() {
+		out, err := w.try(w.Context(), "", "annotate", "ingress", "--all", annotation)
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
 		}
-		return false
+		annotated <- err
+	}()
+	w.watch(w.namespace, ingresses, metav1.ListOptions{}, "the first of all", func(objects map[string]*unstructured.Unstructured) bool {
+		return slices.ContainsFunc(slices.Collect(maps.Values(objects)), done)
 	})
 	w.kill(pids)
 	now := int64(0)
 	require.NoError(w, w.client.CoreV1().Pods(ownNamespace).Delete(w.Context(), leader, metav1.DeleteOptions{GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &p.UID}}))
-	<-finished
 	list, err := w.dynamic.Resource(ingresses).Namespace(w.namespace).List(w.Context(), metav1.ListOptions{})
 	require.NoError(w, err)
-	count := func(ok condition) int {
-		return len(slices.DeleteFunc(slices.Clone(list.Items), func(u unstructured.Unstructured) bool { return !ok(&u) }))
-	}
-	w.Logf("%s was killed when it was done with %d of %d", leader, count(done), len(list.Items))
-	require.NotEqual(w, len(list.Items), count(active), "nothing was left to do")
+	n := len(slices.DeleteFunc(slices.Clone(list.Items), func(u unstructured.Unstructured) bool { return !done(&u) }))
+	require.NoError(w, <-annotated)
 	next := w.untilIn(ownNamespace, leases, "maintenance-controller", "another leader", func(u *unstructured.Unstructured) bool {
-		return u != nil && holder(u) != "" && holder(u) != leader
+		return holder(u) != "" && holder(u) != leader
 	})
-	w.Logf("%s took over", holder(next))
+	w.Logf("%s was killed when it was done with %d of %d, %s took over", leader, n, len(list.Items), holder(next))
+}
+
+// holder is the name of the Pod that has a Lease.
+func holder(lease *unstructured.Unstructured) string {
+	if lease == nil {
+		return ""
+	}
+	id, _, _ := unstructured.NestedString(lease.Object, "spec", "holderIdentity")
+	name, _, _ := strings.Cut(id, "_")
+	return name
 }

@@ -6,7 +6,9 @@ package node
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,11 +38,24 @@ var site struct {
 // ownNamespace is the controller's, as the manifest has it.
 const ownNamespace = "maintenance-system"
 
-// grace is how long a page set stays when its last user has left. The settle time
-// stays what it is by default.
-const grace = 5 * time.Second
+// settings make what is waited for quick, by the variables that users have. The
+// settle time stays what it is: when a state is active, visitors see the page.
+var settings = map[string]string{
+	"MAINTENANCE_PAGE_SET_GRACE_PERIOD": "4s",
+	"MAINTENANCE_PAGE_DRAIN":            "5s",
+	"MAINTENANCE_LEASE_DURATION":        "8s",
+	"MAINTENANCE_LEASE_RENEW_DEADLINE":  "6s",
+	"MAINTENANCE_LEASE_RETRY_PERIOD":    "1s",
+}
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Tests wait nearly all the time; it is not the processors that bound them.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	if os.Geteuid() != 0 {
@@ -87,7 +102,7 @@ func open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return install(ctx, site.image, map[string]string{})
+	return install(ctx, site.image, nil)
 }
 
 // makeImages builds the product and the apps, and names the archives of their images.
@@ -135,10 +150,8 @@ func install(ctx context.Context, image string, env map[string]string) error {
 	if err != nil {
 		return err
 	}
-	all := map[string]string{"MAINTENANCE_PAGE_SET_GRACE_PERIOD": grace.String()}
-	for name, value := range env {
-		all[name] = value
-	}
+	all := maps.Clone(settings)
+	maps.Copy(all, env)
 	changed, err := withEnvironment(string(text), all)
 	if err != nil {
 		return fmt.Errorf("change the manifest: %w", err)

@@ -60,7 +60,7 @@ func (a answer) String() string {
 	if a.fresh {
 		conn = "fresh"
 	}
-	return fmt.Sprintf("%s %s%s as %s on a %s connection, after %s: %s", a.method, a.host, a.path, a.as.contentType, conn, a.took.Round(time.Millisecond), a.wrong)
+	return fmt.Sprintf("%s %s%s as %s on a %s connection at %s, after %s", a.method, a.host, a.path, a.as.contentType, conn, a.started.Format("15:04:05.000"), a.took.Round(time.Millisecond))
 }
 
 func fromApp(a answer) bool  { return a.from == anApp }
@@ -193,7 +193,7 @@ func (w *world) arrives(host string, ok func(answer) bool) answer {
 		}
 		select {
 		case <-ctx.Done():
-			w.Fatalf("%s: the answer did not come; it is %s from %q", host, a, a.from)
+			w.Fatalf("%s: the answer did not come; it is from %q: %s: %s", host, a.from, a, a.wrong)
 		case <-tick.C:
 		}
 	}
@@ -207,7 +207,7 @@ func (w *world) requirePage(host, set string, retryAfter int) map[string]string 
 	for _, f := range formats {
 		for _, method := range []string{http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodGet} {
 			a := ask(w.Context(), visit{method: method, host: host, path: "/any/path?and=query", as: f, fresh: method == http.MethodPost})
-			require.Equal(w, set, a.from, "%s", a)
+			require.Equal(w, set, a.from, "%s: %s", a, a.wrong)
 			bodies[f.contentType] = a.body
 			seconds, _ := strconv.Atoi(a.header.Get("Retry-After"))
 			assert.GreaterOrEqual(w, seconds, retryAfter, "Retry-After")

@@ -23,6 +23,7 @@ const defaultRetryAfter = int(page.DefaultRetryAfter / 1e9)
 // the page as soon as the state is active, the app again. Every visitor on the way
 // gets one or the other.
 func TestTheWholeWay(t *testing.T) {
+	t.Parallel()
 	for _, kind := range target.Kinds() {
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()

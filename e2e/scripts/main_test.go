@@ -18,6 +18,8 @@ import (
 
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
+	"maintenance-controller.io/e2e/played"
+	"maintenance-controller.io/e2e/program"
 )
 
 // plane is shared by the tests that need nothing of a cluster but a namespace.
@@ -32,17 +34,16 @@ func run(m *testing.M) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var err error
-	// The node is only an object: nothing may judge it by its heartbeat.
-	noNodes := []string{"--controllers=*,-node-lifecycle-controller"}
-	if plane, err = cluster.StartControlPlane(ctx, cluster.Options{Log: os.Stderr, ControllerManagerArgs: noNodes}); err != nil {
+	if plane, err = cluster.StartControlPlane(ctx, cluster.Options{Log: os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer plane.Stop()
-	if err := plane.Apply(ctx, []byte("{apiVersion: v1, kind: Node, metadata: {name: "+nodeName+"}}")); err != nil {
+	if err := played.Kubelet(ctx, plane.Config()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer program.Clean()
 	return m.Run()
 }
 

@@ -20,11 +20,11 @@ type health struct {
 }
 
 // serve listens until stop is called.
-func (h *health) serve(address string, log *zap.Logger) (stop func(), err error) {
+func (h *health) serve(ctx context.Context, address string, log *zap.Logger) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
@@ -42,7 +42,7 @@ func (h *health) serve(address string, log *zap.Logger) (stop func(), err error)
 		}
 	}()
 	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
 			log.Debug("health and metrics server cut off", zap.Error(err))

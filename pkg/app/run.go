@@ -89,7 +89,7 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	// Unhealthy once the Lease has not been renewed for so long after it ran out.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
 	health := &health{ready: &ready, alive: watchdog.Check, metrics: m.Handler()}
-	stop, err := health.serve(o.listen, log)
+	stop, err := health.serve(ctx, o.listen, log)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +22,7 @@ const listPage = 500
 // targets; any other failure means that it cannot be known.
 func (c *Controller) confirm(ctx context.Context, id pageset.ID) ([]target.Ref, error) {
 	if !c.watches.complete() {
-		return nil, fmt.Errorf("not every kind has been read yet")
+		return nil, errors.New("not every kind has been read yet")
 	}
 	var users []target.Ref
 	for _, k := range c.Kinds {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -41,6 +42,31 @@ func TestAPodIsFreeOfWhatRestrictedForbids(t *testing.T) {
 	assert.False(t, *pod.Spec.AutomountServiceAccountToken)
 	assert.False(t, *pod.Spec.EnableServiceLinks)
 	assert.True(t, Owns("cm", pod))
+}
+
+func TestWhatTheConfigurationSaysReachesThePods(t *testing.T) {
+	tpl := Template{
+		Image: "registry.example/page:1", PullPolicy: corev1.PullAlways, PullSecrets: []string{"pull"}, PriorityClass: "high", Drain: 20 * time.Second,
+		Annotations: map[string]string{"team": "web"}, NodeSelector: map[string]string{"disk": "ssd"}, Tolerations: []corev1.Toleration{{Key: "dedicated"}},
+		Resources:   corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
+		ServiceType: corev1.ServiceTypeNodePort, ServiceAnnotations: map[string]string{"lb": "internal"},
+	}
+	pod, svc := Pod(configMap(), tpl), Service(configMap(), tpl)
+	spec, c := pod.Spec, pod.Spec.Containers[0]
+	assert.Equal(t, tpl.Image, c.Image)
+	assert.Equal(t, corev1.PullAlways, c.ImagePullPolicy)
+	assert.Equal(t, tpl.Resources, c.Resources)
+	assert.Equal(t, []corev1.LocalObjectReference{{Name: "pull"}}, spec.ImagePullSecrets)
+	assert.Equal(t, "high", spec.PriorityClassName)
+	assert.Equal(t, tpl.NodeSelector, spec.NodeSelector)
+	assert.Equal(t, tpl.Tolerations, spec.Tolerations)
+	assert.Equal(t, "web", pod.Annotations["team"])
+	assert.Equal(t, int64(30), *spec.TerminationGracePeriodSeconds, "longer than the drain")
+	assert.Equal(t, corev1.LabelHostname, spec.TopologySpreadConstraints[0].TopologyKey, "spread over nodes")
+	assert.Equal(t, corev1.ServiceTypeNodePort, svc.Spec.Type)
+	assert.Equal(t, "internal", svc.Annotations["lb"])
+	assert.Equal(t, int32(80), svc.Spec.Ports[0].Port)
+	assert.Equal(t, "http", svc.Spec.Ports[0].Name, "Traefik would speak TLS to another")
 }
 
 func TestTheTemplateHashTellsTemplatesApart(t *testing.T) {

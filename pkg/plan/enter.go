@@ -109,11 +109,10 @@ func (d *draft) tooFull(unfit []swap.Slot) bool {
 // wait for the page: visitors keep what they have, be it the app or an older page.
 func (d *draft) wait(plan swap.Plan, why string) {
 	state := annotations.Pending
-	switch d.Sets[d.Page.Set].Phase {
-	case pageset.Conflict:
+	if phase := d.Sets[d.Page.Set].Phase; phase == pageset.Conflict {
 		state = annotations.Blocked
 		d.warn(NameConflict, "%s", why)
-	case pageset.Blocked:
+	} else if phase == pageset.Blocked {
 		state = annotations.Blocked
 		d.warn(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
 	}

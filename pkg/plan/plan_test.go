@@ -152,14 +152,15 @@ func TestWhoWritesTheBackendsBack(t *testing.T) {
 		assert.Equal(t, i+1, s.told(BackendReverted))
 	}
 	// From the fourth on: 1 s, 2 s, 4 s … 60 s.
-	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+	for i, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		want := time.Duration(seconds) * time.Second
 		s.later(time.Second)
 		revert("argocd")
 		d := s.step()
-		assert.Equal(t, want*time.Second, d.After, "revert %d", i+4)
+		assert.Equal(t, want, d.After, "revert %d", i+4)
 		assert.Equal(t, annotations.Contested, s.state())
 		assert.Contains(t, s.annotations()[annotations.Message], `"argocd"`)
-		s.later(want*time.Second - time.Millisecond)
+		s.later(want - time.Millisecond)
 		assert.Equal(t, "app-a app-b2", s.backends())
 		s.later(time.Millisecond)
 		assert.Equal(t, setA+" "+setA, s.backends())

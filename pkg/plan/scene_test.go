@@ -37,6 +37,7 @@ type scene struct {
 }
 
 func newScene(t *testing.T, hosts ...string) *scene {
+	t.Helper()
 	var rules []any
 	for _, host := range hosts {
 		rules = append(rules, rule(host, "app-"+host))
@@ -74,11 +75,6 @@ func (s *scene) annotate(key, value string) {
 func (s *scene) setRules(rules ...any) {
 	s.object = runtime.DeepCopyJSON(s.object)
 	require.NoError(s, unstructured.SetNestedSlice(s.object, rules, "spec", "rules"))
-}
-
-func (s *scene) rules() []any {
-	r, _, _ := unstructured.NestedSlice(s.object, "spec", "rules")
-	return r
 }
 
 func (s *scene) decide() Decision {

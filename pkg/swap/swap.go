@@ -5,6 +5,7 @@ package swap
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -348,5 +349,5 @@ func set(at any, path ownership.Path, value any) error {
 			return fmt.Errorf("step %d leads nowhere", i)
 		}
 	}
-	return fmt.Errorf("empty path")
+	return errors.New("empty path")
 }

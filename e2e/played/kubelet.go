@@ -1,4 +1,6 @@
-package apiserver
+// Package played stands in for the kubelet where there is no node: in tests that
+// need nothing of a Pod but that it becomes ready, or does not.
+package played
 
 import (
 	"context"
@@ -18,27 +20,26 @@ import (
 
 const nodeName = "played"
 
-// imageOf names what the played kubelet does with a Pod's image.
+// Images that do not serve. A Pod of any other image runs and becomes ready.
 const (
-	imageServes = "page"   // the Pod runs and becomes ready
-	imageStalls = "stalls" // it stays pending
-	imageBroken = "broken" // it cannot be pulled
-	imageFails  = "fails"  // the Pod is refused by the node
+	ImageStalls = "stalls" // the Pod stays pending
+	ImageBroken = "broken" // it cannot be pulled
+	ImageFails  = "fails"  // the Pod is refused by the node
 )
 
-// playKubelet binds Pods to a node, lets them run by their image's name, and
-// finishes their deletion.
-func playKubelet(ctx context.Context, config *rest.Config) error {
+// Kubelet makes a node, binds Pods to it, lets them run by their image's name, and
+// finishes their deletion, until ctx ends.
+func Kubelet(ctx context.Context, config *rest.Config) error {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
 	}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}
-	if node, err = client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+	if _, err = client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create node: %w", err)
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: nodeName, Namespace: corev1.NamespaceNodeLease}}
-	if lease, err = client.CoordinationV1().Leases(lease.Namespace).Create(ctx, lease, metav1.CreateOptions{}); err != nil {
+	if _, err = client.CoordinationV1().Leases(lease.Namespace).Create(ctx, lease, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create node lease: %w", err)
 	}
 	go wait.UntilWithContext(ctx, func(ctx context.Context) { heartbeat(ctx, client) }, 5*time.Second)
@@ -81,23 +82,40 @@ func play(ctx context.Context, client kubernetes.Interface, p *corev1.Pod) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID},
 			Target:     corev1.ObjectReference{Kind: "Node", Name: nodeName},
 		}, metav1.CreateOptions{})
-	case p.Status.PodIP == "" && p.Spec.Containers[0].Image == imageServes:
-		p.Status = runs(p)
-		_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
-	case p.Status.Phase != corev1.PodFailed && p.Spec.Containers[0].Image == imageFails:
-		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Refused", Message: "no room"}
-		_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
-	case len(p.Status.ContainerStatuses) == 0 && p.Spec.Containers[0].Image == imageBroken:
-		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "page", Image: imageBroken, State: corev1.ContainerState{
-			Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"},
-		}}}
+	case judge(p):
 		_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
 	}
 }
 
+// judge gives the Pod the status that its image asks for; false if it has it.
+func judge(p *corev1.Pod) bool {
+	switch image := p.Spec.Containers[0].Image; image {
+	case ImageStalls:
+		return false
+	case ImageFails:
+		if p.Status.Phase == corev1.PodFailed {
+			return false
+		}
+		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Refused", Message: "no room"}
+	case ImageBroken:
+		if len(p.Status.ContainerStatuses) > 0 {
+			return false
+		}
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "page", Image: image, State: corev1.ContainerState{
+			Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"},
+		}}}
+	default:
+		if p.Status.PodIP != "" {
+			return false
+		}
+		p.Status = runs(p)
+	}
+	return true
+}
+
 func runs(p *corev1.Pod) corev1.PodStatus {
 	h := fnv.New32()
-	h.Write([]byte(p.UID))
+	_, _ = h.Write([]byte(p.UID))
 	n := h.Sum32()
 	ip := fmt.Sprintf("10.%d.%d.%d", 1+n>>16&0x7f, n>>8&0xff, 1+n&0x7f)
 	now := metav1.Now()
@@ -110,7 +128,7 @@ func runs(p *corev1.Pod) corev1.PodStatus {
 			{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: now},
 		},
 		ContainerStatuses: []corev1.ContainerStatus{{
-			Name: "page", Image: imageServes, Ready: true, Started: &yes,
+			Name: p.Spec.Containers[0].Name, Image: p.Spec.Containers[0].Image, Ready: true, Started: &yes,
 			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}},
 		}},
 	}

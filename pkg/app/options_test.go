@@ -1,0 +1,116 @@
+package app
+
+import (
+	"bytes"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pkg/annotations"
+)
+
+func noEnv(string) (string, bool) { return "", false }
+
+func TestDefaults(t *testing.T) {
+	o, err := parse(nil, noEnv, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, annotations.DefaultKeys(), o.keys)
+	assert.Equal(t, []string{"Ingress", "IngressRoute"}, o.targets)
+	assert.Empty(t, o.watchNamespaces)
+	template, err := o.page.template()
+	require.NoError(t, err)
+	assert.Equal(t, 2, template.Replicas)
+	assert.Equal(t, "24Mi", template.Resources.Requests.Memory().String())
+	assert.Greater(t, o.qps, float32(100), "client-go's own 5 would throttle it")
+}
+
+func TestEveryFlagIsAnEnvironmentVariableToo(t *testing.T) {
+	env := map[string]string{
+		"MAINTENANCE_PAGE_REPLICAS": "3", "MAINTENANCE_WATCH_NAMESPACES": "a,b", "MAINTENANCE_SETTLE_TIME": "7s",
+		"MAINTENANCE_PAGE_TOLERATIONS": "- key: dedicated\n  operator: Exists\n", "MAINTENANCE_VERSION": "v1.2",
+	}
+	o, err := parse([]string{"--settle-time=1s"}, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, 3, o.page.replicas)
+	assert.Equal(t, []string{"a", "b"}, o.watchNamespaces)
+	assert.Equal(t, time.Second, o.settle, "a flag wins")
+	template, err := o.page.template()
+	require.NoError(t, err)
+	require.Len(t, template.Tolerations, 1)
+	assert.Equal(t, "dedicated", template.Tolerations[0].Key)
+
+	env["MAINTENANCE_PAGE_REPLICAS"] = "many"
+	_, err = parse(nil, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, io.Discard)
+	assert.ErrorContains(t, err, "MAINTENANCE_PAGE_REPLICAS")
+}
+
+func TestBadFlagsAreRefused(t *testing.T) {
+	for args, want := range map[string]string{
+		"--namespace=Not_A_Name":                  "--namespace",
+		"--watch-namespaces=a,B":                  "--watch-namespaces",
+		"--targets=Gateway":                       "Ingress, IngressRoute",
+		"--targets=":                              "--targets",
+		"--enabled-key=a/b/c":                     "--enabled-key",
+		"--enabled-key=maintenance/state":         "writes one of them itself",
+		"--enabled-key=x/y --custom-page-key=x/y": "--custom-page-key",
+		"--enabled-value=false":                   "means off",
+		"--page-replicas=0":                       "1 to 10",
+		"--page-image=":                           "--page-image",
+		"--page-image-pull-policy=Sometimes":      "Always, IfNotPresent or Never",
+		"--page-service-type=ExternalName":        "NodePort",
+		"--page-tolerations={":                    "--page-tolerations",
+		"--page-resources=memory:":                "--page-resources",
+		"--page-labels=a=b/c":                     "--page-labels",
+		"--page-drain=-1s":                        "--page-drain",
+		"--settle-time=-1s":                       "--settle-time",
+		"--discovery-interval=1ms":                "--discovery-interval",
+		"--lease-duration=5s":                     "--lease-renew-deadline",
+		"--workers=0":                             "--workers",
+		"--kube-api-qps=0":                        "--kube-api-qps",
+		"--no-such-flag":                          "no-such-flag",
+		"run":                                     "everything is a flag",
+		"--page-replicas=0 --workers=0":           "--page-replicas",
+	} {
+		t.Run(args, func(t *testing.T) {
+			var stderr bytes.Buffer
+			code := Main(t.Context(), Process{Args: strings.Fields(args), Env: noEnv, Stdout: io.Discard, Stderr: &stderr})
+			assert.Equal(t, exitUsage, code)
+			assert.Contains(t, stderr.String(), want)
+			assert.Contains(t, stderr.String(), "--help")
+		})
+	}
+}
+
+func TestAllBadFlagsAreNamedAtOnce(t *testing.T) {
+	_, err := parse([]string{"--page-replicas=0", "--workers=0", "--namespace=_"}, noEnv, io.Discard)
+	for _, flag := range []string{"--page-replicas", "--workers", "--namespace"} {
+		assert.ErrorContains(t, err, flag)
+	}
+}
+
+func TestHelpExplainsEachFlag(t *testing.T) {
+	var out bytes.Buffer
+	assert.Equal(t, exitOK, Main(t.Context(), Process{Args: []string{"--help"}, Env: noEnv, Stdout: &out, Stderr: io.Discard}))
+	(&options{}).flags().VisitAll(func(f *pflag.Flag) {
+		assert.Regexp(t, regexp.MustCompile(`--`+f.Name+`\b.*\s\S`), out.String())
+		assert.NotEmpty(t, f.Usage, f.Name)
+	})
+}
+
+func TestVersion(t *testing.T) {
+	var out bytes.Buffer
+	assert.Equal(t, exitOK, Main(t.Context(), Process{Args: []string{"--version", "--workers=0"}, Env: noEnv, Stdout: &out, Stderr: io.Discard}))
+	assert.Contains(t, out.String(), "maintenance-controller")
+}
+
+func TestNoWayToTheAPIServer(t *testing.T) {
+	var stderr bytes.Buffer
+	assert.Equal(t, exitError, Main(t.Context(), Process{Args: []string{"--kubeconfig=/does/not/exist", "--listen="}, Env: noEnv, Stdout: io.Discard, Stderr: &stderr}))
+	assert.Contains(t, stderr.String(), "no way to the API server")
+}
