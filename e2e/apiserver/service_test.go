@@ -454,7 +454,7 @@ func TestServiceTargetsAreOffUnlessNamed(t *testing.T) {
 	w.on(ingresses, "my-app")
 	w.until(ingresses, "my-app", "active", state(annotations.Active))
 	assert.Equal(t, before, spec(t, w.get(services, "my-app")))
-	p.stop()
+	p.Stop()
 
 	p = runProgram(t, kubeconfig, append(args, "--targets=Ingress,IngressRoute,Service")...)
 	w.until(services, "my-app", "active", state(annotations.Active))

@@ -17,6 +17,7 @@ import (
 // kept and on fresh connections. It remembers every answer.
 type load struct {
 	w     *world
+	at    string // where they ask; Traefik if empty
 	hosts []string
 	end   func() // no more visitors, and all answers are there
 
@@ -34,9 +35,18 @@ type phase struct {
 }
 
 // visitors begins a load of some requests a second, spread over the hosts.
-func (w *world) visitors(rate int, hosts ...string) *load {
+func (w *world) visitors(rate int, hosts ...string) *load { return w.load(rate, "", hosts...) }
+
+// callers ask a Service at its ClusterIP, past all ingress controllers.
+func (w *world) callers(rate int, service string) *load {
+	w.Helper()
+	ip := w.kubectl("get", "service", service, "-o", "jsonpath={.spec.clusterIP}")
+	return w.load(rate, "http://"+ip, service)
+}
+
+func (w *world) load(rate int, at string, hosts ...string) *load {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
-	l := &load{w: w, hosts: hosts, more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
+	l := &load{w: w, at: at, hosts: hosts, more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
 	var all sync.WaitGroup
 	all.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(rate))
@@ -57,7 +67,7 @@ func (w *world) visitors(rate int, hosts ...string) *load {
 
 // visit is the n-th. The remainders have no common divisor, so that all mixtures come.
 func (l *load) visit(n int) visit {
-	v := visit{method: http.MethodGet, host: l.hosts[n%len(l.hosts)], path: fmt.Sprintf("/%d", n), as: formats[n/2%len(formats)], fresh: n%2 == 0}
+	v := visit{method: http.MethodGet, at: l.at, host: l.hosts[n%len(l.hosts)], path: fmt.Sprintf("/%d", n), as: formats[n/2%len(formats)], fresh: n%2 == 0}
 	if n%5 == 0 {
 		v.method = http.MethodPost
 	}

@@ -46,6 +46,7 @@ var settings = map[string]string{
 	"MAINTENANCE_LEASE_DURATION":        "8s",
 	"MAINTENANCE_LEASE_RENEW_DEADLINE":  "6s",
 	"MAINTENANCE_LEASE_RETRY_PERIOD":    "1s",
+	"MAINTENANCE_TARGETS":               "Ingress,IngressRoute,Service",
 }
 
 func TestMain(m *testing.M) {
@@ -139,20 +140,24 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 	return archives, nil
 }
 
-// install applies the manifest that users apply, with an image of this tree and
+// install applies the manifests that users apply, with an image of this tree and
 // more environment variables, and waits until both replicas run it.
 func install(ctx context.Context, image string, env map[string]string) error {
 	root, err := binaries.Root()
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(root, "deploy", "manifests", "install.yaml"))
-	if err != nil {
-		return err
+	var texts []string
+	for _, name := range []string{"install.yaml", "service-targets.yaml"} {
+		text, err := os.ReadFile(filepath.Join(root, "deploy", "manifests", name))
+		if err != nil {
+			return err
+		}
+		texts = append(texts, string(text))
 	}
 	all := maps.Clone(settings)
 	maps.Copy(all, env)
-	changed, err := withEnvironment(string(text), all)
+	changed, err := withEnvironment(strings.Join(texts, "\n---\n"), all)
 	if err != nil {
 		return fmt.Errorf("change the manifest: %w", err)
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -40,6 +41,7 @@ const (
 // visit is a request, and answer what came of it.
 type visit struct {
 	method, host, path string
+	at                 string // where it is asked; Traefik if empty
 	as                 format
 	fresh              bool // a connection of its own
 }
@@ -109,7 +111,7 @@ func exchange(ctx context.Context, v visit) (status int, _ http.Header, body str
 	if v.method == http.MethodPost {
 		content = strings.NewReader(`{"order": 1}`)
 	}
-	req, err := http.NewRequestWithContext(ctx, v.method, site.TraefikURL()+v.path, content)
+	req, err := http.NewRequestWithContext(ctx, v.method, cmp.Or(v.at, site.TraefikURL())+v.path, content)
 	if err != nil {
 		return 0, nil, "", err
 	}

@@ -123,3 +123,33 @@ func FuzzGiveBack(f *testing.F) {
 		}
 	})
 }
+
+// TestEntriesOfListsAreToldApart: two ports of a Service have two owners.
+func TestEntriesOfListsAreToldApart(t *testing.T) {
+	entries := []metav1.ManagedFieldsEntry{
+		entry("web", "Apply", `{"f:spec":{"f:ports":{"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:port":{},"f:targetPort":{}}}}}`, 1),
+		entry("mail", "Apply", `{"f:spec":{"f:ports":{"k:{\"port\":25,\"protocol\":\"TCP\"}":{".":{},"f:targetPort":{}},"k:{\"port\":80,\"protocol\":\"UDP\"}":{"f:targetPort":{}}}}}`, 2),
+		entry("list", "Apply", `{"f:spec":{"f:ports":{}}}`, 0),
+	}
+	port := Path{"spec", "ports", Key{"port": int64(80), "protocol": "TCP"}, "targetPort"}
+	owners, err := Losers(entries, []Path{port})
+	require.NoError(t, err)
+	require.Len(t, owners, 2)
+	assert.Equal(t, "web", owners[0].Manager)
+	assert.JSONEq(t, `{"f:spec":{"f:ports":{"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:targetPort":{}}}}}`, string(owners[0].Fields))
+	assert.Equal(t, "list", owners[1].Manager)
+	assert.Equal(t, "web", LastWriter(entries, []Path{port}))
+
+	for name, other := range map[string]Path{
+		"another value":     {"spec", "ports", Key{"port": int64(81), "protocol": "TCP"}},
+		"another key":       {"spec", "ports", Key{"port": int64(80), "name": "TCP"}},
+		"a part of the key": {"spec", "ports", Key{"port": int64(80)}},
+	} {
+		owners, err := Losers(entries[:1], []Path{other})
+		require.NoError(t, err)
+		assert.Empty(t, owners, name)
+	}
+	owners, err = Losers(entries[:2], []Path{{"spec", "ports", 0, "targetPort"}})
+	require.NoError(t, err)
+	assert.Len(t, owners, 2, "an index does not say which entry it is")
+}

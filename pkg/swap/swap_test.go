@@ -266,3 +266,33 @@ func FuzzParseRecord(f *testing.F) {
 		}
 	})
 }
+
+// TestAMergedSlot has the app's value beside the page's: it leads nowhere, and is
+// made what was meant, on the way to the page and back.
+func TestAMergedSlot(t *testing.T) {
+	merged := slot(0, path("a", "/"), "part")
+	merged.Merge = func(original any) any { return fmt.Sprint(original, "+part") }
+	slots := []Slot{merged, slot(1, path("b", "/"), setA)}
+	known := record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "api"))
+	assert.True(t, OnPage(slots[:1]), "something of the page is left in it")
+	assert.Equal(t, map[int]string{0: "app+part", 1: "api"}, written(Back(slots, known)))
+	p, err := To(setA, slots, known, roomy)
+	require.NoError(t, err)
+	assert.Equal(t, map[int]string{0: setA}, written(p))
+	assert.Equal(t, `"app+part"`, string(p.Record.Slots[0].Value), "the new original")
+	assert.Equal(t, []string{"Prefix host a /"}, ids(p.Reverted))
+	assert.Equal(t, map[int]string{0: "<nil>+part"}, written(Back(slots[:1], Record{})), "no original is known")
+}
+
+// TestASlotThatIsTheSameForEveryPage is not written when the page changes.
+func TestASlotThatIsTheSameForEveryPage(t *testing.T) {
+	port := slot(1, path("a", "/port"), "the page's port")
+	port.AnyPage = true
+	slots := []Slot{slot(0, path("a", "/"), setA), port}
+	known := record(original(0, path("a", "/"), "app"), original(1, path("a", "/port"), "http"))
+	p, err := To(setB, slots, known, roomy)
+	require.NoError(t, err)
+	assert.Equal(t, map[int]string{0: setB}, written(p))
+	assert.Len(t, p.Record.Slots, 2)
+	assert.Equal(t, map[int]string{0: "app", 1: "http"}, written(Back(slots, known)))
+}

@@ -30,7 +30,7 @@ func TestKindByName(t *testing.T) {
 // TestOriginalsAreDecodedStrictly: an annotation can be forged; what is put back
 // must be a backend of that kind, and none of our own.
 func TestOriginalsAreDecodedStrictly(t *testing.T) {
-	check := map[string]func(any) error{"Ingress": checkIngressBackend, "IngressRoute": checkServices}
+	check := map[string]func(any) error{"Ingress": checkIngressBackend, "IngressRoute": checkServices, "selector": checkSelector, "targetPort": checkTargetPort}
 	for name, tc := range map[string]struct {
 		kind, value string
 		ok          bool
@@ -49,6 +49,13 @@ func TestOriginalsAreDecodedStrictly(t *testing.T) {
 		"no services":            {"IngressRoute", `[]`, false},
 		"no name":                {"IngressRoute", `[{"port":80}]`, false},
 		"no list":                {"IngressRoute", `{"name":"app"}`, false},
+		"a selector":             {"selector", `{"app":"a"}`, true},
+		"no labels":              {"selector", `{}`, false},
+		"a page set's selector":  {"selector", `{"app":"a","maintenance/page-set":"maintenance-0123456789abcdef"}`, false},
+		"labels of other types":  {"selector", `{"app":1}`, false},
+		"a named port":           {"targetPort", `"http"`, true},
+		"the page's port":        {"targetPort", `"maintenancepage"`, false},
+		"no name of a port":      {"targetPort", `"with spaces"`, false},
 		"a page set in services": {"IngressRoute", `[{"name":"app"},{"name":"maintenance-0123456789abcdef"}]`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,6 +85,8 @@ func FuzzSlots(f *testing.F) {
 	f.Add(`{"spec":{"rules":[{"host":"a","http":{"paths":[{"path":"/","backend":{"service":{"name":"a"}}}]}}]}}`)
 	f.Add(`{"spec":{"routes":[{"match":"Host(` + "`a`" + `)","services":[{"name":"a"}]}]}}`)
 	f.Add(`{"spec":{"rules":[null],"defaultBackend":{}}}`)
+	f.Add(`{"spec":{"selector":{"app":"a"},"ports":[{"port":80,"targetPort":"http"},{"port":53,"protocol":"UDP"}]}}`)
+	f.Add(`{"spec":{"selector":{"maintenance/page-set":"maintenance-0123456789abcdef","a":"b"},"ports":[{"port":80,"targetPort":"maintenancepage"}]}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		var object map[string]any
 		if json.Unmarshal([]byte(text), &object) != nil {
@@ -89,7 +98,7 @@ func FuzzSlots(f *testing.F) {
 				continue
 			}
 			for _, s := range slots {
-				if s.Check(s.Value) == nil && s.PageSet != "" {
+				if s.Check(s.Value) == nil && s.OnPage() {
 					t.Fatalf("%s holds page set %s, which passes for an original", s.ID, s.PageSet)
 				}
 			}

@@ -1,0 +1,144 @@
+package plan
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+// serviceState is a Service, swapped to a set or not, with what a controller gathers.
+func serviceState(t *testing.T, request string, spec map[string]any) State {
+	t.Helper()
+	object := map[string]any{"apiVersion": "v1", "kind": "Service",
+		"metadata": map[string]any{"name": "my-app", "annotations": map[string]any{annotations.DefaultEnabled: request}}, "spec": spec}
+	return refresh(t, State{
+		Now: epoch, Settings: Settings{Settle: 3 * time.Second}, Kind: target.Service(), Object: object,
+		Page: Page{Set: setA, Name: annotations.DefaultPage}, Sets: map[string]pageset.Status{setA: {Phase: pageset.Serving}},
+	})
+}
+
+// refresh reads the object anew.
+func refresh(t *testing.T, s State) State {
+	t.Helper()
+	var err error
+	s.Slots, err = s.Kind.Slots(s.Object)
+	require.NoError(t, err)
+	s.Notes = s.Kind.Note(s.Object)
+	u := unstructured.Unstructured{Object: s.Object}
+	s.Request, s.Problems = annotations.DefaultKeys().Parse(u.GetAnnotations())
+	return s
+}
+
+func web() map[string]any {
+	return map[string]any{"selector": map[string]any{"app": "a"}, "ports": []any{map[string]any{"port": int64(80), "protocol": "TCP", "targetPort": int64(9000)}}}
+}
+
+// swapped does the first decision about a Service that asks for maintenance.
+func swapped(t *testing.T) State {
+	t.Helper()
+	s := serviceState(t, "true", web())
+	d := Decide(s)
+	require.NotNil(t, d.Update)
+	require.NotNil(t, d.WriteOrigin, "the way to the app is there before the swap")
+	s.Object, s.Backup, s.Origin, s.Memory = d.Update, d.WriteBackup, d.WriteOrigin, d.Memory
+	return refresh(t, s)
+}
+
+// merged is what a merge patch of the app's selector leaves.
+func merged(t *testing.T, s State) State {
+	t.Helper()
+	s.Object = runtime.DeepCopyJSON(s.Object)
+	s.Object["spec"].(map[string]any)["selector"].(map[string]any)["app"] = "a"
+	return refresh(t, s)
+}
+
+func selector(object map[string]any) map[string]any {
+	return object["spec"].(map[string]any)["selector"].(map[string]any)
+}
+
+func targetPort(object map[string]any) any {
+	return object["spec"].(map[string]any)["ports"].([]any)[0].(map[string]any)["targetPort"]
+}
+
+func TestAServiceThatIsHalfRevertedServesTheAppUntilThePageCan(t *testing.T) {
+	s := swapped(t)
+	assert.Equal(t, page.PortName, targetPort(s.Object))
+	s = merged(t, s)
+	s.Sets = map[string]pageset.Status{setA: {Phase: pageset.Starting, Message: "starting"}}
+	d := Decide(s)
+	require.NotNil(t, d.Update)
+	assert.Equal(t, map[string]any{"app": "a"}, selector(d.Update))
+	assert.Equal(t, int64(9000), targetPort(d.Update))
+	s.Object, s.Memory = d.Update, d.Memory
+	s = refresh(t, s)
+	assert.Nil(t, Decide(s).Update, "and rests")
+	s.Sets = map[string]pageset.Status{setA: {Phase: pageset.Serving}}
+	d = Decide(s)
+	require.NotNil(t, d.Update)
+	assert.Equal(t, map[string]any{annotations.PageSetLabel: setA}, selector(d.Update))
+}
+
+// TestAPortThatIsNewLeavesVisitorsThePage: nothing was reverted.
+func TestAPortThatIsNewLeavesVisitorsThePage(t *testing.T) {
+	s := swapped(t)
+	s.Object = runtime.DeepCopyJSON(s.Object)
+	spec := s.Object["spec"].(map[string]any)
+	spec["ports"] = append(spec["ports"].([]any), map[string]any{"port": int64(81), "protocol": "TCP", "targetPort": int64(81)})
+	s.Sets = map[string]pageset.Status{setA: {Phase: pageset.Starting, Message: "starting"}}
+	assert.Nil(t, Decide(refresh(t, s)).Update)
+}
+
+func TestTheOriginIsMendedAndGoesLast(t *testing.T) {
+	s := swapped(t)
+	s.Now = s.Now.Add(time.Minute)
+	assert.Nil(t, Decide(s).WriteOrigin, "it is as it should be")
+	bent := s.Origin.DeepCopy()
+	bent.Selector["app"] = "evil"
+	lost := s
+	lost.Origin = bent
+	assert.NotNil(t, Decide(lost).WriteOrigin)
+	lost.Origin = nil
+	assert.NotNil(t, Decide(lost).WriteOrigin)
+
+	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.Object)}
+	all := u.GetAnnotations()
+	all[annotations.DefaultEnabled] = "false"
+	u.SetAnnotations(all)
+	s.Object = u.Object
+	for range 2 { // the spec, then the annotations
+		d := Decide(refresh(t, s))
+		require.NotNil(t, d.Update)
+		assert.False(t, d.DropOrigin)
+		s.Object = d.Update
+	}
+	d := Decide(refresh(t, s))
+	assert.True(t, d.DropOrigin)
+	assert.True(t, d.DropBackup)
+}
+
+func TestWhatAServiceIsTold(t *testing.T) {
+	spec := web()
+	spec["ports"] = append(spec["ports"].([]any), map[string]any{"port": int64(53), "protocol": "UDP"})
+	reasons := func(d Decision) (all []string) {
+		for _, e := range d.Events {
+			all = append(all, e.Reason)
+		}
+		return all
+	}
+	assert.Equal(t, []string{BackendLeftAlone, MaintenanceStarted}, reasons(Decide(serviceState(t, "true", spec))))
+	assert.Empty(t, reasons(Decide(serviceState(t, "false", spec))), "nothing is asked")
+	spec["clusterIP"] = "None"
+	d := Decide(serviceState(t, "true", spec))
+	assert.Equal(t, []string{NothingToSwap}, reasons(d))
+	assert.Contains(t, d.Events[0].Message, "headless")
+	assert.Nil(t, d.Update)
+}

@@ -1,0 +1,158 @@
+package target_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/swap"
+	"maintenance-controller.io/pkg/target"
+)
+
+func serviceFrom(t *testing.T, text string) map[string]any {
+	t.Helper()
+	raw, err := yaml.YAMLToJSON([]byte(text))
+	require.NoError(t, err)
+	u := &unstructured.Unstructured{}
+	require.NoError(t, u.UnmarshalJSON(append(append([]byte(`{"apiVersion":"v1","kind":"Service",`), raw[1:]...))))
+	return u.Object
+}
+
+func TestWhichServicesAreRefused(t *testing.T) {
+	const ports = `ports: [{port: 80, targetPort: 8080}]`
+	for name, tc := range map[string]struct{ object, refused string }{
+		"plain":                          {`{spec: {selector: {app: a}, ` + ports + `}}`, ""},
+		"session affinity":               {`{spec: {sessionAffinity: ClientIP, selector: {app: a}, ` + ports + `}}`, ""},
+		"node port":                      {`{spec: {type: NodePort, externalTrafficPolicy: Cluster, internalTrafficPolicy: Cluster, selector: {app: a}, ` + ports + `}}`, ""},
+		"dual stack":                     {`{spec: {ipFamilies: [IPv4, IPv6], ipFamilyPolicy: RequireDualStack, selector: {app: a}, ` + ports + `}}`, ""},
+		"a colour that people switch":    {`{spec: {selector: {app: a, color: blue}, ` + ports + `}}`, ""},
+		"one of several ports speaks":    {`{spec: {selector: {app: a}, ports: [{port: 1, protocol: SCTP}, {port: 80}]}}`, ""},
+		"external name":                  {`{spec: {type: ExternalName, externalName: a}}`, "ExternalName"},
+		"headless":                       {`{spec: {clusterIP: None, selector: {app: a}, ` + ports + `}}`, "headless"},
+		"no selector":                    {`{spec: {` + ports + `}}`, "no selector"},
+		"not ready":                      {`{spec: {publishNotReadyAddresses: true, selector: {app: a}, ` + ports + `}}`, "publishNotReadyAddresses"},
+		"local from outside":             {`{spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: a}, ` + ports + `}}`, "externalTrafficPolicy"},
+		"local from inside":              {`{spec: {internalTrafficPolicy: Local, selector: {app: a}, ` + ports + `}}`, "internalTrafficPolicy"},
+		"UDP alone":                      {`{spec: {selector: {app: a}, ports: [{port: 53, protocol: UDP}]}}`, "HTTP"},
+		"a database":                     {`{spec: {selector: {app: a}, ports: [{port: 1, appProtocol: mysql}]}}`, "HTTP"},
+		"Argo Rollouts":                  {`{spec: {selector: {app: a, rollouts-pod-template-hash: x}, ` + ports + `}}`, "rollouts-pod-template-hash"},
+		"Argo Rollouts, not rolled out":  {`{metadata: {annotations: {argo-rollouts.argoproj.io/managed-by-rollouts: shop}}, spec: {selector: {app: a}, ` + ports + `}}`, `Rollout "shop"`},
+		"a ReplicaSet":                   {`{spec: {selector: {app: a, pod-template-hash: x}, ` + ports + `}}`, "pod-template-hash"},
+		"Kruise Rollouts":                {`{spec: {selector: {app: a, rollouts.kruise.io/x: z}, ` + ports + `}}`, "Kruise"},
+		"Flagger":                        {`{metadata: {ownerReferences: [{kind: Canary, name: shop, controller: true}]}, spec: {selector: {app: a-primary}, ` + ports + `}}`, `Canary "shop"`},
+		"Flagger, on one of the user's":  {`{metadata: {managedFields: [{manager: flagger, operation: Update, fieldsV1: {"f:spec": {"f:selector": {}}}}]}, spec: {selector: {app: a-primary}, ` + ports + `}}`, "Flagger"},
+		"an owner that does not keep it": {`{metadata: {ownerReferences: [{kind: App, name: shop}]}, spec: {selector: {app: a}, ` + ports + `}}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := serviceFrom(t, tc.object)
+			slots, err := target.Service().Slots(object)
+			require.NoError(t, err)
+			notes := target.Service().Note(object)
+			assert.Equal(t, tc.refused == "", len(slots) > 0)
+			assert.Equal(t, tc.refused == "", notes.Refused == "", notes.Refused)
+			assert.Contains(t, notes.Refused, tc.refused)
+		})
+	}
+}
+
+// TestWhatIsOnAPageCanBeRestored although it would be refused now.
+func TestWhatIsOnAPageCanBeRestored(t *testing.T) {
+	object := serviceFrom(t, `{spec: {selector: {app: a}, ports: [{port: 80, targetPort: 8080}, {port: 81, targetPort: 8081}]}}`)
+	swapped, record := swapTo(t, target.Service(), object, swap.Record{}, setA)
+	for path, value := range map[string]any{"publishNotReadyAddresses": true, "type": "ExternalName", "externalTrafficPolicy": "Local"} {
+		changed := runtime.DeepCopyJSON(swapped)
+		changed["spec"].(map[string]any)[path] = value
+		restored := undo(t, target.Service(), changed, record)
+		delete(restored["spec"].(map[string]any), path)
+		assert.Equal(t, object, restored)
+		assert.Empty(t, target.Service().Note(changed).Refused)
+	}
+	changed := runtime.DeepCopyJSON(swapped)
+	changed["spec"].(map[string]any)["ports"].([]any)[1].(map[string]any)["appProtocol"] = "mysql"
+	restored := undo(t, target.Service(), changed, record)
+	assert.Equal(t, int64(8081), restored["spec"].(map[string]any)["ports"].([]any)[1].(map[string]any)["targetPort"])
+}
+
+func TestWhichPortsAreLeftAlone(t *testing.T) {
+	object := serviceFrom(t, `{spec: {selector: {app: a}, ports: [{port: 80}, {port: 443, appProtocol: HTTPS}, {port: 90, appProtocol: kubernetes.io/wss},
+		{port: 91, appProtocol: example.com/own}, {port: 92, appProtocol: grpc}, {port: 53, protocol: UDP}, {port: 3306, appProtocol: mysql}, {port: 22, appProtocol: ssh}]}}`)
+	slots, err := target.Service().Slots(object)
+	require.NoError(t, err)
+	var names []string
+	for _, s := range slots {
+		names = append(names, s.ID.String())
+	}
+	assert.Equal(t, []string{"selector", "targetPort 80/TCP", "targetPort 443/TCP", "targetPort 90/TCP", "targetPort 91/TCP", "targetPort 92/TCP"}, names)
+	assert.Len(t, target.Service().Note(object).LeftAlone, 3)
+	assert.Equal(t, ownership.Path{"spec", "ports", ownership.Key{"port": int64(80), "protocol": "TCP"}, "targetPort"}, slots[1].Owned())
+}
+
+// TestASelectorIntoWhichWasMerged leads nowhere, on its way to the page and back.
+func TestASelectorIntoWhichWasMerged(t *testing.T) {
+	app := serviceFrom(t, `{spec: {selector: {app: a, tier: web}, ports: [{port: 80, targetPort: 8080}]}}`)
+	_, record := swapTo(t, target.Service(), app, swap.Record{}, setA)
+	for name, tc := range map[string]struct {
+		merged  string // into the page's selector
+		applied string // selector of the manifest that kubectl applied last
+		known   swap.Record
+		want    string
+	}{
+		"one label":                     {`tier: v2`, `{}`, record, `{"app":"a","tier":"v2"}`},
+		"all labels":                    {`app: b, tier: v2`, `{}`, record, `{"app":"b","tier":"v2"}`},
+		"a new label":                   {`track: canary`, `{}`, record, `{"app":"a","tier":"web","track":"canary"}`},
+		"no original is known":          {`app: b`, `{}`, swap.Record{}, `{"app":"b"}`},
+		"kubectl apply took one away":   {`app: a`, `{"app":"a"}`, record, `{"app":"a"}`},
+		"kubectl apply was long before": {`tier: v2`, `{"app":"a","tier":"web"}`, record, `{"app":"a","tier":"v2"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			last := `metadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"spec":{"selector":` + tc.applied + `}}'}}`
+			object := serviceFrom(t, `{`+last+`, spec: {selector: {maintenance/page-set: `+setA+`, `+tc.merged+`}, ports: [{port: 80, targetPort: maintenancepage}]}}`)
+			slots, err := target.Service().Slots(object)
+			require.NoError(t, err)
+			assert.True(t, swap.OnPage(slots))
+			var back any
+			for _, write := range swap.Back(slots, tc.known).Writes {
+				if len(write.Path) == 2 {
+					back = write.Value
+				}
+			}
+			assertJSON(t, tc.want, back)
+			plan, err := swap.To(setB, slots, tc.known, roomy)
+			require.NoError(t, err)
+			assert.JSONEq(t, tc.want, string(plan.Record.Slots[0].Value))
+			assert.Equal(t, map[string]any{"maintenance/page-set": setB}, plan.Writes[0].Value)
+			assert.Equal(t, len(tc.known.Slots) > 0, len(plan.Reverted) > 0)
+		})
+	}
+}
+
+func assertJSON(t *testing.T, want string, got any) {
+	t.Helper()
+	raw, err := json.Marshal(got)
+	require.NoError(t, err)
+	assert.JSONEq(t, want, string(raw))
+}
+
+func TestTheOriginOfAService(t *testing.T) {
+	object := serviceFrom(t, `{spec: {type: LoadBalancer, clusterIP: 10.0.0.1, loadBalancerClass: x, healthCheckNodePort: 3, ipFamilies: [IPv6], ipFamilyPolicy: SingleStack,
+		selector: {app: a}, ports: [{name: web, port: 80, targetPort: http, nodePort: 30001, appProtocol: http}, {name: dns, port: 53, protocol: UDP, targetPort: 53}]}}`)
+	spec := target.Service().Origin(object)
+	require.NotNil(t, spec)
+	assert.Equal(t, corev1.ServiceTypeClusterIP, spec.Type)
+	assert.Empty(t, spec.ClusterIP)
+	assert.Equal(t, map[string]string{"app": "a"}, spec.Selector)
+	assert.Equal(t, []corev1.IPFamily{"IPv6"}, spec.IPFamilies)
+	require.Len(t, spec.Ports, 2)
+	assert.Zero(t, spec.Ports[0].NodePort)
+	assert.Equal(t, "http", spec.Ports[0].TargetPort.StrVal)
+	assert.Equal(t, corev1.ProtocolUDP, spec.Ports[1].Protocol)
+	swapped, _ := swapTo(t, target.Service(), object, swap.Record{}, setA)
+	assert.Nil(t, target.Service().Origin(swapped), "a page is no way to the app")
+}
