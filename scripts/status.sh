@@ -7,8 +7,8 @@ usage() {
 	cat <<'END'
 Usage: scripts/status.sh [flags]
 
-Lists the Ingresses and Traefik IngressRoutes that are in maintenance or on their
-way to it or back, the longest first.
+Lists the Ingresses, Services and Traefik IngressRoutes that are in maintenance or
+on their way to it or back, the longest first.
 
   -n, --namespace NAMESPACE   only this namespace (default: all)
       --enabled-key KEY       the controller's --enabled-key (default: maintenance/enabled)
@@ -67,7 +67,7 @@ list() {
 	"${kubectl[@]}" get "$1" "${scope[@]}" --output=go-template="$template"
 }
 
-kinds=(ingresses.networking.k8s.io)
+kinds=(ingresses.networking.k8s.io services)
 # Traefik may not be there. Asked like this, another API that is out of order
 # does no harm.
 if [[ $("${kubectl[@]}" get --raw /apis/traefik.io/v1alpha1 2>/dev/null) == *'"ingressroutes"'* ]]; then

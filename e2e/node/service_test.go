@@ -1,9 +1,12 @@
 package node
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/origin"
@@ -30,12 +33,12 @@ func TestServiceHasNoHole(t *testing.T) {
 	next := func(name string) { both(func(l *load) { l.phase(name) }) }
 	await := func(n int) { both(func(l *load) { l.await(n) }) }
 	await(50)
-	for range 3 {
-		next("switching on")
+	for round := range 3 {
+		next(nth("switching on", round))
 		w.on("service/my-app")
 		set := w.untilActive(services, "my-app")
 		w.arrives(host, fromPage)
-		next("active")
+		next(nth("active", round))
 		assert.Equal(t, defaultSet(), set)
 		testers := w.callers(20, originOf("my-app"))
 		await(50)
@@ -43,11 +46,11 @@ func TestServiceHasNoHole(t *testing.T) {
 		testers.stop()
 		testers.only("before", fromApp)
 
-		next("switching off")
+		next(nth("switching off", round))
 		w.off("service/my-app")
 		w.until(services, "my-app", "restored", restored)
 		w.arrives(host, fromApp)
-		next("app again")
+		next(nth("app again", round))
 		assert.Equal(t, spec, w.spec("service/my-app"))
 		w.until(services, originOf("my-app"), "its end", absent)
 		w.until(configMaps, set, "its end", absent)
@@ -55,12 +58,95 @@ func TestServiceHasNoHole(t *testing.T) {
 	}
 	w.untilClean()
 	both((*load).stop)
-	kept := func(a answer) bool { return !a.fresh }
-	callers.only("active", from(defaultSet()), kept)
-	callers.only("app again", fromApp, kept)
-	visitors.only("active", from(defaultSet()))
-	visitors.only("app again", fromApp)
+	for round := range 3 {
+		callers.only(nth("active", round), from(defaultSet()), kept)
+		callers.only(nth("app again", round), fromApp, kept)
+		visitors.only(nth("active", round), from(defaultSet()))
+		visitors.only(nth("app again", round), fromApp)
+	}
 }
+
+// nth names a phase of a round.
+func nth(phase string, round int) string { return fmt.Sprintf("%s, round %d", phase, round+1) }
+
+// TestServiceOnANodePort, and one to which clients stick: how visitors come to the
+// endpoints does not matter.
+func TestServiceOnANodePort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serve(nil, app("my-app"), `apiVersion: v1
+kind: Service
+metadata: {name: on-port}
+spec:
+  type: NodePort
+  selector: {app: my-app}
+  ports: [{name: web, port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sticky}
+spec:
+  sessionAffinity: ClientIP
+  selector: {app: my-app}
+  ports: [{name: web, port: 80, targetPort: 8080}]
+`)
+	node := w.kubectl("get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`)
+	port := w.kubectl("get", "service", "on-port", "-o", "jsonpath={.spec.ports[0].nodePort}")
+	for _, name := range []string{"on-port", "sticky"} {
+		w.untilEndpoints(name)
+	}
+	names := []string{"on-port", "sticky"}
+	specs := map[string]string{}
+	for _, name := range names {
+		specs[name] = w.spec("service/" + name)
+	}
+	loads := []*load{w.load(25, "http://"+node+":"+port, "on-port"), w.callers(25, "sticky")}
+	next := func(name string) {
+		for _, l := range loads {
+			l.await(25)
+			l.phase(name)
+		}
+	}
+	next("switching on")
+	for _, name := range names {
+		w.on("service/" + name)
+	}
+	for _, name := range names {
+		w.untilActive(services, name)
+	}
+	next("active")
+	next("switching off")
+	for _, name := range names {
+		w.off("service/" + name)
+		w.until(services, name, "restored", restored)
+		assert.Equal(t, specs[name], w.spec("service/"+name))
+	}
+	w.untilClean() // nobody can be led to the page any more
+	next("app again")
+	for _, l := range loads {
+		l.await(25)
+		l.stop()
+		l.only("active", from(defaultSet()), kept)
+		l.only("app again", fromApp, kept)
+	}
+}
+
+// untilEndpoints waits until a Service has some.
+func (w *world) untilEndpoints(service string) {
+	w.Helper()
+	w.watch(w.namespace, endpointSlices, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service}, "endpoints of "+service,
+		func(all map[string]*unstructured.Unstructured) bool {
+			for _, u := range all {
+				if endpoints, _, _ := unstructured.NestedSlice(u.Object, "endpoints"); len(endpoints) > 0 {
+					return true
+				}
+			}
+			return false
+		})
+}
+
+// kept tells answers on connections that were not fresh: they stay where they lead.
+func kept(a answer) bool { return !a.fresh }
 
 // TestServiceAndItsIngressUnderLoad has both in maintenance, and takes them out in
 // the order in which they came.

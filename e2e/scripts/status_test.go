@@ -23,6 +23,13 @@ metadata:
 spec: {defaultBackend: {service: {name: app, port: {number: 80}}}}
 ---`
 
+const statusService = `
+apiVersion: v1
+kind: Service
+metadata: {name: svc, namespace: status-a, annotations: {maintenance/enabled: "true", maintenance/state: active, maintenance/since: %q}}
+spec: {ports: [{port: 80}]}
+---`
+
 const statusRoute = `
 apiVersion: traefik.io/v1alpha1
 kind: IngressRoute
@@ -65,18 +72,20 @@ func TestStatus(t *testing.T) {
 	add("status-a", "active", on, "maintenance/state: active", set, fmt.Sprintf("maintenance/since: %q", since(26*time.Hour+5*time.Minute)))
 	add("status-a", "blocked", on, "maintenance/state: blocked", `maintenance/message: "quota \"pods\" says\tno\nand \e[31mred"`)
 	add("status-b", "waits", on)
+	fmt.Fprintf(&manifest, statusService, since(time.Hour))
 	add("status-b", "restoring", "maintenance/state: active", set, fmt.Sprintf("maintenance/since: %q", since(90*time.Second)))
 	p.give(manifest.String(), "kubectl apply -f -")
 
 	out := p.run("scripts/status.sh")
 	t.Log("\n" + out)
 	assert.Equal(t, []string{"KIND", "NAMESPACE", "NAME", "STATE", "SINCE", "FOR", "PAGE-SET", "MESSAGE"}, strings.Fields(strings.SplitN(out, "\n", 2)[0]))
-	assert.Equal(t, 5, strings.Count(out, "\n"), "a line each, and no others:\n%s", out)
+	assert.Equal(t, 6, strings.Count(out, "\n"), "a line each, and no others:\n%s", out)
 	active := fields(t, out, "active")
 	assert.Equal(t, []string{"Ingress", "status-a", "active", "active"}, active[:4])
 	assert.Equal(t, []string{"1d2h", "maintenance-0123456789abcdef"}, active[5:])
 	assert.Contains(t, out, `quota "pods" says\tno\nand \x1b[31mred`, "no control character reaches the terminal")
 	assert.Equal(t, "-", fields(t, out, "waits")[3])
+	assert.Equal(t, "Service", fields(t, out, "svc")[0])
 	assert.Contains(t, out, "asked for, but not begun")
 	assert.Contains(t, out, "the restore is due")
 	assert.Less(t, strings.Index(out, " active "), strings.Index(out, "restoring"), "the longest first")

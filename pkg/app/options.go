@@ -66,7 +66,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringVar(&o.context, "context", "", "context of the kubeconfig; its current one if empty")
 	f.StringVar(&o.namespace, "namespace", "maintenance-system", "the controller's own namespace: its Lease, and the pages for all namespaces, are here")
 	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", nil, "namespaces that are served, comma-separated; all if empty. With it, Roles in these namespaces are enough")
-	f.StringSliceVar(&o.targets, "targets", []string{"Ingress", "IngressRoute"}, "kinds that can be put in maintenance")
+	f.StringSliceVar(&o.targets, "targets", []string{"Ingress", "IngressRoute"}, "kinds that can be put in maintenance, comma-separated: "+strings.Join(kindNames(), ", ")+". Service needs more rights: deploy/manifests/service-targets.yaml")
 	f.StringSliceVar(&o.classes, "ingress-class", nil, "ingress classes that are served, comma-separated; all if empty. An Ingress of another class, or of none, is then left alone; an IngressRoute only if it names another class")
 	f.StringVar(&o.keys.Enabled, "enabled-key", annotations.DefaultEnabled, "annotation that switches maintenance on")
 	f.StringVar(&o.keys.EnabledValue, "enabled-value", annotations.DefaultEnabledValue, "its value that means on")
@@ -140,7 +140,7 @@ func parse(args []string, env func(string) (string, bool), out io.Writer) (*opti
 }
 
 func usage(f *pflag.FlagSet, out io.Writer) {
-	fmt.Fprintf(out, `Shows a maintenance page in place of any app behind an Ingress or a Traefik IngressRoute that is annotated:
+	fmt.Fprintf(out, `Shows a maintenance page in place of any app behind an Ingress, a Traefik IngressRoute or a Service that is annotated:
 
   kubectl annotate ingress my-app maintenance/enabled=true
 

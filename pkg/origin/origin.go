@@ -92,7 +92,7 @@ func Put(ctx context.Context, client corev1client.ServicesGetter, o Owner, spec 
 		return wrap(err, o.Ref)
 	}
 	if Target(there) != o.Ref {
-		return fmt.Errorf("Service %s/%s: %w", want.Namespace, want.Name, ErrForeign)
+		return fmt.Errorf("%s %s/%s: %w", service, want.Namespace, want.Name, ErrForeign)
 	}
 	// The addresses of a Service cannot be changed; its selector and ports can.
 	changed := there.DeepCopy()

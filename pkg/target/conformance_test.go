@@ -34,6 +34,7 @@ var conformance = map[string]func(require.TestingT, example){
 }
 
 func TestEveryKindConforms(t *testing.T) {
+	t.Parallel()
 	all := map[string]example{}
 	for _, e := range examples() {
 		all[e.kind.Name] = e

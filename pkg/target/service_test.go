@@ -21,7 +21,7 @@ func serviceFrom(t *testing.T, text string) map[string]any {
 	raw, err := yaml.YAMLToJSON([]byte(text))
 	require.NoError(t, err)
 	u := &unstructured.Unstructured{}
-	require.NoError(t, u.UnmarshalJSON(append(append([]byte(`{"apiVersion":"v1","kind":"Service",`), raw[1:]...))))
+	require.NoError(t, u.UnmarshalJSON([]byte(`{"apiVersion":"v1","kind":"Service",`+string(raw[1:]))))
 	return u.Object
 }
 
