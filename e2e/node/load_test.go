@@ -37,11 +37,13 @@ type phase struct {
 // visitors begins a load of some requests a second, spread over the hosts.
 func (w *world) visitors(rate int, hosts ...string) *load { return w.load(rate, "", hosts...) }
 
-// callers ask a Service at its ClusterIP, past all ingress controllers.
+// callers ask a Service at its ClusterIP, past all ingress controllers, as soon as
+// it is reached there: nodes follow one by one.
 func (w *world) callers(rate int, service string) *load {
 	w.Helper()
-	ip := w.kubectl("get", "service", service, "-o", "jsonpath={.spec.clusterIP}")
-	return w.load(rate, "http://"+ip, service)
+	at := "http://" + w.kubectl("get", "service", service, "-o", "jsonpath={.spec.clusterIP}")
+	w.arrivesAt(at, service, fromApp)
+	return w.load(rate, at, service)
 }
 
 func (w *world) load(rate int, at string, hosts ...string) *load {

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/origin"
@@ -92,15 +90,14 @@ spec:
 `)
 	node := w.kubectl("get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`)
 	port := w.kubectl("get", "service", "on-port", "-o", "jsonpath={.spec.ports[0].nodePort}")
-	for _, name := range []string{"on-port", "sticky"} {
-		w.untilEndpoints(name)
-	}
+	at := "http://" + node + ":" + port
+	w.arrivesAt(at, "on-port", fromApp)
 	names := []string{"on-port", "sticky"}
 	specs := map[string]string{}
 	for _, name := range names {
 		specs[name] = w.spec("service/" + name)
 	}
-	loads := []*load{w.load(25, "http://"+node+":"+port, "on-port"), w.callers(25, "sticky")}
+	loads := []*load{w.load(25, at, "on-port"), w.callers(25, "sticky")}
 	next := func(name string) {
 		for _, l := range loads {
 			l.await(25)
@@ -129,20 +126,6 @@ spec:
 		l.only("active", from(defaultSet()), kept)
 		l.only("app again", fromApp, kept)
 	}
-}
-
-// untilEndpoints waits until a Service has some.
-func (w *world) untilEndpoints(service string) {
-	w.Helper()
-	w.watch(w.namespace, endpointSlices, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service}, "endpoints of "+service,
-		func(all map[string]*unstructured.Unstructured) bool {
-			for _, u := range all {
-				if endpoints, _, _ := unstructured.NestedSlice(u.Object, "endpoints"); len(endpoints) > 0 {
-					return true
-				}
-			}
-			return false
-		})
 }
 
 // kept tells answers on connections that were not fresh: they stay where they lead.

@@ -186,10 +186,15 @@ func checkBody(contentType, body string) error {
 // arrives visits a host until the answer is as it should be.
 func (w *world) arrives(host string, ok func(answer) bool) answer {
 	w.Helper()
+	return w.arrivesAt("", host, ok)
+}
+
+func (w *world) arrivesAt(at, host string, ok func(answer) bool) answer {
+	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		a := ask(ctx, visit{method: http.MethodGet, host: host, path: "/", as: formats[0], fresh: true})
+		a := ask(ctx, visit{method: http.MethodGet, at: at, host: host, path: "/", as: formats[0], fresh: true})
 		if ok(a) {
 			return a
 		}
