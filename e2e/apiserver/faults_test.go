@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -371,31 +370,6 @@ spec: {defaultBackend: {service: {name: app, port: {number: 80}}}}
 	w.off(ingresses, "my-app")
 	w.until(ingresses, "my-app", "restored", restored)
 	assert.GreaterOrEqual(t, serves(), 2, "revisions on a page set were seen")
-}
-
-// watchServing checks, at each revision of a target, that the set it points at
-// has a Service with an endpoint at that time. A revision that is over by the
-// time the endpoints are read is passed over.
-func (w *world) watchServing(gvr schemaGVR, name string) (seen func() int) {
-	w.Helper()
-	checked := 0
-	stop := w.watchRevisions(gvr, name, func(u *unstructured.Unstructured) {
-		for _, set := range setsOf(u) {
-			slices, err := w.client.DiscoveryV1().EndpointSlices(w.namespace).List(context.Background(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + set})
-			now, err2 := w.dynamic.Resource(gvr).Namespace(w.namespace).Get(context.Background(), name, metav1.GetOptions{})
-			if err != nil || err2 != nil || now.GetResourceVersion() != u.GetResourceVersion() {
-				continue
-			}
-			checked++
-			if len(slices.Items) == 0 || len(slices.Items[0].Endpoints) == 0 {
-				w.Errorf("at %s %s points at %s, which does not serve", u.GetResourceVersion(), name, set)
-			}
-		}
-	})
-	return func() int {
-		stop()
-		return checked
-	}
 }
 
 func TestB14_PagePodsPassRestricted(t *testing.T) {

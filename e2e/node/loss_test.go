@@ -56,8 +56,9 @@ func TestLostPagePods(t *testing.T) {
 			assert.Equal(t, http.StatusBadGateway, a.status, "%s", a)
 		}
 	}
-	// The other Pod gets every second request from the start.
-	assert.LessOrEqual(t, lost, len(l.during("a process is killed"))/2+1)
+	// The other Pod goes on serving: it gets about every second request. Traefik begins
+	// its turns anew when anything in the cluster changes, so not exactly.
+	assert.LessOrEqual(t, lost, len(l.during("a process is killed"))*3/4)
 	w.off("ingressroute/my-app")
 	w.until(ingressRoutes, "my-app", "restored", restored)
 	w.arrives(host, fromApp)

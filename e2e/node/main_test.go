@@ -39,10 +39,9 @@ var site struct {
 const ownNamespace = "maintenance-system"
 
 // settings make what is waited for quick, by the variables that users have. The
-// settle time stays what it is: when a state is active, visitors see the page.
+// settle time and the drain stay what they are: they are what visitors rely on.
 var settings = map[string]string{
-	"MAINTENANCE_PAGE_SET_GRACE_PERIOD": "4s",
-	"MAINTENANCE_PAGE_DRAIN":            "5s",
+	"MAINTENANCE_PAGE_SET_GRACE_PERIOD": "10s",
 	"MAINTENANCE_LEASE_DURATION":        "8s",
 	"MAINTENANCE_LEASE_RENEW_DEADLINE":  "6s",
 	"MAINTENANCE_LEASE_RETRY_PERIOD":    "1s",
@@ -52,7 +51,7 @@ var settings = map[string]string{
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// Tests wait nearly all the time; it is not the processors that bound them.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	os.Exit(run(m))

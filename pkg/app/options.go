@@ -102,9 +102,9 @@ func (p *pageOptions) flags(f *pflag.FlagSet) {
 	f.StringToStringVar(&p.annotations, "page-annotations", nil, "annotations of the page Pods, key=value,…")
 	f.StringToStringVar(&p.nodeSelector, "page-node-selector", nil, "node selector of the page Pods, key=value,…")
 	f.StringVar(&p.tolerations, "page-tolerations", "", "tolerations of the page Pods, JSON or YAML list")
-	f.StringVar(&p.resources, "page-resources", `{"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"96Mi"}}`, "resources of a page Pod, JSON or YAML")
+	f.StringVar(&p.resources, "page-resources", `{"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"96Mi"}}`, "resources of a page Pod, JSON or YAML. Where nodes are fully used, more cpu makes for quicker answers")
 	f.StringVar(&p.priorityClass, "page-priority-class", "", "PriorityClass of the page Pods")
-	f.DurationVar(&p.drain, "page-drain", 10*time.Second, "how long a page Pod that is stopped goes on answering, for ingress controllers that lag")
+	f.DurationVar(&p.drain, "page-drain", 10*time.Second, "how long a page Pod that is stopped goes on answering. Longer than ingress controllers take to follow endpoints (Traefik: 2s by default), or visitors get 502 and 504 when a Pod is moved")
 	f.StringVar(&p.serviceType, "page-service-type", string(corev1.ServiceTypeClusterIP), "ClusterIP, NodePort (an ALB in instance mode needs it) or LoadBalancer")
 	f.StringToStringVar(&p.serviceAnnotations, "page-service-annotations", nil, "annotations of the page sets' Services, key=value,…")
 }

@@ -16,6 +16,11 @@ func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed
 		m.forget(id)
 		return 0, nil
 	}
+	// Until all that the record names has been looked at, it may be the only trace
+	// of a user whose annotations and backup are both gone.
+	if left := m.Grace - time.Since(m.began); left > 0 {
+		return left, nil
+	}
 	// The record goes first. A set without users does not count as serving, and
 	// who takes it into use again writes to it: the delete would then conflict.
 	cm := o.ConfigMap

@@ -56,6 +56,7 @@ type Manager struct {
 	Config
 	*Claims
 
+	began     time.Time
 	mu        sync.Mutex
 	idleSince map[pageset.ID]time.Time
 	failures  map[pageset.ID]pageset.Status
@@ -74,7 +75,7 @@ type startedPod struct {
 // grace period after it.
 func New(c Config) *Manager {
 	return &Manager{
-		Config: c, Claims: newClaims(),
+		Config: c, Claims: newClaims(), began: time.Now(),
 		idleSince: map[pageset.ID]time.Time{}, failures: map[pageset.ID]pageset.Status{},
 		deleted: map[types.UID]time.Time{}, started: map[pageset.ID]map[types.UID]startedPod{},
 		failing: map[pageset.ID]failingPods{},
