@@ -264,7 +264,7 @@ func serviceNotes(object map[string]any) Notes {
 		}
 	}
 	for _, p := range svc.Spec.Ports {
-		if why := notHTTP(p); why != "" {
+		if why := notHTTP(p); why != "" && !portOnPage(p) {
 			n.LeftAlone = append(n.LeftAlone, fmt.Sprintf("port %s stays as it is, since %s: nobody answers on it during maintenance", portName(p), why))
 		}
 	}
