@@ -144,6 +144,23 @@ func (l *load) stop() {
 	l.w.Log(l.counts())
 }
 
+// arrives waits until the way of this load leads there and nowhere else: each way
+// follows in its own time, and for a moment both ends of a switch may be led to.
+func (l *load) arrives(ok func(answer) bool) {
+	l.w.Helper()
+	const inARow = 10
+	for _, host := range l.hosts {
+		for n := 0; n < inARow; n++ {
+			l.w.arrivesAt(l.at, host, func(a answer) bool {
+				if !ok(a) {
+					n = 0
+				}
+				return ok(a)
+			})
+		}
+	}
+}
+
 // during are the answers of a phase.
 func (l *load) during(name string) []answer {
 	i := slices.IndexFunc(l.phases, func(p phase) bool { return p.name == name })

@@ -35,7 +35,7 @@ func TestServiceHasNoHole(t *testing.T) {
 		next(nth("switching on", round))
 		w.on("service/my-app")
 		set := w.untilActive(services, "my-app")
-		w.arrives(host, fromPage)
+		both(func(l *load) { l.arrives(fromPage) })
 		next(nth("active", round))
 		assert.Equal(t, defaultSet(), set)
 		testers := w.callers(20, originOf("my-app"))
@@ -47,7 +47,7 @@ func TestServiceHasNoHole(t *testing.T) {
 		next(nth("switching off", round))
 		w.off("service/my-app")
 		w.until(services, "my-app", "restored", restored)
-		w.arrives(host, fromApp)
+		both(func(l *load) { l.arrives(fromApp) })
 		next(nth("app again", round))
 		assert.Equal(t, spec, w.spec("service/my-app"))
 		w.until(services, originOf("my-app"), "its end", absent)
@@ -111,6 +111,9 @@ spec:
 	for _, name := range names {
 		w.untilActive(services, name)
 	}
+	for _, l := range loads {
+		l.arrives(fromPage)
+	}
 	next("active")
 	next("switching off")
 	for _, name := range names {
@@ -154,7 +157,7 @@ func TestServiceAndItsIngressUnderLoad(t *testing.T) {
 	l.phase("off")
 	w.off("service/my-app")
 	w.until(services, "my-app", "restored", restored)
-	w.arrives(host, fromApp)
+	l.arrives(fromApp)
 	l.phase("app again")
 	l.await(50)
 	w.untilClean()
