@@ -325,7 +325,7 @@ func podReady(u *unstructured.Unstructured) bool {
 func TestB12_EitherCopyOfTheOriginalsIsEnough(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.sound.tolerate = true // the test itself takes the annotation away
+	w.sound.strips() // the test itself takes the annotation away
 	w.apply(ingress("no-backup"), ingress("no-annotation"), ingress("stripped"))
 	before := spec(t, w.get(ingresses, "no-backup"))
 	c := w.start()

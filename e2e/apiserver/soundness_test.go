@@ -26,7 +26,15 @@ type soundness struct {
 	mu        sync.Mutex
 	revisions int
 	wrong     []string
-	tolerate  bool // a test strips annotations by itself
+	tolerate  bool // see strips
+}
+
+// strips says that the test takes annotations away by itself: that a target is
+// without originals then is the test's doing.
+func (s *soundness) strips() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tolerate = true
 }
 
 func watchSoundness(w *world) *soundness {

@@ -210,9 +210,6 @@ func (w *world) arrivesAt(at, host string, ok func(answer) bool) answer {
 // content type. A page's waiting time is spread over a quarter more.
 func (w *world) requirePage(host, set string, retryAfter int) map[string]string {
 	w.Helper()
-	// The settle time is longer than an ingress controller takes to follow. On a
-	// machine that is starved it may take longer; once it has, it has.
-	w.arrives(host, func(a answer) bool { return a.from == set })
 	bodies := map[string]string{}
 	for _, f := range formats {
 		for _, method := range []string{http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodGet} {
