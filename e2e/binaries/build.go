@@ -145,14 +145,15 @@ func filter(programs []Program, keep func(Program) bool) iter.Seq[Program] {
 }
 
 // BuildOwn builds a program of this source tree, static as all of them, into a
-// file. It is built each time: Go's own cache makes that quick, and right.
-func (c *Cache) BuildOwn(ctx context.Context, pkg, target string, ldflags ...string) error {
+// file, with more flags of `go build` if need be. It is built each time: Go's own
+// cache makes that quick, and right.
+func (c *Cache) BuildOwn(ctx context.Context, pkg, target string, flags ...string) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", strings.Join(append([]string{"-s", "-w"}, ldflags...), " "), "-o", target, pkg)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", target}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	cmd.Dir = root
 	if strings.HasPrefix(pkg, ownModule) {
 		cmd.Dir = filepath.Join(root, "e2e")
