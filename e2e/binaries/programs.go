@@ -63,6 +63,34 @@ func Traefik() Program {
 	}}
 }
 
+// Helm is what installs the chart.
+func Helm() Program {
+	const path = "helm.sh/helm/v3"
+	return Program{Name: "helm", pkg: path + "/cmd/helm", from: &module{
+		folder: "helm", path: path,
+		versionFlags: func(version string) []string {
+			return []string{"-X", path + "/internal/version.version=" + version}
+		},
+	}}
+}
+
+// HelmUnittest runs the tests of the chart.
+func HelmUnittest() Program {
+	const path = "github.com/helm-unittest/helm-unittest"
+	return Program{Name: "helm-unittest", pkg: path + "/cmd/helm-unittest", from: &module{folder: "helm-unittest", path: path}}
+}
+
+// Kubeconform checks manifests against schemas.
+func Kubeconform() Program {
+	const path = "github.com/yannh/kubeconform"
+	return Program{Name: "kubeconform", pkg: path + "/cmd/kubeconform", from: &module{folder: "kubeconform", path: path}}
+}
+
+// ChartTools lists what the tests of the chart need; none of it needs root.
+func ChartTools() []Program {
+	return []Program{Helm(), HelmUnittest(), Kubeconform()}
+}
+
 // ControlPlane lists what the API-server tier needs.
 func ControlPlane() []Program {
 	return []Program{Etcd(), KubeAPIServer(), KubeControllerManager()}
@@ -70,7 +98,8 @@ func ControlPlane() []Program {
 
 // Everything lists what a whole cluster and its user need.
 func Everything() []Program {
-	return append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), Traefik())
+	all := append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), Traefik())
+	return append(all, ChartTools()...)
 }
 
 func kubernetes(name string) Program {

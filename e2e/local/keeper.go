@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -96,7 +95,7 @@ func keep(ctx context.Context, dir string, nodes int, log io.Writer, started fun
 		return err
 	}
 	defer running.Stop()
-	if err := c.linkKubectl(); err != nil {
+	if err := c.linkTools(); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(running.State(), "", "  ")
@@ -134,22 +133,23 @@ func (c Cluster) clear() error {
 	return nil
 }
 
-// linkKubectl puts kubectl where the folder's user finds it.
-func (c Cluster) linkKubectl() error {
+// linkTools puts kubectl and helm where the folder's user finds them.
+func (c Cluster) linkTools() error {
 	cache, err := binaries.NewCache(nil)
 	if err != nil {
 		return err
 	}
-	kubectl, err := cache.Path(binaries.Kubectl())
-	if err != nil {
-		return err
+	if err := os.MkdirAll(c.file("bin"), 0o755); err != nil {
+		return fmt.Errorf("make a folder for the cluster's tools: %w", err)
 	}
-	link := c.file("bin/kubectl")
-	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-		return fmt.Errorf("make a folder for kubectl: %w", err)
-	}
-	if err := os.Symlink(kubectl, link); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("link kubectl: %w", err)
+	for _, tool := range []binaries.Program{binaries.Kubectl(), binaries.Helm()} {
+		path, err := cache.Path(tool)
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(path, c.file("bin/"+tool.Name)); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("link %s: %w", tool.Name, err)
+		}
 	}
 	return nil
 }

@@ -22,7 +22,8 @@ import (
 const usage = `usage: cluster COMMAND [FLAGS] [ARGUMENTS]
 
   build                       build into the cache what tests can use: for root
-                              everything, for others the control plane
+                              everything, for others the control plane and
+                              what tests of the chart need
   up [--nodes N]              start the cluster; no change when it is up
   down                        stop it and remove every trace
   image --out FILE --name NAME[:TAG] PROGRAM...
@@ -112,7 +113,7 @@ func build(ctx context.Context, log io.Writer) error {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return cache.Build(ctx, binaries.ControlPlane()...)
+		return cache.Build(ctx, append(binaries.ControlPlane(), binaries.ChartTools()...)...)
 	}
 	if err := cache.Build(ctx, binaries.Everything()...); err != nil {
 		return err
