@@ -47,12 +47,13 @@ const (
 	Port = 8080 // of the page Pods
 	// PortName is Port's name in a page Pod. No app's port is called so: a Service
 	// whose targetPort is this name is known to have been pointed at a page.
-	PortName     = "maintenancepage"
-	ServicePort  = 80 // of the page set's Service
-	ReadyPath    = "/.well-known/maintenance-page/ready"
-	MarkerHeader = "Maintenance-Page-Set"
-	setPrefix    = "maintenance-"
-	setHashLen   = 16
+	PortName        = "maintenancepage"
+	ServicePort     = 80     // of the page set's Service
+	ServicePortName = "http" // of ServicePort
+	ReadyPath       = "/.well-known/maintenance-page/ready"
+	MarkerHeader    = "Maintenance-Page-Set"
+	setPrefix       = "maintenance-"
+	setHashLen      = 16
 )
 
 // bodyKey matches page.html and, for a language variant, page.de.html or page.pt-BR.html.

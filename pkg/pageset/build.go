@@ -93,7 +93,7 @@ func Service(cm *corev1.ConfigMap, t Template) *corev1.Service {
 		Spec: corev1.ServiceSpec{
 			Type:     cmp.Or(t.ServiceType, corev1.ServiceTypeClusterIP),
 			Selector: map[string]string{annotations.PageSetLabel: id.Name},
-			Ports:    []corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromInt32(page.Port), Protocol: corev1.ProtocolTCP}},
+			Ports:    []corev1.ServicePort{{Name: page.ServicePortName, Port: page.ServicePort, TargetPort: intstr.FromInt32(page.Port), Protocol: corev1.ProtocolTCP}},
 		},
 	}
 	annots[annotations.Template] = hash(svc.Spec, t.ServiceAnnotations)

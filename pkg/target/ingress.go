@@ -55,7 +55,7 @@ func ingressSlots(object map[string]any) ([]swap.Slot, error) {
 }
 
 func ingressSlot(object map[string]any, id swap.ID, b networkingv1.IngressBackend, path ...any) swap.Slot {
-	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage, Check: checkIngressBackend}
+	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage(b), Check: checkIngressBackend}
 	if b.Service != nil && page.IsSetName(b.Service.Name) {
 		s.PageSet = b.Service.Name
 	}
@@ -75,8 +75,15 @@ func isACMESolver(p networkingv1.HTTPIngressPath) bool {
 		p.Backend.Service != nil && strings.HasPrefix(p.Backend.Service.Name, "cm-acme-http-solver-")
 }
 
-func ingressPage(set string) any {
-	return map[string]any{"service": map[string]any{"name": set, "port": map[string]any{"number": int64(page.ServicePort)}}}
+// ingressPage names the port the way that the backend does, by name or by
+// number. A merge patch, as kubectl apply and Helm send it, writes its own beside
+// what is there, and the API server refuses a port that has both.
+func ingressPage(b networkingv1.IngressBackend) func(set string) any {
+	port := map[string]any{"number": int64(page.ServicePort)}
+	if b.Service != nil && b.Service.Port.Name != "" {
+		port = map[string]any{"name": page.ServicePortName}
+	}
+	return func(set string) any { return map[string]any{"service": map[string]any{"name": set, "port": port}} }
 }
 
 func checkIngressBackend(value any) error {

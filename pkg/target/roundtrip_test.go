@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"strings"
+	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -123,4 +124,22 @@ func text(t require.TestingT, object map[string]any) string {
 	raw, err := json.MarshalIndent(object, "", " ")
 	assert.NoError(t, err)
 	return string(raw)
+}
+
+// TestAMergePatchOfABackendIsValid: kubectl apply and Helm write their fields of
+// the default backend beside those of the page, and a port has one of two.
+func TestAMergePatchOfABackendIsValid(t *testing.T) {
+	for _, port := range []map[string]any{{"name": "web"}, {"number": int64(8080)}} {
+		backend := map[string]any{"service": map[string]any{"name": "app", "port": port}}
+		object := map[string]any{"spec": map[string]any{"defaultBackend": backend}}
+		for _, set := range []string{setA, setB} { // from the app to a page, and from there to another
+			slots, err := target.Ingress().Slots(object)
+			require.NoError(t, err)
+			object = map[string]any{"spec": map[string]any{"defaultBackend": slots[0].Page(set)}}
+			there := follow(object, []any{"spec", "defaultBackend", "service", "port"}).(map[string]any)
+			for field := range there {
+				assert.Contains(t, port, field)
+			}
+		}
+	}
 }
