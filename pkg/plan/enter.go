@@ -144,10 +144,12 @@ func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
 // had been swapped, and tells who. A host that is new, or a restore of ours that
 // was taken back half way, is no revert.
 func (d *draft) reverted(plan swap.Plan) bool {
-	if len(plan.Reverted) == 0 || d.status.PageSet == "" {
+	m := &d.Decision.Memory
+	// Who replaces the whole object takes the annotation away as well.
+	swapped := d.status.PageSet != "" || m.SwitchedTo != ""
+	if len(plan.Reverted) == 0 || !swapped {
 		return false
 	}
-	m := &d.Decision.Memory
 	if !m.ResumeAt.IsZero() {
 		return true // this revert is counted
 	}
@@ -166,8 +168,8 @@ func (d *draft) reverted(plan swap.Plan) bool {
 		m.ResumeAt = d.Now.Add(delay)
 		then = fmt.Sprintf("they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
 	}
-	d.warn(BackendReverted, "field manager %q wrote the backends of %s back while the target is annotated: %s. See \"GitOps\" in the README for how to make it leave them",
-		annotations.Clip(who), nameSlots(plan.Reverted), then)
+	d.warn(BackendReverted, "field manager %q wrote the backends of %s back while the target is annotated: %s; %s",
+		annotations.Clip(who), nameSlots(plan.Reverted), then, advice(who))
 	return true
 }
 
@@ -181,27 +183,31 @@ func (d *draft) putOff(plan swap.Plan) bool {
 	d.again(left)
 	status := d.status
 	if status.State != annotations.Contested {
-		status.State = annotations.Contested
-		status.Message = fmt.Sprintf("field manager %q keeps writing the backends back: visitors get the app in between; see \"GitOps\" in the README",
-			annotations.Clip(ownership.LastWriter(d.managers(), paths(d.Slots))))
+		status.State, status.Message = annotations.Contested, d.contested()
 	}
 	d.leaveToApp(plan, status)
 	return true
+}
+
+func (d *draft) contested() string {
+	who := ownership.LastWriter(d.managers(), paths(d.Slots))
+	return fmt.Sprintf("field manager %q keeps writing the backends back, visitors get the app in between; %s", annotations.Clip(who), advice(who))
 }
 
 // swap points every slot at the page set, and remembers what it held in the
 // same request.
 func (d *draft) swap(plan swap.Plan) {
 	m := &d.Decision.Memory
+	first := d.status.Since == "" && m.SwitchedTo == ""
 	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.Now, d.Page.Set, time.Time{}
 	status := d.recorded(&plan)
 	status.State, status.Message = annotations.Switching, ""
 	if m.Reverts > patience {
-		status.State, status.Message = annotations.Contested, d.status.Message
+		status.State, status.Message = annotations.Contested, cmp.Or(d.status.Message, d.contested())
 	}
+	status.Since = d.since()
 	switch {
-	case status.Since == "":
-		status.Since = d.Now.UTC().Format(time.RFC3339)
+	case first:
 		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)", annotations.Clip(d.Page.Name), d.Page.Set)
 	case d.onPage && d.status.PageSet != d.Page.Set:
 		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)", annotations.Clip(d.Page.Name), d.Page.Set, annotations.Clip(d.status.PageSet))
@@ -290,11 +296,20 @@ func (d *draft) stay(plan swap.Plan) {
 			status.State, status.Message = annotations.Switching, ""
 		}
 	}
-	if _, err := time.Parse(time.RFC3339, status.Since); err != nil {
-		status.Since = d.Now.UTC().Format(time.RFC3339)
-	}
+	status.Since = d.since()
 	d.long(status.Since)
 	d.annotate(status)
+}
+
+// since is when it began: what the annotation says, or what is remembered of it
+// should somebody have taken it away.
+func (d *draft) since() string {
+	m := &d.Decision.Memory
+	if _, err := time.Parse(time.RFC3339, d.status.Since); err == nil {
+		m.Since = d.status.Since
+	}
+	m.Since = cmp.Or(m.Since, d.Now.UTC().Format(time.RFC3339))
+	return m.Since
 }
 
 // away says whether the page that visitors are sent to has not served for longer

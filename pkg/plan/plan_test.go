@@ -182,6 +182,31 @@ func TestWhoWritesTheBackendsBack(t *testing.T) {
 	assert.Equal(t, "argocd", u.GetManagedFields()[0].Manager)
 }
 
+// TestWhoReplacesTheWholeObjectIsMetTheSameWay: a tool that has the switch written
+// down takes all else that is annotated away with each write.
+func TestWhoReplacesTheWholeObjectIsMetTheSameWay(t *testing.T) {
+	s := newScene(t, "a")
+	s.annotate(annotations.DefaultEnabled, "true")
+	s.settle()
+	s.later(time.Minute)
+	for i := range 4 {
+		s.later(time.Second)
+		s.setRules(rule("a", "app-a"))
+		u := unstructured.Unstructured{Object: s.object}
+		u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true"})
+		s.step()
+		assert.Equal(t, i+1, s.told(BackendReverted))
+	}
+	assert.Equal(t, annotations.Contested, s.state())
+	assert.Equal(t, "app-a", s.backends())
+	s.later(time.Second)
+	assert.Equal(t, setA, s.backends())
+	assert.Equal(t, annotations.Contested, s.state())
+	assert.NotEmpty(t, s.annotations()[annotations.Message])
+	assert.Equal(t, "2026-01-01T00:00:00Z", s.annotations()[annotations.Since], "it goes on, it does not begin anew")
+	assert.Equal(t, 1, s.told(MaintenanceStarted))
+}
+
 func TestOnAgainWhileItIsBeingRestoredIsNoRevert(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")

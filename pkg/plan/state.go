@@ -40,6 +40,7 @@ type Memory struct {
 	SwitchedTo   string    // the page set of SwitchedAt
 	Reverts      int       // in a row, each within quiet of the swap before
 	ResumeAt     time.Time // when a reverted target is swapped again; zero if nothing is put off
+	Since        string    // when maintenance began, RFC 3339
 }
 
 // State is all that a decision stands on.
