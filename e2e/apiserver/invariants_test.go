@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -326,7 +327,9 @@ func (w *world) owners(u *unstructured.Unstructured) string {
 	for i := range entries {
 		entries[i].Time = nil
 	}
-	slices.SortFunc(entries, func(a, b metav1.ManagedFieldsEntry) int { return strings.Compare(a.Manager, b.Manager) })
+	slices.SortFunc(entries, func(a, b metav1.ManagedFieldsEntry) int {
+		return cmp.Or(strings.Compare(a.Manager, b.Manager), strings.Compare(string(a.Operation), string(b.Operation)), strings.Compare(a.Subresource, b.Subresource))
+	})
 	raw, err := json.MarshalIndent(entries, "", " ")
 	require.NoError(w, err)
 	return string(raw)

@@ -1,0 +1,298 @@
+package apiserver
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/target"
+)
+
+// Others write the targets while they are in maintenance, with the programs that
+// people use: kubectl and Helm are the real ones.
+
+// hand is somebody who writes objects.
+type hand struct {
+	// manager is the field manager that the hand writes as.
+	manager string
+	// write brings about what the object says: it makes the object, or changes it.
+	write func(w *world, want *unstructured.Unstructured)
+	// whole says that what the object does not say goes, annotations included.
+	whole bool
+	// again is how the hand finds its own work unchanged afterwards; nil if write is.
+	again func(w *world, want *unstructured.Unstructured)
+}
+
+func hands() map[string]hand {
+	return map[string]hand{
+		"kubectl apply":               {manager: "kubectl-client-side-apply", write: apply()},
+		"kubectl apply --server-side": {manager: "kubectl", write: apply("--server-side", "--force-conflicts"), again: apply("--server-side")},
+		"kubectl edit":                {manager: "kubectl-edit", write: orMake("kubectl-edit", edit)},
+		"kubectl replace":             {manager: "kubectl-replace", write: orMake("kubectl-replace", replace), whole: true},
+		"kubectl patch --type=merge":  {manager: "kubectl-patch", write: orMake("kubectl-patch", patchMerge)},
+		"kubectl patch --type=json":   {manager: "kubectl-patch", write: orMake("kubectl-patch", patchJSON)},
+		"helm upgrade":                {manager: "helm", write: helm},
+		// Argo CD runs kubectl's own apply: client-side, or server-side if it is told to.
+		"like Argo CD": {manager: "argocd-controller", write: apply("--field-manager=argocd-controller")},
+		"like Argo CD, server-side": {manager: "argocd-controller", write: apply("--server-side", "--force-conflicts", "--field-manager=argocd-controller"),
+			again: apply("--server-side", "--field-manager=argocd-controller")},
+		"like Flux": {manager: "kustomize-controller", write: apply("--server-side", "--force-conflicts", "--field-manager=kustomize-controller"),
+			again: apply("--server-side", "--field-manager=kustomize-controller")},
+		"like Terraform": {manager: "HashiCorp", write: terraform, whole: true},
+	}
+}
+
+// kubectl runs the real one in the world's namespace, with an object to read.
+func (w *world) kubectl(object *unstructured.Unstructured, args ...string) string {
+	w.Helper()
+	return w.tool(binaries.Kubectl(), object, append([]string{"--namespace=" + w.namespace}, args...)...)
+}
+
+// tool runs a program against the API server. It must succeed.
+func (w *world) tool(p binaries.Program, object *unstructured.Unstructured, args ...string) string {
+	w.Helper()
+	cache, err := binaries.NewCache(os.Stderr)
+	require.NoError(w, err)
+	require.NoError(w, cache.Build(w.Context(), p))
+	path, err := cache.Path(p)
+	require.NoError(w, err)
+	cmd := exec.CommandContext(w.Context(), path, args...)
+	home := w.TempDir()
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig(), "KUBECACHEDIR="+home, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	if object != nil {
+		raw, err := yaml.Marshal(object.Object)
+		require.NoError(w, err)
+		cmd.Stdin = strings.NewReader(string(raw))
+		// An editor has the terminal for itself.
+		file := filepath.Join(home, "want.yaml")
+		require.NoError(w, os.WriteFile(file, raw, 0o600))
+		cmd.Env = append(cmd.Env, editorWants+"="+file, "KUBE_EDITOR="+os.Args[0])
+	}
+	out, err := cmd.CombinedOutput()
+	require.NoError(w, err, "%s %s: %s", p.Name, strings.Join(args, " "), out)
+	return string(out)
+}
+
+func apply(flags ...string) func(*world, *unstructured.Unstructured) {
+	return func(w *world, want *unstructured.Unstructured) {
+		w.Helper()
+		w.kubectl(want, append([]string{"apply", "--filename=-"}, flags...)...)
+	}
+}
+
+// orMake has kubectl create the object if it is not there, and change it if it is.
+func orMake(manager string, change func(*world, *unstructured.Unstructured)) func(*world, *unstructured.Unstructured) {
+	return func(w *world, want *unstructured.Unstructured) {
+		w.Helper()
+		if len(w.namedIn(want)) > 0 {
+			change(w, want)
+			return
+		}
+		w.kubectl(want, "create", "--filename=-", "--field-manager="+manager)
+	}
+}
+
+func (w *world) namedIn(want *unstructured.Unstructured) []unstructured.Unstructured {
+	w.Helper()
+	list, err := w.dynamic.Resource(resourceOf(want)).Namespace(w.namespace).List(w.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + want.GetName()})
+	require.NoError(w, err)
+	return list.Items
+}
+
+func edit(w *world, want *unstructured.Unstructured) {
+	w.Helper()
+	w.kubectl(want, "edit", want.GetKind(), want.GetName())
+}
+
+// editorWants names a file to an editor: this very program, see TestMain.
+const editorWants = "MAINTENANCE_E2E_EDITOR_WANTS"
+
+// actAsEditor does what a person does in an editor: the labels and the spec are
+// changed to those of another file, and all the rest of the text stays.
+func actAsEditor(file, wants string) error {
+	is, want := map[string]any{}, map[string]any{}
+	for from, into := range map[string]*map[string]any{file: &is, wants: &want} {
+		raw, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := yaml.Unmarshal(raw, into); err != nil {
+			return err
+		}
+	}
+	spec, _ := is["spec"].(map[string]any)
+	for field, value := range want["spec"].(map[string]any) {
+		spec[field] = value
+	}
+	is["metadata"].(map[string]any)["labels"] = want["metadata"].(map[string]any)["labels"]
+	raw, err := yaml.Marshal(is)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, raw, 0o600)
+}
+
+func replace(w *world, want *unstructured.Unstructured) {
+	w.Helper()
+	w.kubectl(want, "replace", "--filename=-")
+}
+
+func patchMerge(w *world, want *unstructured.Unstructured) {
+	w.Helper()
+	w.kubectl(nil, "patch", want.GetKind(), want.GetName(), "--type=merge", "--patch="+fmt.Sprintf(`{"metadata":{"labels":%s},"spec":%s}`, text(want.GetLabels()), text(want.Object["spec"])))
+}
+
+func patchJSON(w *world, want *unstructured.Unstructured) {
+	w.Helper()
+	patch := fmt.Sprintf(`{"op":"add","path":"/metadata/labels","value":%s}`, text(want.GetLabels()))
+	for field, value := range want.Object["spec"].(map[string]any) {
+		patch += fmt.Sprintf(`,{"op":"add","path":"/spec/%s","value":%s}`, field, text(value))
+	}
+	w.kubectl(nil, "patch", want.GetKind(), want.GetName(), "--type=json", "--patch=["+patch+"]")
+}
+
+func text(value any) string {
+	raw, err := yaml.Marshal(value)
+	if err == nil {
+		raw, err = yaml.YAMLToJSON(raw)
+	}
+	if err != nil {
+		panic(err) // a manifest of the test's own
+	}
+	return string(raw)
+}
+
+// helm releases a chart that holds the object and nothing else.
+func helm(w *world, want *unstructured.Unstructured) {
+	w.Helper()
+	chart := w.TempDir()
+	require.NoError(w, os.Mkdir(filepath.Join(chart, "templates"), 0o700))
+	for file, content := range map[string]any{"Chart.yaml": map[string]any{"apiVersion": "v2", "name": "app", "version": "1.0.0"}, "templates/object.yaml": want.Object} {
+		raw, err := yaml.Marshal(content)
+		require.NoError(w, err)
+		require.NoError(w, os.WriteFile(filepath.Join(chart, file), raw, 0o600))
+	}
+	w.tool(binaries.Helm(), nil, "upgrade", "--install", "--namespace="+w.namespace, want.GetName(), chart)
+}
+
+// terraform writes as the kubernetes provider's kubernetes_ingress_v1 does: the
+// whole object without a resourceVersion, by a client that names no field manager.
+func terraform(w *world, want *unstructured.Unstructured) {
+	w.Helper()
+	config := rest.CopyConfig(w.config)
+	config.UserAgent = "HashiCorp/1.0 Terraform/1.11.4"
+	client, err := dynamic.NewForConfig(config)
+	require.NoError(w, err)
+	resource := client.Resource(resourceOf(want)).Namespace(w.namespace)
+	there := w.namedIn(want)
+	if len(there) == 0 {
+		_, err = resource.Create(w.Context(), want, metav1.CreateOptions{})
+	} else {
+		u := want.DeepCopy()
+		if k, _ := target.KindByName(u.GetKind()); k.Custom {
+			u.SetResourceVersion(there[0].GetResourceVersion()) // custom resources want one
+		}
+		_, err = resource.Update(w.Context(), u, metav1.UpdateOptions{})
+	}
+	require.NoError(w, err)
+}
+
+// releases are two versions of what is written down of an object somewhere: the
+// second has another label, a renamed host or label value, and another backend.
+func (w *world) releases(kind, name string) (first, second *unstructured.Unstructured) {
+	first = w.parse(manifests[kind](name))
+	first.SetLabels(map[string]string{"app": "shop", "release": "one"})
+	second = w.parse(strings.NewReplacer("name: api,", "name: api-v2,", "b.example", "c.example", "name: canary", "name: canary-v2",
+		"tier: web", "tier: v2", "targetPort: 8080", "targetPort: 9090").Replace(manifests[kind](name)))
+	second.SetLabels(map[string]string{"app": "shop", "release": "two"})
+	return first, second
+}
+
+// TestOtherHands: a new release goes out in the middle of maintenance, by every
+// hand, of every kind. All that it says holds; the page is shown on; and in the
+// end all is as it is with a twin that never was in maintenance: spec, labels,
+// annotations, and who owns which field.
+func TestOtherHands(t *testing.T) {
+	t.Parallel()
+	for name, h := range hands() {
+		for _, k := range target.Kinds() {
+			t.Run(name+" "+k.Name, func(t *testing.T) {
+				t.Parallel()
+				h.meets(newWorld(t), k)
+			})
+		}
+	}
+}
+
+func (h hand) meets(w *world, k target.Kind) {
+	w.start()
+	// The switch of an object and of its twin, which only seems to be one.
+	switches := map[string]string{"my-app": "true", "twin": "false"}
+	release := func(n int) map[string]*unstructured.Unstructured {
+		all := map[string]*unstructured.Unstructured{}
+		for name, on := range switches {
+			one, two := w.releases(k.Name, name)
+			if all[name] = one; n == 2 {
+				all[name] = two
+				if h.whole { // then Git is the place for the switch
+					two.SetAnnotations(map[string]string{annotations.DefaultEnabled: on})
+				}
+			}
+			h.write(w, all[name])
+		}
+		return all
+	}
+	release(1)
+	for name, on := range switches {
+		w.annotate(k.Resource, name, map[string]any{annotations.DefaultEnabled: on})
+	}
+	slots := len(setsOf(w.until(k.Resource, "my-app", "active", state(annotations.Active))))
+
+	wanted := release(2)["my-app"]
+	w.until(k.Resource, "my-app", "the second release on the page", func(u *unstructured.Unstructured) bool {
+		return u.GetLabels()["release"] == "two" && len(setsOf(u)) == slots && annotations.HasWritten(u.GetAnnotations())
+	})
+	told := message(w.untilEvent("my-app", "BackendReverted"))
+	assert.Contains(w, told, fmt.Sprintf("field manager %q", h.manager))
+	assert.Contains(w, told, "README.md#"+plan.ToolOf(h.manager).Section)
+
+	for name := range switches {
+		w.off(k.Resource, name)
+	}
+	after, twin := w.until(k.Resource, "my-app", "restored", restored), w.get(k.Resource, "twin")
+	assert.Equal(w, w.shape(twin), w.shape(after))
+	assert.NotContains(w, w.owners(after), ownership.Manager)
+
+	// The hand finds nothing to do, and no conflict with anybody.
+	if wanted.SetAnnotations(nil); h.again == nil {
+		h.again = h.write
+	}
+	h.again(w, wanted)
+	assert.Equal(w, after.GetResourceVersion(), w.get(k.Resource, "my-app").GetResourceVersion())
+}
+
+// shape is all of an object that a person wrote, and who did, for comparison
+// with a twin of another name.
+func (w *world) shape(u *unstructured.Unstructured) string {
+	u = u.DeepCopy()
+	for _, assigned := range []string{"clusterIP", "clusterIPs"} {
+		unstructured.RemoveNestedField(u.Object, "spec", assigned)
+	}
+	parts := text(u.GetLabels()) + text(u.GetAnnotations()) + text(u.Object["spec"]) + w.owners(u)
+	return strings.ReplaceAll(parts, u.GetName(), "my-app")
+}
