@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the parts of README.md that are made from the program itself: the flag
-# reference, from `maintenance-controller --help`.
+# reference, from `maintenance-controller --help` and `… restore --help`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,11 @@ trap 'rm -rf "$work"' EXIT
 go build -ldflags '-X maintenance-controller.io/pkg/version.Version=VERSION' -o "$work/maintenance-controller" ./cmd/maintenance-controller
 {
 	echo '```text'
-	"$work/maintenance-controller" --help | sed -n '/^Usage:/,$p' | sed 's/[[:space:]]*$//'
+	for command in '' restore; do
+		[ -z "$command" ] || echo
+		# shellcheck disable=SC2086 # no word for no command
+		"$work/maintenance-controller" $command --help | sed -n '/^Usage:/,$p' | sed 's/[[:space:]]*$//'
+	done
 	echo '```'
 } >"$work/flags"
 

@@ -74,6 +74,9 @@ func (b Build) build(path string) error {
 	return nil
 }
 
+// Path of the program as the tree has it, which the first call builds.
+func Path() (string, error) { return Build{}.path() }
+
 // Start runs the tree's own program.
 func Start(log io.Writer, args ...string) (*Program, error) { return Build{}.Start(log, args...) }
 
