@@ -59,14 +59,16 @@ func TestInvariant3_WhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
 	w.sound.strips()
 	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), backup.Name(target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "my-app"}), metav1.DeleteOptions{}))
 	w.annotate(ingresses, "my-app", map[string]any{annotations.Original: nil, annotations.DefaultEnabled: nil})
-	w.start()
+	c = w.start()
 	w.until(ingresses, "my-app", "blocked", state(annotations.Blocked))
 	assert.Contains(t, message(w.untilEvent("my-app", "BackendLost")), "no original backend is known")
+	assert.Equal(t, map[string]int{"Ingress": 1}, c.Snapshot().Unrestored, "the metric by which people are called")
 	w.until(configMaps, set, "its user", usedBy("Ingress/my-app"))
 	// A person puts the backends back: the rest follows.
 	w.edit(ingresses, "my-app", func(u *unstructured.Unstructured) { u.Object["spec"] = w.parse(ingress("x")).Object["spec"] })
 	w.until(ingresses, "my-app", "restored", restored)
 	w.untilClean()
+	assert.Empty(t, c.Snapshot().Unrestored)
 }
 
 func TestInvariant5_ContestedTargetsBackOff(t *testing.T) {

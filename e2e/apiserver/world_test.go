@@ -89,6 +89,7 @@ func newWorldOn(t *testing.T, config *restConfig, watched bool) *world {
 
 // running is a controller at work.
 type running struct {
+	*controller.Controller
 	stop func()
 }
 
@@ -122,15 +123,16 @@ func (w *world) start(options ...option) *running {
 	c.Recorder = events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	r := &running{Controller: controller.New(c)}
 	go func() {
 		defer close(done)
 		defer events.Shutdown()
-		if err := controller.New(c).Run(ctx); err != nil && ctx.Err() == nil {
+		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
 			w.Errorf("controller: %v", err)
 		}
 	}()
 	var once sync.Once
-	r := &running{stop: func() { once.Do(func() { cancel(); <-done }) }}
+	r.stop = func() { once.Do(func() { cancel(); <-done }) }
 	w.Cleanup(r.stop)
 	return r
 }
@@ -171,16 +173,10 @@ func resourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
 // annotate does what kubectl annotate does; nil removes a key.
 func (w *world) annotate(gvr schema.GroupVersionResource, name string, pairs map[string]any) {
 	w.Helper()
-	require.NoError(w, w.patched(gvr, name, pairs))
-}
-
-func (w *world) patched(gvr schema.GroupVersionResource, name string, annotations map[string]any) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
-	if err != nil {
-		return err
-	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": pairs}})
+	require.NoError(w, err)
 	_, err = w.dynamic.Resource(gvr).Namespace(w.namespace).Patch(w.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-annotate"})
-	return err
+	require.NoError(w, err)
 }
 
 func (w *world) on(gvr schema.GroupVersionResource, name string) {

@@ -14,6 +14,9 @@ import (
 type Snapshot struct {
 	// Targets in maintenance, or on their way to it, by kind and state.
 	Targets map[Target]int
+	// Unrestored are the targets, by kind, whose maintenance is off and that are not
+	// as they were before yet.
+	Unrestored map[string]int
 	// Oldest is when the longest maintenance of all began; zero if there is none.
 	Oldest   time.Time
 	PageSets int
@@ -80,6 +83,10 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	targets := describe("maintenance_targets", "Targets in maintenance or on their way to it, by kind and state (switching, active, pending, blocked, contested).", "kind", "state")
 	for t, n := range now.Targets {
 		ch <- prometheus.MustNewConstMetric(targets, prometheus.GaugeValue, float64(n), t.Kind, t.State)
+	}
+	unrestored := describe("maintenance_unrestored_targets", "Targets whose maintenance is off and that are not as they were before yet, by kind: for more than moments, a restore fails.", "kind")
+	for kind, n := range now.Unrestored {
+		ch <- prometheus.MustNewConstMetric(unrestored, prometheus.GaugeValue, float64(n), kind)
 	}
 	oldest := 0.0
 	if !now.Oldest.IsZero() {

@@ -25,13 +25,15 @@ func TestMetrics(t *testing.T) {
 	m.Leading(func() Snapshot { return now })
 	assert.Contains(t, scrape(t, m), "maintenance_oldest_start_timestamp_seconds 0")
 	now = Snapshot{
-		Targets: map[Target]int{{"Ingress", "active"}: 3, {"IngressRoute", "blocked"}: 1},
-		Oldest:  time.Unix(1700000000, 0), PageSets: 2, Queued: map[string]int{"target": 4},
+		Targets:    map[Target]int{{"Ingress", "active"}: 3, {"IngressRoute", "blocked"}: 1},
+		Unrestored: map[string]int{"Service": 5},
+		Oldest:     time.Unix(1700000000, 0), PageSets: 2, Queued: map[string]int{"target": 4},
 	}
 	m.Observe("target", "ok", time.Millisecond)
 	text = scrape(t, m)
 	for _, line := range []string{
 		"maintenance_leader 1", `maintenance_targets{kind="Ingress",state="active"} 3`, `maintenance_targets{kind="IngressRoute",state="blocked"} 1`,
+		`maintenance_unrestored_targets{kind="Service"} 5`,
 		"maintenance_oldest_start_timestamp_seconds 1.7e+09", "maintenance_page_sets 2", `maintenance_queue_length{queue="target"} 4`,
 		`maintenance_reconcile_duration_seconds_count{queue="target",result="ok"} 1`,
 	} {
