@@ -69,7 +69,13 @@ func Helm() Program {
 	return Program{Name: "helm", pkg: path + "/cmd/helm", from: &module{
 		folder: "helm", path: path,
 		versionFlags: func(version string) []string {
-			return []string{"-X", path + "/internal/version.version=" + version}
+			// As upstream: without a cluster to ask, it takes the Kubernetes of its client-go.
+			const rules, util = path + "/pkg/lint/rules.", path + "/pkg/chartutil."
+			return []string{
+				"-X", path + "/internal/version.version=" + version,
+				"-X", rules + "k8sVersionMajor=1", "-X", rules + "k8sVersionMinor=37",
+				"-X", util + "k8sVersionMajor=1", "-X", util + "k8sVersionMinor=37",
+			}
 		},
 	}}
 }

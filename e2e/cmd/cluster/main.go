@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -24,6 +25,8 @@ const usage = `usage: cluster COMMAND [FLAGS] [ARGUMENTS]
   build                       build into the cache what tests can use: for root
                               everything, for others the control plane and
                               what tests of the chart need
+  tool NAME                   build one of these programs, if the cache does not
+                              hold it, and print where it is: kubectl, helm, …
   up [--nodes N]              start the cluster; no change when it is up
   down                        stop it and remove every trace
   image --out FILE --name NAME[:TAG] PROGRAM...
@@ -31,7 +34,7 @@ const usage = `usage: cluster COMMAND [FLAGS] [ARGUMENTS]
                               which it runs, and print its reference; the tag
                               is by content if none is given
   load FILE...                give the nodes images
-  install --image REF FILE    apply a manifest with this image of the controller
+  install --image REF [FILE]  install the chart with this image, and values
 
 Every command takes --dir, the cluster's folder (default: .cluster).
 `
@@ -65,6 +68,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch args[0] {
 	case "build":
 		return build(ctx, stderr)
+	case "tool":
+		return tool(ctx, o.args, stdout, stderr)
 	case "up":
 		return c.Up(ctx, o.nodes)
 	case "down":
@@ -74,10 +79,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "load":
 		return load(ctx, c, o.args)
 	case "install":
-		if len(o.args) != 1 || o.image == "" {
-			return errors.New("install needs --image and one manifest")
+		if o.image == "" {
+			return errors.New("install needs --image")
 		}
-		return c.Install(ctx, o.args[0], o.image)
+		return c.Install(ctx, o.image, "", o.args...)
 	case local.KeeperCommand:
 		return local.Keep(ctx, o.dir, o.nodes)
 	default:
@@ -120,6 +125,28 @@ func build(ctx context.Context, log io.Writer) error {
 	}
 	_, err = cache.Packages(ctx)
 	return err
+}
+
+func tool(ctx context.Context, names []string, stdout, stderr io.Writer) error {
+	cache, err := binaries.NewCache(stderr)
+	if err != nil {
+		return err
+	}
+	for _, p := range binaries.Everything() {
+		if !slices.Equal(names, []string{p.Name}) {
+			continue
+		}
+		path, err := cache.Path(p)
+		if err != nil {
+			return err
+		}
+		if err := cache.Build(ctx, p); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(stdout, path)
+		return err
+	}
+	return fmt.Errorf("there is no tool %q", names)
 }
 
 // writeImage tags the image by its content, unless told otherwise, so that a

@@ -1,0 +1,65 @@
+{{- define "maintenance.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "maintenance.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* The controller's Pods, and nothing else, have these labels. */}}
+{{- define "maintenance.selector" -}}
+app.kubernetes.io/name: {{ include "maintenance.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "maintenance.labels" -}}
+{{ include "maintenance.selector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- end }}
+
+{{- define "maintenance.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- .Values.serviceAccount.name | default (include "maintenance.fullname" .) }}
+{{- else }}
+{{- .Values.serviceAccount.name | default "default" }}
+{{- end }}
+{{- end }}
+
+{{- define "maintenance.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A JSON list: a template gives text only. */}}
+{{- define "maintenance.namespaces" -}}
+{{- .Values.operator.watchNamespaces | default .Values.controller.watchNamespaces | toJson }}
+{{- end }}
+
+{{/* What maintenance-operator's values name, or else what the chart's own do. */}}
+{{- define "maintenance.podSettings" -}}
+{{- $own := .Values.controller }}
+{{- dict
+  "podAnnotations" (.Values.podAnnotations | default $own.podAnnotations)
+  "podSecurityContext" (.Values.podSecurityContext | default $own.podSecurityContext)
+  "securityContext" (.Values.securityContext | default $own.securityContext)
+  "resources" (.Values.resources | default $own.resources)
+  "nodeSelector" (.Values.nodeSelector | default $own.nodeSelector)
+  "tolerations" (.Values.tolerations | default $own.tolerations)
+  "affinity" (.Values.affinity | default $own.affinity)
+  "replicas" (.Values.replicaCount | default $own.replicas)
+  | toJson }}
+{{- end }}

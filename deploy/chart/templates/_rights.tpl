@@ -1,0 +1,56 @@
+{{/* What the controller does in the namespaces that it serves. It has no access to Secrets. */}}
+{{- define "maintenance.rights" -}}
+{{- $groups := dict "Ingress" (list "networking.k8s.io" "ingresses") "IngressRoute" (list "traefik.io" "ingressroutes") -}}
+# Targets: watched by their metadata, read and updated one at a time.
+{{- range .Values.controller.targets }}
+{{- with get $groups . }}
+- apiGroups: [{{ first . }}]
+  resources: [{{ last . }}]
+  verbs: [get, list, watch, update]
+{{- end }}
+{{- end }}
+# Page sets, backups of originals, and the pages that people write.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, update, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, create, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, delete]
+{{- if ne .Values.pagePods.networkPolicy "never" }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, update, delete]
+{{- end }}
+# To see that a page set serves before visitors are sent to it.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{/* What Services as targets take beside: to take away the origin of one whose maintenance has ended. */}}
+{{- define "maintenance.serviceRights" -}}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [delete]
+{{- end }}
+
+{{/* What a binding says, from (root, kind of role, its name, ServiceAccount). */}}
+{{- define "maintenance.binds" -}}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ index . 1 }}
+  name: {{ index . 2 }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ index . 3 }}
+    namespace: {{ (index . 0).Release.Namespace }}
+{{- end }}
