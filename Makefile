@@ -12,7 +12,7 @@ MODULE  := maintenance-controller.io
 LDFLAGS := -s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Commit=$(COMMIT) -X $(MODULE)/pkg/version.Date=$(DATE)
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
-MANIFEST := deploy/manifests/install.yaml
+VALUES   := e2e/demo/values.yaml
 CACHE    := $(or $(MAINTENANCE_E2E_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/maintenance-controller)
 NODES    ?= 1
 
@@ -47,7 +47,7 @@ node:
 .PHONY: cluster
 cluster: image node ## Start Kubernetes with Traefik and the controller; kubeconfig in .cluster/.
 	@$(CLUSTER) load $(STATE) $(CURDIR)/dist/maintenance-controller.tar
-	@$(CLUSTER) install $(STATE) --image "$$(cat dist/maintenance-controller.ref)" $(CURDIR)/$(MANIFEST)
+	@$(CLUSTER) install $(STATE) --image "$$(cat dist/maintenance-controller.ref)" $(CURDIR)/$(VALUES)
 	@echo "kubeconfig: $(CURDIR)/.cluster/kubeconfig   Traefik: http://127.0.0.1:8081"
 
 .PHONY: demo

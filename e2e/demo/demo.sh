@@ -45,10 +45,22 @@ await() {
 	echo "demo: $2 did not answer $1 within 30 s" >&2
 	return 1
 }
+# await_page TEXT URL: the page is switched when the Pods of the new one serve.
+await_page() {
+	for _ in {1..300}; do
+		! curl -s --max-time 5 --noproxy '*' "$2" | grep -q "$1" || return 0
+		sleep 0.1
+	done
+	echo "demo: $2 did not show \"$1\" within 30 s" >&2
+	return 1
+}
 spec() { kubectl get "$1" -o 'jsonpath={.spec}'; }
 
+title 'What is installed'
+run helm list --namespace maintenance-system
+
 title 'Two apps: my-app behind an Ingress, shop behind a Traefik IngressRoute'
-kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- >/dev/null 2>&1 || true # of an earlier demo
+kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- maintenance/custom-page- >/dev/null 2>&1 || true # of an earlier demo
 run kubectl apply -f e2e/demo/apps.yaml
 kubectl rollout status --timeout=60s deployment/my-app deployment/shop >/dev/null
 await 200 $app && await 200 $shop
@@ -73,8 +85,15 @@ get $shop/cart -H 'Accept: text/plain'
 note 'both share one page set'
 run kubectl get configmaps,pods,services -l app.kubernetes.io/managed-by=maintenance-controller
 
+title 'A page of its own, from the values of the chart'
+run helm --namespace maintenance-system get values maintenance-controller
+run kubectl annotate ingress my-app maintenance/custom-page=spring
+await_page 'Spring cleaning' $app
+get $app/
+get $app/ -H 'Accept: text/plain'
+
 title 'Maintenance off: everything is as it was'
-run kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled-
+run kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- maintenance/custom-page-
 await 200 $app && await 200 $shop
 get $app/
 get $shop/cart

@@ -1,21 +1,20 @@
-// Package node tests the whole product on a real cluster: the controller runs as
-// the Deployment of deploy/manifests/install.yaml on two nodes, and visitors come
+// Package node tests the whole product on a real cluster: the controller is
+// installed by Helm from deploy/chart and runs on two nodes, and visitors come
 // through a real Traefik.
 package node
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"maintenance-controller.io/e2e/binaries"
@@ -35,7 +34,7 @@ var site struct {
 	image, nextImage string // of the product: one to install, one to upgrade to
 }
 
-// ownNamespace is the controller's, as the manifest has it.
+// ownNamespace is the controller's, as the documents have it.
 const ownNamespace = "maintenance-system"
 
 // settings make what is waited for quick, by the variables that users have. The
@@ -45,7 +44,6 @@ var settings = map[string]string{
 	"MAINTENANCE_LEASE_DURATION":        "8s",
 	"MAINTENANCE_LEASE_RENEW_DEADLINE":  "6s",
 	"MAINTENANCE_LEASE_RETRY_PERIOD":    "1s",
-	"MAINTENANCE_TARGETS":               "Ingress,IngressRoute,Service",
 }
 
 func TestMain(m *testing.M) {
@@ -139,68 +137,20 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 	return archives, nil
 }
 
-// install applies the manifests that users apply, with an image of this tree and
-// more environment variables, and waits until both replicas run it.
+// install installs the chart as users do, or upgrades it, with an image of this tree
+// and more environment variables, and returns when both replicas run it.
 func install(ctx context.Context, image string, env map[string]string) error {
-	root, err := binaries.Root()
-	if err != nil {
-		return err
-	}
-	var texts []string
-	for _, name := range []string{"install.yaml", "service-targets.yaml"} {
-		text, err := os.ReadFile(filepath.Join(root, "deploy", "manifests", name))
-		if err != nil {
-			return err
-		}
-		texts = append(texts, string(text))
-	}
 	all := maps.Clone(settings)
 	maps.Copy(all, env)
-	changed, err := withEnvironment(strings.Join(texts, "\n---\n"), all)
-	if err != nil {
-		return fmt.Errorf("change the manifest: %w", err)
+	var variables []corev1.EnvVar
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		variables = append(variables, corev1.EnvVar{Name: name, Value: all[name]})
 	}
-	file := filepath.Join(site.dir, "install.yaml")
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+	values, err := yaml.Marshal(map[string]any{"controller": map[string]any{
+		"targets": []string{"Ingress", "IngressRoute", "Service"}, "extraEnv": variables,
+	}})
+	if err != nil {
 		return err
 	}
-	return local.Cluster{Dir: filepath.Dir(site.Kubeconfig()), Log: os.Stderr}.Install(ctx, file, image)
-}
-
-// withEnvironment gives the controller's container more environment variables.
-func withEnvironment(manifest string, env map[string]string) (string, error) {
-	documents := strings.Split(manifest, "\n---\n")
-	for i, document := range documents {
-		var object map[string]any
-		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
-			return "", err
-		}
-		if object["kind"] != "Deployment" {
-			continue
-		}
-		path := []string{"spec", "template", "spec", "containers"}
-		containers, found, err := unstructured.NestedSlice(object, path...)
-		if err != nil || !found {
-			return "", errors.Join(err, errors.New("the Deployment has no containers"))
-		}
-		container := containers[0].(map[string]any)
-		variables, _, err := unstructured.NestedSlice(container, "env")
-		if err != nil {
-			return "", err
-		}
-		for name, value := range env {
-			variables = append(variables, map[string]any{"name": name, "value": value})
-		}
-		container["env"] = variables
-		if err := unstructured.SetNestedSlice(object, containers, path...); err != nil {
-			return "", err
-		}
-		text, err := yaml.Marshal(object)
-		if err != nil {
-			return "", err
-		}
-		documents[i] = string(text)
-		return strings.Join(documents, "\n---\n"), nil
-	}
-	return "", errors.New("no Deployment in it")
+	return local.Cluster{Dir: filepath.Dir(site.Kubeconfig()), Log: os.Stderr}.Install(ctx, image, string(values), "-")
 }

@@ -70,7 +70,7 @@ func nodesOf(pods []*corev1.Pod) []string {
 	return nodes
 }
 
-// TestAnUpgradeRollsPagePods applies the manifest with a newer image, which is the
+// TestAnUpgradeRollsPagePods upgrades the release to a newer image, which is the
 // page Pods' image as well, and with another setting of theirs.
 func TestAnUpgradeRollsPagePods(t *testing.T) {
 	w := newWorld(t)
