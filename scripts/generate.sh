@@ -63,7 +63,11 @@ flags() {
 	# The version is part of a default: it must not make the text differ.
 	go build -ldflags '-X maintenance-controller.io/pkg/version.Version=VERSION' -o "$work/maintenance-controller" ./cmd/maintenance-controller
 	echo '```text'
-	"$work/maintenance-controller" --help | sed -n '/^Usage:/,$p' | sed 's/[[:space:]]*$//'
+	for command in '' restore; do
+		[ -z "$command" ] || echo
+		# shellcheck disable=SC2086 # no word for no command
+		"$work/maintenance-controller" $command --help | sed -n '/^Usage:/,$p' | sed 's/[[:space:]]*$//'
+	done
 	echo '```'
 }
 

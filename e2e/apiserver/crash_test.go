@@ -105,20 +105,9 @@ func crashScenarios() map[string]crashScenario {
 		{services, "my-app", onSet(1, annotations.Active)},
 		{services, originOf("my-app"), leadsToApp(service("my-app"))},
 	}
-	gone := []goal{
-		{ingresses, "my-app", specIs(ingress("my-app"))},
-		{ingressRoutes, "my-app", specIs(ingressRoute("my-app"))},
-		{services, "my-app", and(restored, leadsToApp(service("my-app")))},
-		{services, originOf("my-app"), absent},
-		{configMaps, defaultSet(), absent},
-		{services, defaultSet(), absent},
-	}
-	for _, k := range target.Kinds() {
-		gone = append(gone, goal{configMaps, backup.Name(target.Ref{Kind: k.Name, Name: "my-app"}), absent})
-	}
 	return map[string]crashScenario{
 		"on":  {act: enter, goals: active},
-		"off": {setup: func(w *world) { enter(w); untilActive(w) }, act: func(w *world) { both(w, func(gvr schemaGVR) { w.off(gvr, "my-app") }) }, goals: gone},
+		"off": {setup: func(w *world) { enter(w); untilActive(w) }, act: func(w *world) { both(w, func(gvr schemaGVR) { w.off(gvr, "my-app") }) }, goals: gone()},
 		"page change": {
 			setup: func(w *world) { enter(w); untilActive(w) },
 			act: func(w *world) {
@@ -145,6 +134,22 @@ func crashScenarios() map[string]crashScenario {
 			goals: active,
 		},
 	}
+}
+
+// gone: the three of my-app are as they were, and nothing is left behind.
+func gone() []goal {
+	goals := []goal{
+		{ingresses, "my-app", specIs(ingress("my-app"))},
+		{ingressRoutes, "my-app", specIs(ingressRoute("my-app"))},
+		{services, "my-app", and(restored, leadsToApp(service("my-app")))},
+		{services, originOf("my-app"), absent},
+		{configMaps, defaultSet(), absent},
+		{services, defaultSet(), absent},
+	}
+	for _, k := range target.Kinds() {
+		goals = append(goals, goal{configMaps, backup.Name(target.Ref{Kind: k.Name, Name: "my-app"}), absent})
+	}
+	return goals
 }
 
 // onSet: n slots, all on the set that the annotation names, in this state.

@@ -283,43 +283,7 @@ func TestB11_LostPodsComeBack(t *testing.T) {
 	for _, p := range all {
 		w.until(pods, p.GetName(), "its end", absent)
 	}
-	w.untilPods(2, func(*unstructured.Unstructured) bool { return true })
-}
-
-// untilPods waits until just n ready page Pods are there and all are as wanted.
-func (w *world) untilPods(n int, ok condition) {
-	w.Helper()
-	stream, err := w.dynamic.Resource(pods).Namespace(w.namespace).Watch(w.Context(), metav1.ListOptions{LabelSelector: annotations.PageSetLabel})
-	require.NoError(w, err)
-	defer stream.Stop()
-	deadline := after(patience)
-	for {
-		list := w.list(pods, annotations.PageSetLabel)
-		good := 0
-		for i := range list {
-			if podReady(&list[i]) && ok(&list[i]) {
-				good++
-			}
-		}
-		if good == n && len(list) == n {
-			return
-		}
-		select {
-		case <-stream.ResultChan():
-		case <-deadline:
-			w.Fatalf("%d of %d Pods are as they should be, want %d", good, len(list), n)
-		}
-	}
-}
-
-func podReady(u *unstructured.Unstructured) bool {
-	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	for _, c := range conditions {
-		if m, ok := c.(map[string]any); ok && m["type"] == "Ready" {
-			return m["status"] == "True" && u.GetDeletionTimestamp() == nil
-		}
-	}
-	return false
+	w.untilPods(2, anyPod)
 }
 
 func TestB12_EitherCopyOfTheOriginalsIsEnough(t *testing.T) {

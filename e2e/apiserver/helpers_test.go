@@ -12,7 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 
+	"maintenance-controller.io/pages"
+	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/controller"
+	"maintenance-controller.io/pkg/page"
 )
 
 type (
@@ -23,6 +26,23 @@ type (
 
 // imageServes is any image but those of package played that do not serve.
 const imageServes = "page"
+
+func anyPod(*unstructured.Unstructured) bool { return true }
+
+// onNamed: the set that the annotation names is this one.
+func onNamed(set string) condition {
+	return func(u *unstructured.Unstructured) bool { return u.GetAnnotations()[annotations.PageSet] == set }
+}
+
+// setNamed is the name of the set of a page that has this HTML, and the built-in
+// page's other formats.
+func setNamed(html string) string {
+	p, err := page.Parse(map[string]string{"page.html": html})
+	if err != nil {
+		panic(err) // a page of the test's own
+	}
+	return page.SetName(p.WithDefaults(pages.Default()).Hash())
+}
 
 func after(d time.Duration) <-chan time.Time { return time.After(d) }
 
@@ -75,4 +95,49 @@ func (w *world) watchServing(gvr schemaGVR, name string) (seen func() int) {
 		stop()
 		return checked
 	}
+}
+
+// untilPods waits until just n ready page Pods are there and all are as wanted.
+func (w *world) untilPods(n int, ok condition) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	defer cancel()
+	if all, good := w.podsReach(ctx, n, ok); !good {
+		w.Fatalf("there are %d Pods, want %d as they should be", all, n)
+	}
+}
+
+// podsReach waits for what untilPods wants until ctx ends.
+func (w *world) podsReach(ctx context.Context, n int, ok condition) (all int, reached bool) {
+	for {
+		list, err := w.dynamic.Resource(pods).Namespace(w.namespace).List(ctx, metav1.ListOptions{LabelSelector: annotations.PageSetLabel})
+		if err != nil {
+			return all, false
+		}
+		good := 0
+		for i := range list.Items {
+			if podReady(&list.Items[i]) && ok(&list.Items[i]) {
+				good++
+			}
+		}
+		if all = len(list.Items); good == n && all == n {
+			return all, true
+		}
+		stream, err := w.dynamic.Resource(pods).Namespace(w.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: annotations.PageSetLabel, ResourceVersion: list.GetResourceVersion()})
+		if err != nil {
+			return all, false
+		}
+		<-stream.ResultChan() // of an event, or of the end of ctx
+		stream.Stop()
+	}
+}
+
+func podReady(u *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	for _, c := range conditions {
+		if m, ok := c.(map[string]any); ok && m["type"] == "Ready" {
+			return m["status"] == "True" && u.GetDeletionTimestamp() == nil
+		}
+	}
+	return false
 }

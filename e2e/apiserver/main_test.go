@@ -5,14 +5,25 @@ package apiserver
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"maintenance-controller.io/e2e/cluster"
 	"maintenance-controller.io/e2e/played"
 	"maintenance-controller.io/e2e/program"
 )
+
+// long asks for the long forms of the tests that have one; `make soak` does.
+var long = flag.Bool("long", false, "run tests that have a long form at length")
+
+// result prints what a test has counted, as name=number, for `make soak` to add up.
+func result(t *testing.T, name string, count int64) {
+	t.Helper()
+	t.Logf("result: %s=%d", strings.ReplaceAll(name, " ", "-"), count)
+}
 
 // plane is shared by all tests of the package; each has namespaces of its own.
 var plane *cluster.ControlPlane
@@ -29,6 +40,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	flag.Parse()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var err error

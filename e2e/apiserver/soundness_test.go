@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/page"
@@ -42,13 +44,9 @@ func watchSoundness(w *world) *soundness {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, k := range target.Kinds() {
-		stream, err := w.dynamic.Resource(k.Resource).Namespace(w.namespace).Watch(ctx, metav1.ListOptions{})
-		require.NoError(w, err)
-		wg.Go(func() {
-			for e := range stream.ResultChan() {
-				if u, ok := e.Object.(*unstructured.Unstructured); ok && e.Type != watch.Deleted {
-					s.check(w, k, u)
-				}
+		w.everyRevision(ctx, &wg, k.Resource, func(e watch.EventType, u *unstructured.Unstructured) {
+			if e != watch.Deleted {
+				s.check(w, k, u)
 			}
 		})
 	}
@@ -62,6 +60,34 @@ func watchSoundness(w *world) *soundness {
 		}
 	})
 	return s
+}
+
+// everyRevision calls look, one at a time, for every revision of every object of a
+// resource from now on, whatever happens to the connection, until ctx ends. Not to
+// be able to is an error of the test.
+func (w *world) everyRevision(ctx context.Context, wg *sync.WaitGroup, gvr schemaGVR, look func(watch.EventType, *unstructured.Unstructured)) {
+	w.Helper()
+	resource := w.dynamic.Resource(gvr).Namespace(w.namespace)
+	list, err := resource.List(ctx, metav1.ListOptions{})
+	require.NoError(w, err)
+	for i := range list.Items {
+		look(watch.Added, &list.Items[i])
+	}
+	stream, err := watchtools.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return resource.Watch(ctx, o)
+		},
+	})
+	require.NoError(w, err)
+	wg.Go(func() {
+		for e := range stream.ResultChan() {
+			if u, ok := e.Object.(*unstructured.Unstructured); ok {
+				look(e.Type, u)
+			} else {
+				w.Errorf("not every revision of %s was seen: %v", gvr.Resource, e.Object)
+			}
+		}
+	})
 }
 
 func (s *soundness) check(w *world, k target.Kind, u *unstructured.Unstructured) {

@@ -173,10 +173,16 @@ func resourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
 // annotate does what kubectl annotate does; nil removes a key.
 func (w *world) annotate(gvr schema.GroupVersionResource, name string, pairs map[string]any) {
 	w.Helper()
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": pairs}})
-	require.NoError(w, err)
+	require.NoError(w, w.patched(gvr, name, pairs))
+}
+
+func (w *world) patched(gvr schema.GroupVersionResource, name string, annotations map[string]any) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return err
+	}
 	_, err = w.dynamic.Resource(gvr).Namespace(w.namespace).Patch(w.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-annotate"})
-	require.NoError(w, err)
+	return err
 }
 
 func (w *world) on(gvr schema.GroupVersionResource, name string) {

@@ -10,47 +10,80 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"maintenance-controller.io/e2e/binaries"
 )
 
+// Build says which maintenance-controller to run. The zero value is the tree's own.
+type Build struct {
+	// Version is what the program calls itself: the default of --page-image has it.
+	Version string
+}
+
 // Program is a running maintenance-controller.
 type Program struct {
 	command *exec.Cmd
-	wait    func() int
+	done    chan struct{}
 }
 
-// folder is where the program is built, once for all tests of a process.
+// builds are what has been built, each once for all tests of a process.
 //
 //nolint:gochecknoglobals // tests of one package share nothing else
-var folder atomic.Value
+var builds struct {
+	sync.Mutex
+	folder string
+	paths  map[Build]string
+}
 
-//nolint:gochecknoglobals // as above
-var build = sync.OnceValues(func() (path string, err error) {
-	root, err := binaries.Root()
-	if err != nil {
+func (b Build) path() (string, error) {
+	builds.Lock()
+	defer builds.Unlock()
+	if path, ok := builds.paths[b]; ok {
+		return path, nil
+	}
+	if builds.folder == "" {
+		dir, err := os.MkdirTemp("", "maintenance-e2e-")
+		if err != nil {
+			return "", fmt.Errorf("folder for maintenance-controller: %w", err)
+		}
+		builds.folder, builds.paths = dir, map[Build]string{}
+	}
+	path := filepath.Join(builds.folder, fmt.Sprintf("maintenance-controller-%d", len(builds.paths)))
+	if err := b.build(path); err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "maintenance-e2e-")
+	builds.paths[b] = path
+	return path, nil
+}
+
+func (b Build) build(path string) error {
+	root, err := binaries.Root()
 	if err != nil {
-		return "", fmt.Errorf("folder for maintenance-controller: %w", err)
+		return err
 	}
-	folder.Store(dir)
-	path = filepath.Join(dir, "maintenance-controller")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./cmd/maintenance-controller")
+	args := []string{"build", "-o", path}
+	if b.Version != "" {
+		args = append(args, "-ldflags", "-X maintenance-controller.io/pkg/version.Version="+b.Version)
+	}
+	build := exec.CommandContext(context.Background(), "go", append(args, "./cmd/maintenance-controller")...)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build maintenance-controller: %w: %s", err, out)
+		return fmt.Errorf("build maintenance-controller: %w: %s", err, out)
 	}
-	return path, nil
-})
+	return nil
+}
 
-// Start runs the program, which the first call builds. It ends with Stop or
-// Kill, or with the test.
-func Start(log io.Writer, args ...string) (*Program, error) {
-	path, err := build()
+// Path of the program as the tree has it, which the first call builds.
+func Path() (string, error) { return Build{}.path() }
+
+// Start runs the tree's own program.
+func Start(log io.Writer, args ...string) (*Program, error) { return Build{}.Start(log, args...) }
+
+// Start runs the program, which the first call builds, until it ends by itself or
+// by Stop or Kill.
+func (b Build) Start(log io.Writer, args ...string) (*Program, error) {
+	path, err := b.path()
 	if err != nil {
 		return nil, err
 	}
@@ -59,23 +92,37 @@ func Start(log io.Writer, args ...string) (*Program, error) {
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start maintenance-controller: %w", err)
 	}
-	return &Program{command: command, wait: sync.OnceValue(func() int {
+	p := &Program{command: command, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
 		_ = command.Wait() // the exit code tells
-		return command.ProcessState.ExitCode()
-	})}, nil
+	}()
+	return p, nil
 }
+
+// Done is closed when the program has ended.
+func (p *Program) Done() <-chan struct{} { return p.done }
 
 // Stop asks the program to end, as the kubelet does, and gives its exit code.
 func (p *Program) Stop() int {
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		_ = p.command.Process.Kill()
+		return p.Kill()
 	}
-	return p.wait()
+	<-p.done
+	return p.command.ProcessState.ExitCode()
+}
+
+// Kill ends the program this moment, by SIGKILL, and returns when it is gone.
+func (p *Program) Kill() int {
+	_ = p.command.Process.Kill() // its only error is that it has ended, which is the aim
+	<-p.done
+	return p.command.ProcessState.ExitCode()
 }
 
 // Clean removes what Start has built.
 func Clean() {
-	if dir, ok := folder.Load().(string); ok {
-		_ = os.RemoveAll(dir) // in the temporary folder, at worst
-	}
+	builds.Lock()
+	defer builds.Unlock()
+	_ = os.RemoveAll(builds.folder) // in the temporary folder, at worst; nothing if it is ""
+	builds.folder, builds.paths = "", nil
 }

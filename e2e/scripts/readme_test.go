@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/e2e/program"
 )
 
 // Namespaces of these tests are not shared: a controller would act on the
@@ -48,6 +50,27 @@ func TestCustomPage(t *testing.T) {
 	p.untilState("ingress/my-app", "active")
 	out := p.run("kubectl get events --field-selector reason=MaintenanceStarted -o custom-columns=M:.message")
 	assert.Contains(t, out, `page "spring"`)
+}
+
+func TestRestoreByCommand(t *testing.T) {
+	p := newPerson(t)
+	p.ownNamespace()
+	p.traefik()
+	p.inNamespace("readme-restore-command")
+	p.run("kubectl apply -f e2e/demo/apps.yaml")
+	before := p.run(fmt.Sprintf(specOf, "ingress/my-app"))
+	stop := startController(t, plane.Kubeconfig(), onlyIn("readme-restore-command")...)
+	p.run("kubectl annotate ingress/my-app maintenance/enabled=true")
+	p.untilState("ingress/my-app", "active")
+	stop()
+	path, err := program.Path()
+	require.NoError(t, err)
+	bin := t.TempDir()
+	require.NoError(t, os.Symlink(path, filepath.Join(bin, "maintenance-controller")))
+	out := p.run("PATH=" + bin + ":$PATH\n" + block(t, "restore-command"))
+	assert.Contains(t, out, "+            name: my-app")
+	assert.Contains(t, out, "restored   Ingress readme-restore-command/my-app")
+	assert.Equal(t, before, p.run(fmt.Sprintf(specOf, "ingress/my-app")))
 }
 
 func TestRestoreByHand(t *testing.T) {

@@ -132,6 +132,15 @@ func (k Keys) Keeps(key string) bool {
 	return strings.HasPrefix(key, Prefix) || key == k.Enabled || key == k.CustomPage
 }
 
+// Remove gives a copy of the annotations without what people ask for. It is
+// false if they ask for nothing.
+func (k Keys) Remove(all map[string]string) (map[string]string, bool) {
+	out := maps.Clone(all)
+	delete(out, k.Enabled)
+	delete(out, k.CustomPage)
+	return out, len(out) < len(all)
+}
+
 // Status is what the controller wrote on a target.
 type Status struct {
 	State, Message, Since, PageSet, Original string

@@ -24,11 +24,12 @@ const envPrefix = "MAINTENANCE_"
 
 // options are the flags as given.
 type options struct {
-	kubeconfig, context, namespace string
-	watchNamespaces, classes       []string
-	targets                        []string
-	keys                           annotations.Keys
-	namespacePages                 bool
+	cluster                  clusterOptions
+	namespace                string
+	watchNamespaces, classes []string
+	targets                  []string
+	keys                     annotations.Keys
+	namespacePages           bool
 
 	page pageOptions
 
@@ -62,15 +63,12 @@ type pageOptions struct {
 func (o *options) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("maintenance-controller", pflag.ContinueOnError)
 	f.SortFlags = false
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; without it, the one that kubectl would use, or in a Pod its service account")
-	f.StringVar(&o.context, "context", "", "context of the kubeconfig; its current one if empty")
+	o.cluster.flags(f)
 	f.StringVar(&o.namespace, "namespace", "maintenance-system", "the controller's own namespace: its Lease, and the pages for all namespaces, are here")
 	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", nil, "namespaces that are served, comma-separated; all if empty. With it, Roles in these namespaces are enough")
 	f.StringSliceVar(&o.targets, "targets", []string{"Ingress", "IngressRoute"}, "kinds that can be put in maintenance, comma-separated: "+strings.Join(kindNames(), ", ")+". Service needs more rights: deploy/manifests/service-targets.yaml")
 	f.StringSliceVar(&o.classes, "ingress-class", nil, "ingress classes that are served, comma-separated; all if empty. An Ingress of another class, or of none, is then left alone; an IngressRoute only if it names another class")
-	f.StringVar(&o.keys.Enabled, "enabled-key", annotations.DefaultEnabled, "annotation that switches maintenance on")
-	f.StringVar(&o.keys.EnabledValue, "enabled-value", annotations.DefaultEnabledValue, "its value that means on")
-	f.StringVar(&o.keys.CustomPage, "custom-page-key", annotations.DefaultCustomPage, "annotation that names a page")
+	keyFlags(f, &o.keys)
 	f.BoolVar(&o.namespacePages, "namespace-pages", true, "let pages in a target's own namespace count, before those in the controller's")
 	o.page.flags(f)
 	f.DurationVar(&o.settle, "settle-time", 3*time.Second, "from a swap until state is active. Longer than ingress controllers take to follow: Traefik gathers changes for 2s by default (providersThrottleDuration)")
@@ -91,6 +89,12 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringVar(&o.logLevel, "log-level", "info", "debug (each reconcile), info (transitions), warn or error")
 	f.BoolVar(&o.version, "version", false, "print the version and stop")
 	return f
+}
+
+func keyFlags(f *pflag.FlagSet, keys *annotations.Keys) {
+	f.StringVar(&keys.Enabled, "enabled-key", annotations.DefaultEnabled, "annotation that switches maintenance on")
+	f.StringVar(&keys.EnabledValue, "enabled-value", annotations.DefaultEnabledValue, "its value that means on")
+	f.StringVar(&keys.CustomPage, "custom-page-key", annotations.DefaultCustomPage, "annotation that names a page")
 }
 
 func (p *pageOptions) flags(f *pflag.FlagSet) {
@@ -124,6 +128,15 @@ func parse(args []string, env func(string) (string, bool), out io.Writer) (*opti
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q is not known: everything is a flag, see --help", f.Arg(0))
 	}
+	err := fromEnv(f, env)
+	if o.version {
+		return o, nil
+	}
+	return o, errors.Join(err, o.validate())
+}
+
+// fromEnv sets each flag that is not given from its environment variable.
+func fromEnv(f *pflag.FlagSet, env func(string) (string, bool)) error {
 	var errs []error
 	f.VisitAll(func(flag *pflag.Flag) {
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
@@ -133,10 +146,7 @@ func parse(args []string, env func(string) (string, bool), out io.Writer) (*opti
 			}
 		}
 	})
-	if o.version {
-		return o, nil
-	}
-	return o, errors.Join(append(errs, o.validate())...)
+	return errors.Join(errs...)
 }
 
 func usage(f *pflag.FlagSet, out io.Writer) {
@@ -145,6 +155,8 @@ func usage(f *pflag.FlagSet, out io.Writer) {
   kubectl annotate ingress my-app maintenance/enabled=true
 
 Every flag can be set by an environment variable as well: --page-image is %sPAGE_IMAGE. A flag wins.
+
+  maintenance-controller restore …   ends maintenance without a controller, see restore --help
 
 Usage: maintenance-controller [flags]
 
@@ -178,13 +190,8 @@ func (o *options) validate() error {
 	if v := strings.TrimSpace(o.keys.EnabledValue); v == "" || v == "false" {
 		bad("enabled-value", "%q means off", o.keys.EnabledValue)
 	}
-	if len(o.targets) == 0 {
-		bad("targets", "name at least one kind")
-	}
-	for _, name := range o.targets {
-		if _, ok := target.KindByName(name); !ok {
-			bad("targets", "%q is not one of %s", name, strings.Join(kindNames(), ", "))
-		}
+	if _, err := kinds(o.targets); err != nil {
+		errs = append(errs, err)
 	}
 	for flag, d := range map[string]time.Duration{"settle-time": o.settle, "page-set-grace-period": o.grace, "page-ready-timeout": o.readyTimeout, "page-debounce": o.debounce} {
 		if d < 0 {
@@ -204,6 +211,22 @@ func (o *options) validate() error {
 		bad("kube-api-qps", "%v with --kube-api-burst %d would let no request through", o.qps, o.burst)
 	}
 	return errors.Join(append(errs, o.page.validate())...)
+}
+
+// kinds finds the kinds that --targets names.
+func kinds(names []string) ([]target.Kind, error) {
+	if len(names) == 0 {
+		return nil, errors.New("--targets: name at least one kind")
+	}
+	var found []target.Kind
+	for _, name := range names {
+		k, ok := target.KindByName(name)
+		if !ok {
+			return nil, fmt.Errorf("--targets: %q is not one of %s", name, strings.Join(kindNames(), ", "))
+		}
+		found = append(found, k)
+	}
+	return found, nil
 }
 
 func kindNames() []string {

@@ -12,14 +12,8 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
@@ -30,7 +24,6 @@ import (
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/metrics"
 	"maintenance-controller.io/pkg/plan"
-	"maintenance-controller.io/pkg/target"
 	"maintenance-controller.io/pkg/version"
 )
 
@@ -48,8 +41,12 @@ const (
 	exitUsage = 2
 )
 
-// Main runs the controller until ctx ends, and gives the exit code.
+// Main runs the controller until ctx ends, or the command that the arguments
+// name, and gives the exit code.
 func Main(ctx context.Context, p Process) int {
+	if len(p.Args) > 0 && p.Args[0] == "restore" {
+		return restoreMain(ctx, p)
+	}
 	o, err := parse(p.Args, p.Env, p.Stdout)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
@@ -76,10 +73,11 @@ func Main(ctx context.Context, p Process) int {
 
 func run(ctx context.Context, o *options, log *zap.Logger) error {
 	klog.SetLogger(zapr.NewLogger(log))
-	config, err := o.restConfig()
+	config, err := o.cluster.config()
 	if err != nil {
 		return err
 	}
+	config.QPS, config.Burst = o.qps, o.burst
 	c, err := connect(config)
 	if err != nil {
 		return err
@@ -128,48 +126,14 @@ func ignoreCancelled(ctx context.Context, err error) error {
 	return err
 }
 
-func (o *options) restConfig() (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = o.kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("no way to the API server (--kubeconfig, $KUBECONFIG, or a service account): %w", err)
-	}
-	config.QPS, config.Burst = o.qps, o.burst
-	config.UserAgent = "maintenance-controller/" + version.Version
-	return config, nil
-}
-
-// clients to the API server.
-type clients struct {
-	client    kubernetes.Interface
-	dynamic   dynamic.Interface
-	metadata  metadata.Interface
-	discovery discovery.DiscoveryInterface
-}
-
-func connect(config *rest.Config) (*clients, error) {
-	binary := rest.CopyConfig(config)
-	binary.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	binary.ContentType = "application/vnd.kubernetes.protobuf"
-	client, err1 := kubernetes.NewForConfig(binary)
-	dyn, err2 := dynamic.NewForConfig(config)
-	meta, err3 := metadata.NewForConfig(metadata.ConfigFor(config))
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, fmt.Errorf("clients: %w", err)
-	}
-	return &clients{client: client, dynamic: dyn, metadata: meta, discovery: client.Discovery()}, nil
-}
-
 func (o *options) controller(c *clients, recorder record.EventRecorder, m *metrics.Metrics, log *zap.Logger) (*controller.Controller, error) {
 	template, err := o.page.template()
 	if err != nil {
 		return nil, err
 	}
-	var kinds []target.Kind
-	for _, name := range o.targets {
-		k, _ := target.KindByName(name)
-		kinds = append(kinds, k)
+	kinds, err := kinds(o.targets)
+	if err != nil {
+		return nil, err
 	}
 	return controller.New(controller.Config{
 		Client: c.client, Dynamic: c.dynamic, Metadata: c.metadata, Discovery: c.discovery,

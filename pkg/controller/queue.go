@@ -18,6 +18,11 @@ const (
 	maxBackoff = 30 * time.Second
 )
 
+// longest bounds one reconcile. The API server ends a request after a minute by
+// default (--request-timeout); what is still without an answer after two has been
+// lost on the way, and must not hold its key up for ever.
+const longest = 2 * time.Minute
+
 // queue runs reconciles of one sort of key, each key at most once at a time.
 type queue[K comparable] struct {
 	workqueue.TypedRateLimitingInterface[K]
@@ -60,12 +65,17 @@ func (q *queue[K]) next(ctx context.Context) bool {
 	}
 	started := time.Now()
 	after, err := q.guarded(ctx, key)
+	if ctx.Err() != nil { // as is what was cut off by the end
+		return true
+	}
 	q.settle(key, after, err, time.Since(started))
 	return true
 }
 
 // guarded turns a panic into an error: one odd object must not stop the others.
 func (q *queue[K]) guarded(ctx context.Context, key K) (after time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())

@@ -42,7 +42,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", ref, err)
 	}
-	if object.GetDeletionTimestamp() != nil || isOurs(object) {
+	if object.GetDeletionTimestamp() != nil || pageset.Ours(object) {
 		return 0, nil
 	}
 	// Another class may be another controller's to serve. To end a maintenance is
@@ -63,11 +63,6 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 		return 0, err
 	}
 	return d.After, nil
-}
-
-// isOurs: our own objects, and what has the shape of their names, are no targets.
-func isOurs(object metav1.Object) bool {
-	return object.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(object.GetName())
 }
 
 // gone forgets a target that is not there any more.

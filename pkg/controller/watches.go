@@ -188,7 +188,7 @@ func (t *targetWatches) reduce(object any) (any, error) {
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, Generation: m.Generation,
 		ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
 	}}
-	own := isOurs(m)
+	own := pageset.Ours(m)
 	for key, value := range m.Annotations {
 		if own || !t.Keys.Keeps(key) { // an object of our own is never a target
 			continue

@@ -78,6 +78,21 @@ func build(o Owner, spec corev1.ServiceSpec) *corev1.Service {
 	}
 }
 
+// Get reads the origin of a target from the API server; nil if there is none.
+func Get(ctx context.Context, client corev1client.ServicesGetter, ref target.Ref) (*corev1.Service, error) {
+	svc, err := client.Services(ref.Namespace).Get(ctx, Name(ref), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read origin Service of %s: %w", ref, err)
+	}
+	if Target(svc) != ref {
+		return nil, nil
+	}
+	return svc, nil
+}
+
 // Put makes the origin of a target, or makes it lead where it should. It returns
 // ErrForeign rather than write over a Service that is not ours.
 func Put(ctx context.Context, client corev1client.ServicesGetter, o Owner, spec corev1.ServiceSpec) error {

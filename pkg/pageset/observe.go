@@ -126,6 +126,12 @@ func trouble(p *corev1.Pod) string {
 	return ""
 }
 
+// Ours says whether the object is one of ours, or has the shape of their names:
+// it is never a target.
+func Ours(object metav1.Object) bool {
+	return object.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(object.GetName())
+}
+
 // Foreign says why a ConfigMap with a set's name is not that set; empty if it is.
 func Foreign(cm *corev1.ConfigMap) string {
 	if cm.Labels[annotations.ManagedByLabel] != annotations.ManagedBy || cm.Labels[annotations.PageSetLabel] != cm.Name {

@@ -1,0 +1,287 @@
+package faultproxy
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+var configMaps = corev1.SchemeGroupVersion.WithResource("configmaps")
+
+// server stands in for an API server that creates whatever it is sent, and whose
+// watches tell of one ConfigMap each time that something is sent to more.
+type server struct {
+	*httptest.Server
+	created atomic.Int32
+	watched chan struct{} // a watch has begun
+	more    chan string   // a name for the next event
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{watched: make(chan struct{}, 100), more: make(chan string)}
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch CallOf(r).Verb {
+		case "create":
+			body, _ := io.ReadAll(r.Body)
+			s.created.Add(1)
+			w.WriteHeader(http.StatusCreated)
+			_, _ = w.Write(body)
+		case "watch":
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			s.watched <- struct{}{}
+			for {
+				select {
+				case name := <-s.more:
+					_ = json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": map[string]any{
+						"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name},
+					}})
+					_ = http.NewResponseController(w).Flush()
+				case <-r.Context().Done():
+					return
+				}
+			}
+		default:
+			_, _ = io.WriteString(w, `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "there"}}`)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// through gives a client that comes through a proxy with this judge.
+func (s *server) through(t *testing.T, judge Judge) (*Proxy, *rest.Config) {
+	t.Helper()
+	p, err := Start(&rest.Config{Host: s.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, judge)
+	require.NoError(t, err)
+	t.Cleanup(p.Close)
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, p.WriteKubeconfig(path, clientcmdapi.AuthInfo{}))
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	require.NoError(t, err)
+	config.ContentType = "application/json"
+	return p, config
+}
+
+func always(f *Fault) Judge { return func(Call) *Fault { return f } }
+
+func create(t *testing.T, config *rest.Config) error {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	_, err = client.CoreV1().ConfigMaps("shop").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "new"}}, metav1.CreateOptions{})
+	return err
+}
+
+func TestWhatTakesEffectAndWhatIsTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault   *Fault
+		effects int32
+		is      func(error) bool
+	}{
+		"no fault":           {nil, 1, func(err error) bool { return err == nil }},
+		"409":                {Refuse(http.StatusConflict, metav1.StatusReasonConflict), 0, apierrors.IsConflict},
+		"403":                {Refuse(http.StatusForbidden, metav1.StatusReasonForbidden), 0, apierrors.IsForbidden},
+		"500":                {Refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError), 0, apierrors.IsInternalError},
+		"504 afterwards":     {Late(), 1, apierrors.IsTimeout},
+		"no answer":          {Lose(nil), 1, noAnswer},
+		"nothing for a time": {Hang(time.Millisecond), 0, noAnswer},
+		"slow":               {Slow(time.Millisecond), 1, func(err error) bool { return err == nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			_, config := s.through(t, always(test.fault))
+			err := create(t, config)
+			assert.True(t, test.is(err), "%v", err)
+			assert.Equal(t, test.effects, s.created.Load())
+		})
+	}
+}
+
+// noAnswer: an error, but none that the API server told.
+func noAnswer(err error) bool {
+	return err != nil && apierrors.ReasonForError(err) == metav1.StatusReasonUnknown
+}
+
+// TestThrottled: a 429 says when to come again, and client-go does.
+func TestThrottled(t *testing.T) {
+	s := newServer(t)
+	var calls atomic.Int32
+	p, config := s.through(t, func(Call) *Fault {
+		if calls.Add(1) == 1 {
+			return Refuse(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+		}
+		return nil
+	})
+	begin := time.Now()
+	require.NoError(t, create(t, config))
+	assert.GreaterOrEqual(t, time.Since(begin), time.Second, "Retry-After")
+	assert.Equal(t, Counts{Calls: 2, Faults: map[string]int{"429": 1}, Writes: map[string]int{"create configmaps": 1}}, p.Counts())
+}
+
+func TestTheKillIsBetweenEffectAndAnswer(t *testing.T) {
+	s := newServer(t)
+	var effects int32
+	_, config := s.through(t, always(Lose(func() { effects = s.created.Load() })))
+	require.Error(t, create(t, config))
+	assert.Equal(t, int32(1), effects)
+
+	answered := make(chan struct{})
+	_, config = s.through(t, always(Answered(func() { close(answered) })))
+	require.NoError(t, create(t, config))
+	<-answered
+}
+
+// TestExpire: every client that the controller uses understands the 410.
+func TestExpire(t *testing.T) {
+	s := newServer(t)
+	_, config := s.through(t, always(Expire()))
+	binary := rest.CopyConfig(config)
+	binary.AcceptContentTypes, binary.ContentType = "application/vnd.kubernetes.protobuf,application/json", "application/vnd.kubernetes.protobuf"
+	typed, err := kubernetes.NewForConfig(binary)
+	require.NoError(t, err)
+	dyn, err := dynamic.NewForConfig(config)
+	require.NoError(t, err)
+	meta, err := metadata.NewForConfig(metadata.ConfigFor(config))
+	require.NoError(t, err)
+	for name, begin := range map[string]func() (watch.Interface, error){
+		"typed": func() (watch.Interface, error) {
+			return typed.CoreV1().ConfigMaps("shop").Watch(t.Context(), metav1.ListOptions{})
+		},
+		"dynamic": func() (watch.Interface, error) {
+			return dyn.Resource(configMaps).Watch(t.Context(), metav1.ListOptions{})
+		},
+		"metadata": func() (watch.Interface, error) {
+			return meta.Resource(configMaps).Watch(t.Context(), metav1.ListOptions{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, err := begin()
+			require.NoError(t, err)
+			defer w.Stop()
+			e := <-w.ResultChan()
+			require.Equal(t, watch.Error, e.Type)
+			assert.True(t, apierrors.IsResourceExpired(apierrors.FromObject(e.Object)), "%v", e.Object)
+			_, open := <-w.ResultChan()
+			assert.False(t, open, "the watch ends")
+		})
+	}
+}
+
+func watchThrough(t *testing.T, s *server, fault *Fault) <-chan watch.Event {
+	t.Helper()
+	_, config := s.through(t, always(fault))
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	w, err := client.CoreV1().ConfigMaps("shop").Watch(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	t.Cleanup(w.Stop)
+	<-s.watched
+	return w.ResultChan()
+}
+
+func TestCutAfterItsTime(t *testing.T) {
+	s := newServer(t)
+	events := watchThrough(t, s, Cut(500*time.Millisecond))
+	s.more <- "first"
+	assert.Equal(t, watch.Added, (<-events).Type)
+	for e := range events { // client-go tells of the broken connection, and ends the watch
+		assert.Equal(t, watch.Error, e.Type)
+	}
+}
+
+func TestStaleEventsComeLateAndInOrder(t *testing.T) {
+	s := newServer(t)
+	const wait = 200 * time.Millisecond
+	events := watchThrough(t, s, Stale(wait))
+	begin := time.Now()
+	for _, name := range []string{"a", "b", "c"} {
+		s.more <- name
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		e := <-events
+		assert.Equal(t, name, e.Object.(*corev1.ConfigMap).Name)
+		assert.GreaterOrEqual(t, time.Since(begin), wait)
+	}
+}
+
+func TestWeatherIsAsItsSeedSays(t *testing.T) {
+	draw := func(seed uint64) (names []string) {
+		judge := Weather{Seed: seed, Share: 0.2, Wait: time.Second, Life: time.Second}.Judge()
+		for range 1000 {
+			name := ""
+			if f := judge(Call{Verb: "get", Resource: "ingresses", Name: "a"}); f != nil {
+				name = f.Name
+			}
+			names = append(names, name)
+		}
+		return names
+	}
+	assert.Equal(t, draw(1), draw(1))
+	assert.NotEqual(t, draw(1), draw(2))
+	faults := map[string]int{}
+	for _, name := range draw(1) {
+		faults[name]++
+	}
+	assert.InDelta(t, 800, faults[""], 50)
+	assert.Len(t, faults, 9, "no fault, and each of the others: %v", faults)
+}
+
+func TestCalls(t *testing.T) {
+	for text, want := range map[string]Call{
+		"GET /api/v1/namespaces/shop/services/my-app":                                 {Verb: "get", Namespace: "shop", Resource: "services", Name: "my-app"},
+		"GET /api/v1/namespaces/shop":                                                 {Verb: "get", Resource: "namespaces", Name: "shop"},
+		"GET /apis/networking.k8s.io/v1/ingresses?watch=true":                         {Verb: "watch", Resource: "ingresses"},
+		"GET /apis/traefik.io/v1alpha1":                                               {Verb: "list"},
+		"GET /apis/traefik.io/v1alpha1/namespaces/shop/ingressroutes?limit=500":       {Verb: "list", Namespace: "shop", Resource: "ingressroutes"},
+		"PUT /apis/networking.k8s.io/v1/namespaces/shop/ingresses/my-app":             {Verb: "update", Namespace: "shop", Resource: "ingresses", Name: "my-app"},
+		"PATCH /api/v1/namespaces/shop/events/x":                                      {Verb: "patch", Namespace: "shop", Resource: "events", Name: "x"},
+		"DELETE /api/v1/namespaces/shop/configmaps/x":                                 {Verb: "delete", Namespace: "shop", Resource: "configmaps", Name: "x"},
+		"PUT /apis/coordination.k8s.io/v1/namespaces/maintenance-system/leases/lease": {Verb: "update", Namespace: "maintenance-system", Resource: "leases", Name: "lease"},
+	} {
+		t.Run(text, func(t *testing.T) {
+			var method, path string
+			for i := range text {
+				if text[i] == ' ' {
+					method, path = text[:i], text[i+1:]
+				}
+			}
+			c := CallOf(httptest.NewRequest(method, path, nil))
+			assert.Equal(t, want, c)
+			assert.Equal(t, method != http.MethodGet, c.Writes())
+			assert.Equal(t, c.Writes() && c.Resource != "events" && c.Resource != "leases", c.Lasting())
+			assert.Equal(t, path == "/apis/traefik.io/v1alpha1", c.Discovery())
+		})
+	}
+}
+
+func TestTheKubeconfigIsForTheOwnerAlone(t *testing.T) {
+	s := newServer(t)
+	p, _ := s.through(t, nil)
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, p.WriteKubeconfig(path, clientcmdapi.AuthInfo{Token: "secret"}))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+}

@@ -1,0 +1,227 @@
+// Package restore ends maintenance from outside the controller: for a person
+// with a kubeconfig at hand, and for an uninstall. It decides as the controller
+// does, for a target that asks for nothing, and does it without caches.
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/origin"
+	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/swap"
+	"maintenance-controller.io/pkg/target"
+)
+
+// Config of a Restorer.
+type Config struct {
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	// Kinds that are looked at.
+	Kinds []target.Kind
+	// Keys are the annotations that people write, as the controller is configured.
+	Keys annotations.Keys
+	// RemoveAnnotations takes off what people wrote as well: a controller that is
+	// started later would put the target in maintenance again.
+	RemoveAnnotations bool
+	// Working names the controller that works, empty if none does. What asks for
+	// maintenance then stays in it: it would be put in again at once.
+	Working string
+	// DryRun asks the API server what would come of it, and stores nothing.
+	DryRun bool
+}
+
+// Restorer ends maintenance.
+type Restorer struct{ Config }
+
+// Outcome is what has become of a target.
+type Outcome struct {
+	Ref target.Ref
+	// Before and After are the object as it was read first, and as it is now;
+	// nil if it is not there.
+	Before, After *unstructured.Unstructured
+	// Changed says that something was written, or would have been.
+	Changed bool
+	// Enabled says that the target still asks for maintenance.
+	Enabled bool
+	// Err says why it is not as it was before maintenance.
+	Err error
+}
+
+// maxSteps bounds the writes to one target: a restore needs two. More are made
+// only if somebody else writes meanwhile.
+const maxSteps = 20
+
+// errStays marks a target that no further attempt can restore.
+var errStays = errors.New("not restored")
+
+// Target restores one target, and tries until ctx ends where trying again can help.
+func (r *Restorer) Target(ctx context.Context, ref target.Ref) Outcome {
+	out := Outcome{Ref: ref}
+	kind, ok := target.KindByName(ref.Kind)
+	if !ok {
+		out.Err = fmt.Errorf("kind %q is not known", ref.Kind)
+		return out
+	}
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Cap: 5 * time.Second, Steps: 1000}
+	var last error
+	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
+		last = r.attempt(ctx, kind, &out)
+		if last != nil && !final(last) {
+			return false, nil
+		}
+		return true, last
+	})
+	if out.Err = err; last != nil {
+		out.Err = last // it says more than that time is up
+	}
+	return out
+}
+
+// final says whether the same will happen again.
+func final(err error) bool {
+	return errors.Is(err, errStays) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsUnauthorized(err)
+}
+
+func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) error {
+	object, err := r.Dynamic.Resource(kind.Resource).Namespace(out.Ref.Namespace).Get(ctx, out.Ref.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", out.Ref, err)
+	}
+	if out.Before == nil {
+		out.Before = object
+	}
+	if req, _ := r.Keys.Parse(object.GetAnnotations()); req.On && r.Working != "" && !r.RemoveAnnotations {
+		return fmt.Errorf("%w: it asks for maintenance, and a controller works (%s) that would put it in again: take the annotation %s off and the controller restores it, or remove it in the same breath with --remove-annotations, or scale the controller to 0 first",
+			errStays, r.Working, r.Keys.Enabled)
+	}
+	for range maxSteps {
+		next, warnings, err := r.step(ctx, kind, out.Ref, object)
+		if err != nil {
+			return err
+		}
+		if next != nil {
+			object, out.Changed = next, true
+			continue
+		}
+		out.After = object
+		req, _ := r.Keys.Parse(object.GetAnnotations())
+		out.Enabled = req.On
+		if slots, err := kind.Slots(object.Object); err == nil && swap.OnPage(slots) {
+			return fmt.Errorf("%w: %s", errStays, strings.Join(warnings, "; "))
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: somebody else keeps writing to it", errStays)
+}
+
+// step does what the controller would do next if nothing were asked for. It
+// returns the changed object, nil if there is nothing left to change.
+func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (next *unstructured.Unstructured, warnings []string, err error) {
+	slots, err := kind.Slots(object.Object)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", errStays, ref, err)
+	}
+	copies, err := r.copies(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	state := plan.State{Now: time.Now(), Kind: kind, Object: object.Object, Slots: slots, Backup: copies.backup()}
+	if copies.origin != nil {
+		state.Origin = &copies.origin.Spec
+	}
+	d := plan.Decide(state)
+	for _, e := range d.Events {
+		if e.Warning {
+			warnings = append(warnings, e.Message)
+		}
+	}
+	if changed := r.change(object, d.Update); changed != nil {
+		next, err = r.update(ctx, kind, ref, changed)
+		return next, warnings, err
+	}
+	if r.DryRun {
+		return nil, warnings, nil
+	}
+	if d.DropOrigin {
+		if err := origin.Drop(ctx, r.Client.CoreV1(), copies.origin); err != nil {
+			return nil, nil, err
+		}
+	}
+	if d.DropBackup {
+		if err := backup.Drop(ctx, r.Client.CoreV1(), copies.configMap); err != nil {
+			return nil, nil, err
+		}
+	}
+	return nil, warnings, nil
+}
+
+// change is what is to be written: the decision's update, without what people
+// wrote if that is to go; nil if the object can stay as it is.
+func (r *Restorer) change(object *unstructured.Unstructured, update map[string]any) *unstructured.Unstructured {
+	changed := object
+	if update != nil {
+		changed = &unstructured.Unstructured{Object: update}
+	}
+	if kept, asks := r.Keys.Remove(changed.GetAnnotations()); asks && r.RemoveAnnotations {
+		changed = changed.DeepCopy()
+		if len(kept) == 0 {
+			kept = nil // no empty map where there was none
+		}
+		changed.SetAnnotations(kept)
+		return changed
+	}
+	if update == nil {
+		return nil
+	}
+	return changed
+}
+
+func (r *Restorer) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	options := metav1.UpdateOptions{FieldManager: ownership.Manager}
+	if r.DryRun {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	next, err := r.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, object, options)
+	if err != nil {
+		return nil, fmt.Errorf("update %s: %w", ref, err)
+	}
+	return next, nil
+}
+
+// copies are what is kept of a target outside it.
+type copies struct {
+	configMap *corev1.ConfigMap
+	origin    *corev1.Service
+}
+
+func (r *Restorer) copies(ctx context.Context, ref target.Ref) (c copies, err error) {
+	if c.configMap, err = backup.Get(ctx, r.Client.CoreV1(), ref); err != nil {
+		return c, err
+	}
+	c.origin, err = origin.Get(ctx, r.Client.CoreV1(), ref)
+	return c, err
+}
+
+func (c copies) backup() *plan.Backup {
+	if c.configMap == nil {
+		return nil
+	}
+	// One that cannot be read is empty: the annotation alone is used.
+	_, b, _ := backup.Parse(c.configMap)
+	return &b
+}
