@@ -14,7 +14,8 @@ import (
 )
 
 // load is a steady stream of visitors, who ask in all formats, by GET and POST, on
-// kept and on fresh connections. It remembers every answer.
+// kept and on fresh connections. They come by the clock, whether or not those before
+// them have been answered. It remembers every answer, but not its text.
 type load struct {
 	w     *world
 	at    string // where they ask; Traefik if empty
@@ -26,6 +27,9 @@ type load struct {
 	phases  []phase
 	more    chan struct{} // closed and replaced when an answer comes
 }
+
+// visitorPatience is how long a visitor waits. No answer is a wrong answer.
+const visitorPatience = 10 * time.Second
 
 // phase is a part of a test. An answer belongs to the phase in which it was asked for.
 type phase struct {
@@ -51,14 +55,18 @@ func (w *world) load(rate int, at string, hosts ...string) *load {
 	l := &load{w: w, at: at, hosts: hosts, more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
 	var all sync.WaitGroup
 	all.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(rate))
-		defer tick.Stop()
+		begin := time.Now()
 		for n := 0; ; n++ {
+			due := begin.Add(time.Duration(n) * time.Second / time.Duration(rate))
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C: // not when the last answer is there: visitors do not wait for each other
-				all.Go(func() { l.record(ask(context.WithoutCancel(ctx), l.visit(n))) })
+			case <-time.After(time.Until(due)): // at once, if the machine was too busy to be on time
+				all.Go(func() {
+					patient, leave := context.WithTimeout(context.WithoutCancel(ctx), visitorPatience)
+					defer leave()
+					l.record(due, ask(patient, l.visit(n)))
+				})
 			}
 		}
 	})
@@ -76,9 +84,10 @@ func (l *load) visit(n int) visit {
 	return v
 }
 
-func (l *load) record(a answer) {
+func (l *load) record(due time.Time, a answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	a.due, a.body, a.header = due, "", nil
 	l.answers = append(l.answers, a)
 	close(l.more)
 	l.more = make(chan struct{})
@@ -97,17 +106,26 @@ func (l *load) next(p phase) {
 	l.phases = append(l.phases, p)
 }
 
-// await returns when n more visitors of the phase have their answer.
+// await returns when n more visitors have their answer.
 func (l *load) await(n int) {
+	l.w.Helper()
+	l.awaitSince(time.Now(), n)
+}
+
+// awaitSince returns when n visitors have their answer who came after a time that
+// is not in the past.
+func (l *load) awaitSince(begin time.Time, n int) {
 	l.w.Helper()
 	patient := time.NewTimer(patience)
 	defer patient.Stop()
-	begin := time.Now()
+	l.mu.Lock()
+	looked, seen := len(l.answers), 0
+	l.mu.Unlock()
 	for {
 		l.mu.Lock()
-		seen, more := 0, l.more
-		for _, a := range l.answers {
-			if a.started.After(begin) {
+		more := l.more
+		for ; looked < len(l.answers); looked++ {
+			if l.answers[looked].started.After(begin) {
 				seen++
 			}
 		}
@@ -127,21 +145,29 @@ func (l *load) await(n int) {
 func (l *load) stop() {
 	l.w.Helper()
 	l.end()
-	slices.SortFunc(l.answers, func(a, b answer) int { return a.started.Compare(b.started) })
+	l.w.report("wrong answers", l.holes())
+	l.w.Log(l.counts())
+}
+
+// report fails the test if something is wrong, and shows the first of it.
+func (w *world) report(what string, wrong []string) {
+	w.Helper()
 	const shown = 10
-	wrong := 0
+	assert.Empty(w, wrong[:min(len(wrong), shown)], "the first of %d %s", len(wrong), what)
+}
+
+// holes are the answers that came from nobody, of a load that has ended: they sort
+// the answers by the time at which they were asked for.
+func (l *load) holes() (wrong []string) {
+	slices.SortFunc(l.answers, func(a, b answer) int { return a.started.Compare(b.started) })
 	for _, p := range l.phases {
 		for _, a := range l.during(p.name) {
-			if a.from != nobody || p.lossy {
-				continue
-			}
-			if wrong++; wrong <= shown {
-				l.w.Errorf("%s into %q: %s: %s", a.started.Sub(p.begin).Round(time.Millisecond), p.name, a, a.wrong)
+			if a.from == nobody && !p.lossy {
+				wrong = append(wrong, fmt.Sprintf("%s into %q: %s: %s", a.started.Sub(p.begin).Round(time.Millisecond), p.name, a, a.wrong))
 			}
 		}
 	}
-	assert.Zero(l.w, wrong, "wrong answers")
-	l.w.Log(l.counts())
+	return wrong
 }
 
 // arrives waits until the way of this load leads there and nowhere else: each way
@@ -191,7 +217,7 @@ func (l *load) counts() string {
 	for _, p := range l.phases {
 		n := map[string]int{}
 		for _, a := range l.during(p.name) {
-			if a.took > slowest.took {
+			if a.waited() > slowest.waited() {
 				slowest = a
 			}
 			who := a.from

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,7 +49,8 @@ type visit struct {
 
 type answer struct {
 	visit
-	started time.Time
+	due     time.Time // when the visitor came; zero unless of a load
+	started time.Time // when he could be sent
 	took    time.Duration
 	from    string // anApp, the name of a page set, or nobody
 	body    string
@@ -62,8 +64,19 @@ func (a answer) String() string {
 	if a.fresh {
 		conn = "fresh"
 	}
-	return fmt.Sprintf("%s %s%s as %s on a %s connection at %s, after %s", a.method, a.host, a.path, a.as.contentType, conn, a.started.Format("15:04:05.000"), a.took.Round(time.Millisecond))
+	return fmt.Sprintf("%s %s%s as %s on a %s connection at %s, after %s", a.method, a.host, a.path, a.as.contentType, conn, a.started.Format("15:04:05.000"), a.waited().Round(time.Millisecond))
 }
+
+// waited is how long the visitor had to, also for a machine that was too busy to
+// send him when he came.
+func (a answer) waited() time.Duration {
+	if a.due.IsZero() {
+		return a.took
+	}
+	return a.ended().Sub(a.due)
+}
+
+func (a answer) ended() time.Time { return a.started.Add(a.took) }
 
 func fromApp(a answer) bool  { return a.from == anApp }
 func fromPage(a answer) bool { return a.from != anApp && a.from != nobody }
@@ -117,6 +130,10 @@ func exchange(ctx context.Context, v visit) (status int, _ http.Header, body str
 	}
 	req.Host = v.host
 	req.Header.Set("Accept", v.as.accept)
+	// A client asks again by itself when the connection that it kept breaks. Whoever
+	// breaks one must not be let off; at a Service, that may be a Pod that has gone.
+	connections := 0
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections++ }}))
 	c := browser
 	if v.fresh {
 		c = passerBy
@@ -126,6 +143,9 @@ func exchange(ctx context.Context, v visit) (status int, _ http.Header, body str
 		return 0, nil, "", err
 	}
 	text, err := io.ReadAll(resp.Body)
+	if connections > 1 && v.at == "" {
+		err = errors.Join(err, errors.New("the connection broke, and the client asked again"))
+	}
 	return resp.StatusCode, resp.Header, string(text), errors.Join(err, resp.Body.Close())
 }
 
