@@ -28,9 +28,6 @@ type NodeOptions struct {
 	// WebPort and APIPort of the loopback are Traefik's: for visitors, and for its
 	// health check and API. 0 means any free one.
 	WebPort, APIPort int
-	// ThrottleDuration is how long Traefik collects changes before it acts on
-	// them. 0 means Traefik's own default, two seconds.
-	ThrottleDuration time.Duration
 }
 
 // Cluster is a control plane with nodes and Traefik in front.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
@@ -22,8 +21,7 @@ func TestVisitorsReachPods(t *testing.T) {
 	ctx := t.Context()
 	c, err := cluster.Start(ctx, cluster.NodeOptions{
 		Options: cluster.Options{Dir: t.TempDir(), Log: os.Stderr}, Nodes: 2,
-		ThrottleDuration: 100 * time.Millisecond,
-		Images:           []string{sampleApp(t)},
+		Images: []string{sampleApp(t)},
 	})
 	if err != nil {
 		t.Fatal(err)

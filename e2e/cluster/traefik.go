@@ -3,11 +3,9 @@ package cluster
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/process"
@@ -59,8 +57,10 @@ func (c *Cluster) startTraefik(ctx context.Context) error {
 	}.Until(ctx)
 }
 
+// traefikArgs leave its behaviour as it is by default: it applies changes at once,
+// unless the last one was less than two seconds ago.
 func (c *Cluster) traefikArgs() []string {
-	args := []string{
+	return []string{
 		"--global.checknewversion=false", "--global.sendanonymoususage=false",
 		"--log.level=INFO", "--accesslog=false",
 		"--entrypoints.web.address=127.0.0.1:" + strconv.Itoa(c.nodeOptions.WebPort),
@@ -71,10 +71,4 @@ func (c *Cluster) traefikArgs() []string {
 		"--providers.kubernetesingress.ingressendpoint.ip=127.0.0.1", // so that it writes status, as real ones do
 		"--providers.kubernetescrd=true",
 	}
-	if d := c.nodeOptions.ThrottleDuration; d > 0 {
-		args = append(args,
-			fmt.Sprintf("--providers.kubernetesingress.throttleduration=%dms", d/time.Millisecond),
-			fmt.Sprintf("--providers.kubernetescrd.throttleduration=%dms", d/time.Millisecond))
-	}
-	return args
 }

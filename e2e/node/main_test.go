@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
@@ -95,7 +94,7 @@ func open(ctx context.Context) (err error) {
 		return err
 	}
 	site.Cluster, err = cluster.Start(ctx, cluster.NodeOptions{
-		Options: cluster.Options{Log: os.Stderr}, Nodes: 2, Images: archives, ThrottleDuration: 100 * time.Millisecond,
+		Options: cluster.Options{Log: os.Stderr}, Nodes: 2, Images: archives,
 	})
 	if err != nil {
 		return err
