@@ -160,10 +160,7 @@ func TestTheLeaderIsKilled(t *testing.T) {
 	l.only("active", from(defaultSet()))
 	l.only("app again", fromApp)
 	assert.Equal(t, specs, w.kubectl("get", "ingresses", "-o", specsOf))
-	w.untilIn(ownNamespace, deployments, "maintenance-controller", "both replicas", func(u *unstructured.Unstructured) bool {
-		available, _, _ := unstructured.NestedInt64(u.Object, "status", "availableReplicas")
-		return available == 2
-	})
+	w.untilBothReplicas()
 }
 
 func swapped(u *unstructured.Unstructured) bool {
@@ -186,11 +183,8 @@ func all(n int, ok condition) func(map[string]*unstructured.Unstructured) bool {
 // first, as soon as it is done with one of them. It returns when another one leads.
 func (w *world) crashLeader(annotation string, done condition) {
 	w.Helper()
-	lease := w.untilIn(ownNamespace, leases, "maintenance-controller", "a leader", func(u *unstructured.Unstructured) bool { return holder(u) != "" })
-	leader := holder(lease)
-	p, err := w.client.CoreV1().Pods(ownNamespace).Get(w.Context(), leader, metav1.GetOptions{})
-	require.NoError(w, err)
-	pids := w.processes(p.UID, "/maintenance-controller")
+	leader := w.leader()
+	kill := w.aim(leader)
 
 	annotated := make(chan error, 1)
 	go func() {
@@ -203,17 +197,51 @@ func (w *world) crashLeader(annotation string, done condition) {
 	w.watch(w.namespace, ingresses, metav1.ListOptions{}, "the first of all", func(objects map[string]*unstructured.Unstructured) bool {
 		return slices.ContainsFunc(slices.Collect(maps.Values(objects)), done)
 	})
-	w.kill(pids)
-	now := int64(0)
-	require.NoError(w, w.client.CoreV1().Pods(ownNamespace).Delete(w.Context(), leader, metav1.DeleteOptions{GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &p.UID}}))
+	kill()
 	list, err := w.dynamic.Resource(ingresses).Namespace(w.namespace).List(w.Context(), metav1.ListOptions{})
 	require.NoError(w, err)
 	n := len(slices.DeleteFunc(slices.Clone(list.Items), func(u unstructured.Unstructured) bool { return !done(&u) }))
 	require.NoError(w, <-annotated)
-	next := w.untilIn(ownNamespace, leases, "maintenance-controller", "another leader", func(u *unstructured.Unstructured) bool {
-		return holder(u) != "" && holder(u) != leader
+	next := w.untilNextLeader(leader)
+	w.Logf("%s was killed when it was done with %d of %d, %s took over", leader.Name, n, len(list.Items), next)
+}
+
+// leader is the Pod of the controller that leads.
+func (w *world) leader() *corev1.Pod {
+	w.Helper()
+	lease := w.untilIn(ownNamespace, leases, "maintenance-controller", "a leader", func(u *unstructured.Unstructured) bool { return holder(u) != "" })
+	p, err := w.client.CoreV1().Pods(ownNamespace).Get(w.Context(), holder(lease), metav1.GetOptions{})
+	require.NoError(w, err)
+	return p
+}
+
+// untilNextLeader waits until another Pod leads, and names it.
+func (w *world) untilNextLeader(last *corev1.Pod) (name string) {
+	w.Helper()
+	return holder(w.untilIn(ownNamespace, leases, "maintenance-controller", "another leader", func(u *unstructured.Unstructured) bool {
+		return holder(u) != "" && holder(u) != last.Name
+	}))
+}
+
+// aim finds the process of a Pod of the controller. What it gives kills that at
+// once, and then deletes the Pod, as if its node had gone.
+func (w *world) aim(p *corev1.Pod) (kill func()) {
+	w.Helper()
+	pids := w.processes(p.UID, "/maintenance-controller")
+	return func() {
+		w.Helper()
+		w.kill(pids)
+		now := int64(0)
+		require.NoError(w, w.client.CoreV1().Pods(ownNamespace).Delete(w.Context(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &p.UID}}))
+	}
+}
+
+func (w *world) untilBothReplicas() {
+	w.Helper()
+	w.untilIn(ownNamespace, deployments, "maintenance-controller", "both replicas", func(u *unstructured.Unstructured) bool {
+		available, _, _ := unstructured.NestedInt64(u.Object, "status", "availableReplicas")
+		return available == 2
 	})
-	w.Logf("%s was killed when it was done with %d of %d, %s took over", leader, n, len(list.Items), holder(next))
 }
 
 // holder is the name of the Pod that has a Lease.

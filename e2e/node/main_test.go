@@ -110,6 +110,7 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 		"maintenance-page":       "./cmd/maintenance-page",
 		"sample-app":             "maintenance-controller.io/e2e/sampleapp",
 		"tls-app":                "maintenance-controller.io/e2e/node/tlsapp",
+		"lasting-app":            "maintenance-controller.io/e2e/node/lastingapp",
 	} {
 		if err := cache.BuildOwn(ctx, pkg, in(name)); err != nil {
 			return nil, err
@@ -125,7 +126,7 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 	for i, spec := range []image.Spec{
 		{Reference: site.image, Programs: product, Entrypoint: "maintenance-controller"},
 		{Reference: site.nextImage, Programs: product, Entrypoint: "maintenance-controller"},
-		{Reference: "sample-app:dev", Programs: []string{in("sample-app"), in("tls-app")}, Entrypoint: "sample-app"},
+		{Reference: "sample-app:dev", Programs: []string{in("sample-app"), in("tls-app"), in("lasting-app")}, Entrypoint: "sample-app"},
 	} {
 		archive := in(fmt.Sprintf("image-%d.tar", i))
 		if err := image.Write(archive, spec); err != nil {
