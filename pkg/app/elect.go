@@ -11,13 +11,14 @@ import (
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/client-go/kubernetes"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
 type election struct {
-	client   kubernetes.Interface
+	leases   coordinationv1client.LeasesGetter
 	log      *zap.Logger
 	ready    *atomic.Bool
 	watchdog *leaderelection.HealthzAdaptor
@@ -25,6 +26,40 @@ type election struct {
 }
 
 var errLost = errors.New("the Lease was lost: another replica works from here on")
+
+// leases gives a client for the Lease alone: it does not wait for its turn among
+// the controller's requests, and one that is never answered must not keep a replica
+// from leading, or from giving up in time.
+func (o *options) leases(config *rest.Config) (coordinationv1client.LeasesGetter, error) {
+	own := rest.CopyConfig(config)
+	own.Timeout = o.leaseRenewDeadline / 2
+	client, err := coordinationv1client.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("client for the Lease: %w", err)
+	}
+	return client, nil
+}
+
+// watchedLock ends the work once the Lease is seen to be another's. The elector
+// alone would work on for --lease-renew-deadline, in the hope to win it back.
+type watchedLock struct {
+	resourcelock.Interface
+	leading <-chan struct{} // closed when this replica leads
+	lost    func()
+}
+
+// Get implements resourcelock.Interface.
+func (l watchedLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	record, raw, err := l.Interface.Get(ctx)
+	select {
+	case <-l.leading:
+		if err == nil && record.HolderIdentity != l.Identity() {
+			l.lost()
+		}
+	default:
+	}
+	return record, raw, err
+}
 
 // elect works while it holds the Lease. When ctx ends it stops the work first
 // and releases the Lease then, so that never two work at once.
@@ -40,10 +75,10 @@ func (o *options) elect(ctx context.Context, e election) error {
 	var worked error
 	leading := make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: o.leaseName}, Client: e.client.CoordinationV1(),
+		Lock: watchedLock{leading: leading, lost: stop, Interface: &resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: o.leaseName}, Client: e.leases,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: id},
-		},
+		}},
 		LeaseDuration: o.leaseDuration, RenewDeadline: o.leaseRenewDeadline, RetryPeriod: o.leaseRetry,
 		ReleaseOnCancel: true, Name: o.leaseName, WatchDog: e.watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{

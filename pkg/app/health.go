@@ -1,53 +1,25 @@
 package app
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync/atomic"
-	"time"
-
-	"go.uber.org/zap"
 )
 
-// health serves /healthz, /readyz and /metrics.
+// health answers /healthz, /readyz and /metrics.
 type health struct {
 	ready   *atomic.Bool
 	alive   func(*http.Request) error
 	metrics http.Handler
 }
 
-// serve listens until stop is called.
-func (h *health) serve(ctx context.Context, address string, log *zap.Logger) (stop func(), err error) {
-	if address == "" {
-		return func() {}, nil
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
+// routes of the server that --listen asks for.
+func (h *health) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", h.healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
 	mux.Handle("GET /metrics", h.metrics)
-	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}
-	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("health and metrics server stopped", zap.Error(err))
-		}
-	}()
-	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
-			log.Debug("health and metrics server cut off", zap.Error(err))
-		}
-	}, nil
+	return mux
 }
 
 // healthz fails when this replica holds the Lease and no longer renews it.

@@ -43,7 +43,7 @@ type options struct {
 	burst   int
 	workers int
 
-	listen              string
+	listen, debugListen string
 	logFormat, logLevel string
 	version             bool
 }
@@ -85,6 +85,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f.IntVar(&o.burst, "kube-api-burst", 1000, "requests at once, at most")
 	f.IntVar(&o.workers, "workers", 16, "targets, and page sets, that are worked on at once")
 	f.StringVar(&o.listen, "listen", ":8081", "address of /healthz, /readyz and /metrics; empty = none")
+	f.StringVar(&o.debugListen, "debug-listen", "", "address of /debug/pprof/, of the loopback alone, such as 127.0.0.1:6060; kubectl port-forward reaches it. Empty = none")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or console")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug (each reconcile), info (transitions), warn or error")
 	f.BoolVar(&o.version, "version", false, "print the version and stop")
@@ -197,6 +198,9 @@ func (o *options) validate() error {
 		if d < 0 {
 			bad(flag, "%s is below 0", d)
 		}
+	}
+	if o.debugListen != "" && !loopback(o.debugListen) {
+		bad("debug-listen", "%q is not an address of the loopback with a port: profiles hold what is in memory and are for those alone who may enter the Pod", o.debugListen)
 	}
 	if o.discover < time.Second {
 		bad("discovery-interval", "%s is below 1s", o.discover)

@@ -71,6 +71,8 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"--settle-time=-1s":                       "--settle-time",
 		"--discovery-interval=1ms":                "--discovery-interval",
 		"--lease-duration=5s":                     "--lease-renew-deadline",
+		"--debug-listen=:6060":                    "of the loopback",
+		"--debug-listen=10.0.0.1:6060":            "of the loopback",
 		"--workers=0":                             "--workers",
 		"--kube-api-qps=0":                        "--kube-api-qps",
 		"--no-such-flag":                          "no-such-flag",

@@ -82,16 +82,25 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	leases, err := o.leases(config)
+	if err != nil {
+		return err
+	}
 	m := metrics.New()
 	var ready atomic.Bool
 	// Unhealthy once the Lease has not been renewed for so long after it ran out.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
 	health := &health{ready: &ready, alive: watchdog.Check, metrics: m.Handler()}
-	stop, err := health.serve(ctx, o.listen, log)
-	if err != nil {
-		return err
+	for _, s := range []serving{
+		{flag: "listen", address: o.listen, handler: health.routes(), longest: 30 * time.Second},
+		{flag: "debug-listen", address: o.debugListen, handler: debugRoutes(), longest: 5 * time.Minute},
+	} {
+		stop, err := s.serve(ctx, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
-	defer stop()
 	log.Info("started", zap.String("version", version.Version), zap.String("commit", version.Commit), zap.String("server", config.Host))
 	work := func(ctx context.Context) error {
 		events := record.NewBroadcaster()
@@ -115,7 +124,7 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	if !o.leaderElect {
 		return ignoreCancelled(ctx, work(ctx))
 	}
-	return o.elect(ctx, election{client: c.client, log: log, ready: &ready, watchdog: watchdog, work: work})
+	return o.elect(ctx, election{leases: leases, log: log, ready: &ready, watchdog: watchdog, work: work})
 }
 
 // ignoreCancelled: to be told to stop is no error.
