@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,10 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"maintenance-controller.io/e2e/faultproxy"
-	"maintenance-controller.io/e2e/program"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
 )
@@ -57,20 +54,9 @@ func TestKilledAfterEveryWrite(t *testing.T) {
 // killScenario begins in a state that the program has brought about, has something
 // done while it works on, and knows what must come of it.
 type killScenario struct {
-	setup func(*killRun)
-	act   func(*killRun)
-	end   func(context.Context, *killRun) bool // waits for the end, or for ctx
-}
-
-// killRun is the program at work in a world, through a proxy.
-type killRun struct {
-	*world
-	proxy *faultproxy.Proxy
-	flags []string
-	again bool // what is to happen in the middle of the end has
-
-	mu      sync.Mutex
-	current *program.Program
+	setup func(*proxied)
+	act   func(*proxied)
+	end   func(context.Context, *proxied) bool // waits for the end, or for ctx
 }
 
 func (s killScenario) run(t *testing.T, e *execution) (died bool) {
@@ -78,10 +64,8 @@ func (s killScenario) run(t *testing.T, e *execution) (died bool) {
 	w := newWorld(t)
 	w.wantNoHoles()
 	w.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
-	r := &killRun{world: w}
-	r.proxy, r.flags = w.throughProxy()
+	r := w.proxied()
 	r.restart()
-	t.Cleanup(func() { r.program().Kill() })
 	if s.setup != nil {
 		s.setup(r)
 	}
@@ -109,48 +93,11 @@ func (s killScenario) run(t *testing.T, e *execution) (died bool) {
 	}
 }
 
-// throughProxy starts a proxy in front of the API server, without faults, and
-// gives the flags of a program that works in this world alone through it.
-func (w *world) throughProxy() (*faultproxy.Proxy, []string) {
-	w.Helper()
-	proxy, err := faultproxy.Start(w.config, nil)
-	require.NoError(w, err)
-	w.Cleanup(proxy.Close)
-	kubeconfig := filepath.Join(w.TempDir(), "kubeconfig")
-	require.NoError(w, proxy.WriteKubeconfig(kubeconfig, clientcmdapi.AuthInfo{}))
-	return proxy, []string{
-		"--kubeconfig=" + kubeconfig, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,Service",
-		"--leader-elect=false", "--listen=", "--page-image=" + imageServes,
-		"--settle-time=100ms", "--page-set-grace-period=300ms", "--page-debounce=20ms", "--discovery-interval=1s",
-	}
-}
-
-// restart runs the program, with more flags from here on, after the one that ran
-// has ended in order or was killed.
-func (r *killRun) restart(more ...string) {
-	r.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.current != nil {
-		r.current.Stop()
-	}
-	r.flags = append(r.flags, more...)
-	var err error
-	r.current, err = program.Start(r.Output(), r.flags...)
-	require.NoError(r, err)
-}
-
-func (r *killRun) program() *program.Program {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.current
-}
-
 // execution kills the program after a write. What it sends later reaches nobody:
 // it is dead, though it may take a moment to be.
 type execution struct {
 	fault func(func()) *faultproxy.Fault // when the kill is: before or after the answer
-	run   *killRun
+	run   *proxied
 	died  chan struct{}
 
 	mu   sync.Mutex
@@ -163,7 +110,7 @@ func (e *execution) judge(c faultproxy.Call) *faultproxy.Fault {
 	if e.left > 0 && c.Lasting() {
 		if e.left--; e.left == 0 {
 			return e.fault(func() {
-				e.run.program().Kill()
+				e.run.kill()
 				close(e.died)
 			})
 		}
@@ -187,8 +134,8 @@ func usersOf(kinds []schemaGVR, name string) string {
 }
 
 // reach waits for all goals.
-func reach(goals ...goal) func(context.Context, *killRun) bool {
-	return func(ctx context.Context, r *killRun) bool {
+func reach(goals ...goal) func(context.Context, *proxied) bool {
+	return func(ctx context.Context, r *proxied) bool {
 		for _, g := range goals {
 			if _, ok := r.reaches(ctx, g.gvr, g.name, g.ok); !ok {
 				return false
@@ -200,18 +147,18 @@ func reach(goals ...goal) func(context.Context, *killRun) bool {
 
 // killScenarios are those of the three kinds, or of some of them.
 func killScenarios(all []schemaGVR) map[string]killScenario {
-	on := func(r *killRun, which ...schemaGVR) {
+	on := func(r *proxied, which ...schemaGVR) {
 		for _, gvr := range which {
 			r.on(gvr, "my-app")
 		}
 	}
-	off := func(r *killRun, which ...schemaGVR) {
+	off := func(r *proxied, which ...schemaGVR) {
 		for _, gvr := range which {
 			r.off(gvr, "my-app")
 		}
 	}
-	active := func(which ...schemaGVR) func(*killRun) {
-		return func(r *killRun) {
+	active := func(which ...schemaGVR) func(*proxied) {
+		return func(r *proxied) {
 			on(r, which...)
 			for _, gvr := range which {
 				r.until(gvr, "my-app", "active", state(annotations.Active))
@@ -230,15 +177,15 @@ func killScenarios(all []schemaGVR) map[string]killScenario {
 	spring := setNamed("<h1>spring</h1>")
 	return map[string]killScenario{
 		"on": {
-			act: func(r *killRun) { on(r, all...) },
+			act: func(r *proxied) { on(r, all...) },
 			end: reach(append(shown(defaultSet(), all...),
 				goal{configMaps, defaultSet(), usedBy(usersOf(all, "my-app"))},
 				goal{services, originOf("my-app"), leadsToApp(service("my-app"))})...),
 		},
-		"off and collect": {setup: active(all...), act: func(r *killRun) { off(r, all...) }, end: reach(gone()...)},
+		"off and collect": {setup: active(all...), act: func(r *proxied) { off(r, all...) }, end: reach(gone()...)},
 		"page change": {
 			setup: active(all...),
-			act: func(r *killRun) {
+			act: func(r *proxied) {
 				for _, gvr := range all {
 					r.annotate(gvr, "my-app", map[string]any{annotations.DefaultCustomPage: "spring"})
 				}
@@ -247,41 +194,41 @@ func killScenarios(all []schemaGVR) map[string]killScenario {
 		},
 		"share": {
 			setup: active(ingresses),
-			act:   func(r *killRun) { on(r, ingressRoutes) },
+			act:   func(r *proxied) { on(r, ingressRoutes) },
 			end:   reach(append(shown(defaultSet(), ingresses, ingressRoutes), goal{configMaps, defaultSet(), usedBy("Ingress/my-app,IngressRoute/my-app")})...),
 		},
 		"one of two leaves": {
 			setup: active(ingresses, ingressRoutes),
-			act:   func(r *killRun) { off(r, ingresses) },
+			act:   func(r *proxied) { off(r, ingresses) },
 			end: reach(append(shown(defaultSet(), ingressRoutes),
 				goal{ingresses, "my-app", specIs(ingress("my-app"))}, goal{configMaps, defaultSet(), usedBy("IngressRoute/my-app")})...),
 		},
 		"collect after a restart": {
-			setup: func(r *killRun) {
+			setup: func(r *proxied) {
 				active(ingresses)(r)
 				r.restart("--page-set-grace-period=1h")
 				off(r, ingresses)
 				r.until(ingresses, "my-app", "restored", restored)
 			},
-			act: func(r *killRun) { r.restart("--page-set-grace-period=100ms") },
+			act: func(r *proxied) { r.restart("--page-set-grace-period=100ms") },
 			end: reach(gone()...),
 		},
 		"on again inside the collection window": {
 			setup: active(ingresses),
-			act:   func(r *killRun) { off(r, ingresses) },
-			end: func(ctx context.Context, r *killRun) bool {
+			act:   func(r *proxied) { off(r, ingresses) },
+			end: func(ctx context.Context, r *proxied) bool {
 				// Its Service and its Pods are still there when the set is wanted again.
-				if !r.again && reach(goal{configMaps, defaultSet(), absent})(ctx, r) {
-					r.again = true
+				if !r.halfway && reach(goal{configMaps, defaultSet(), absent})(ctx, r) {
+					r.halfway = true
 					assert.NoError(r, r.patched(ingresses, "my-app", map[string]any{annotations.DefaultEnabled: "true"}))
 				}
-				return r.again && reach(shown(defaultSet(), ingresses)...)(ctx, r)
+				return r.halfway && reach(shown(defaultSet(), ingresses)...)(ctx, r)
 			},
 		},
 		"pod roll": {
 			setup: active(ingresses),
-			act:   func(r *killRun) { r.restart("--page-annotations=example.com/release=2") },
-			end: func(ctx context.Context, r *killRun) bool {
+			act:   func(r *proxied) { r.restart("--page-annotations=example.com/release=2") },
+			end: func(ctx context.Context, r *proxied) bool {
 				_, rolled := r.podsReach(ctx, 2, func(u *unstructured.Unstructured) bool { return u.GetAnnotations()["example.com/release"] == "2" })
 				return rolled && reach(shown(defaultSet(), ingresses)...)(ctx, r)
 			},

@@ -1,0 +1,70 @@
+package apiserver
+
+import (
+	"path/filepath"
+	"sync"
+
+	"github.com/stretchr/testify/require"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"maintenance-controller.io/e2e/faultproxy"
+	"maintenance-controller.io/e2e/program"
+)
+
+// proxied is the real program at work in a world, with a proxy between it and the
+// API server.
+type proxied struct {
+	*world
+	proxy   *faultproxy.Proxy
+	flags   []string
+	halfway bool // for tests that do something in the middle of a wait
+
+	mu      sync.Mutex
+	current *program.Program
+}
+
+// proxied starts a proxy that lets all be well. The program, with flags for this
+// world alone and short waits, starts with restart.
+func (w *world) proxied() *proxied {
+	w.Helper()
+	proxy, err := faultproxy.Start(w.config, nil)
+	require.NoError(w, err)
+	w.Cleanup(proxy.Close)
+	kubeconfig := filepath.Join(w.TempDir(), "kubeconfig")
+	require.NoError(w, proxy.WriteKubeconfig(kubeconfig, clientcmdapi.AuthInfo{}))
+	p := &proxied{world: w, proxy: proxy, flags: []string{
+		"--kubeconfig=" + kubeconfig, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,Service",
+		"--leader-elect=false", "--listen=", "--page-image=" + imageServes,
+		"--settle-time=100ms", "--page-set-grace-period=300ms", "--page-debounce=20ms", "--discovery-interval=1s",
+	}}
+	w.Cleanup(p.kill)
+	return p
+}
+
+// restart runs the program, with more flags from here on, once the one that ran
+// has ended in order or was killed.
+func (p *proxied) restart(more ...string) {
+	p.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		p.current.Stop()
+	}
+	p.flags = append(p.flags, more...)
+	var err error
+	p.current, err = program.Start(p.Output(), p.flags...)
+	require.NoError(p, err)
+}
+
+// kill ends the program by SIGKILL, if it runs.
+func (p *proxied) kill() {
+	if current := p.program(); current != nil {
+		current.Kill()
+	}
+}
+
+func (p *proxied) program() *program.Program {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
