@@ -341,7 +341,7 @@ func TestB14_PagePodsPassRestricted(t *testing.T) {
 	w := newWorld(t) // every world enforces it
 	w.apply(ingress("my-app"))
 	w.start(func(c *controllerConfig, _ *restConfig) {
-		c.Template = pageset.Template{Image: imageServes, Replicas: 1, ServiceType: "ClusterIP"}
+		c.Template = pageset.Template{Image: imageServes, Replicas: 1}
 	})
 	w.on(ingresses, "my-app")
 	w.until(ingresses, "my-app", "active", state(annotations.Active))

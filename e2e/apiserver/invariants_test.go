@@ -153,7 +153,7 @@ func TestInvariant9_ANewTemplateRollsNewBeforeOld(t *testing.T) {
 	fewest := w.fewestReadyPods()
 	w.start(func(c *controllerConfig, _ *restConfig) {
 		c.Template.Labels = map[string]string{"team": "web"}
-		c.Template.ServiceType = "NodePort"
+		c.Template.Service.Type = "NodePort"
 	})
 	w.untilPods(2, func(p *unstructured.Unstructured) bool { return p.GetLabels()["team"] == "web" })
 	w.until(services, set, "its new type", func(u *unstructured.Unstructured) bool {

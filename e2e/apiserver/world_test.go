@@ -103,7 +103,7 @@ func (w *world) start(options ...option) *running {
 		Log:     zaptest.NewLogger(w.T, zaptest.Level(zap.InfoLevel)),
 		Observe: func(string, string, time.Duration) {},
 		Keys:    annotations.DefaultKeys(), Kinds: target.Kinds(), Namespaces: []string{w.namespace}, OwnNamespace: w.own, NamespacePages: true,
-		BuiltIn: pages.Default(), Template: pageset.Template{Image: imageServes, Replicas: 2, ServiceType: corev1.ServiceTypeClusterIP},
+		BuiltIn: pages.Default(), Template: pageset.Template{Image: imageServes, Replicas: 2, NetworkPolicy: pageset.PolicyAuto},
 		Grace: 300 * time.Millisecond, Debounce: 20 * time.Millisecond, Discover: time.Second, Workers: 8,
 		Settings: plan.Settings{Settle: 100 * time.Millisecond},
 	}
@@ -332,7 +332,7 @@ func message(event *unstructured.Unstructured) string {
 // untilClean waits until nothing of ours is left in the namespace.
 func (w *world) untilClean() {
 	w.Helper()
-	for _, gvr := range []schema.GroupVersionResource{configMaps, services, pods, budgets} {
+	for _, gvr := range []schema.GroupVersionResource{configMaps, services, pods, budgets, networkPolicies} {
 		for _, u := range w.list(gvr, annotations.ManagedByLabel+"="+annotations.ManagedBy) {
 			w.until(gvr, u.GetName(), "its end", absent)
 		}

@@ -35,6 +35,7 @@ const (
 const (
 	UsedBy      = Prefix + "used-by"
 	ContentHash = Prefix + "content-hash" // the whole SHA-256, of which the set's name has the beginning
+	Classes     = Prefix + "classes"      // on its Service: the ingress classes that it has been fitted to
 	Template    = Prefix + "template"     // on a page Pod: hash of the Pod template it was made from
 )
 

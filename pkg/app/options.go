@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
 	"maintenance-controller.io/pkg/version"
 )
@@ -55,9 +56,12 @@ type pageOptions struct {
 	replicas                              int
 	labels, annotations, nodeSelector     map[string]string
 	tolerations, resources, priorityClass string
+	affinity, spread                      string
+	podSecurity, security                 string
 	drain                                 time.Duration
 	serviceType                           string
 	serviceAnnotations                    map[string]string
+	serviceClasses, networkPolicy         string
 }
 
 func (o *options) flags() *pflag.FlagSet {
@@ -107,11 +111,17 @@ func (p *pageOptions) flags(f *pflag.FlagSet) {
 	f.StringToStringVar(&p.annotations, "page-annotations", nil, "annotations of the page Pods, key=value,…")
 	f.StringToStringVar(&p.nodeSelector, "page-node-selector", nil, "node selector of the page Pods, key=value,…")
 	f.StringVar(&p.tolerations, "page-tolerations", "", "tolerations of the page Pods, JSON or YAML list")
+	f.StringVar(&p.affinity, "page-affinity", "", "affinity of the page Pods, JSON or YAML; all of them are labelled app.kubernetes.io/name=maintenance-page")
+	f.StringVar(&p.spread, "page-topology-spread", "", "topology spread constraints of the page Pods, JSON or YAML list; without a labelSelector they are about the Pods of the same page set. If empty they are spread over nodes where that can be; [] = not at all")
+	f.StringVar(&p.podSecurity, "page-pod-security-context", "", "securityContext of the page Pods, JSON or YAML; what it does not name stays as PodSecurity restricted asks for")
+	f.StringVar(&p.security, "page-security-context", "", "securityContext of their container, likewise")
 	f.StringVar(&p.resources, "page-resources", `{"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"96Mi"}}`, "resources of a page Pod, JSON or YAML. Where nodes are fully used, more cpu makes for quicker answers")
 	f.StringVar(&p.priorityClass, "page-priority-class", "", "PriorityClass of the page Pods")
 	f.DurationVar(&p.drain, "page-drain", 10*time.Second, "how long a page Pod that is stopped goes on answering. Longer than ingress controllers take to follow endpoints (Traefik: 2s by default), or visitors get 502 and 504 when a Pod is moved")
 	f.StringVar(&p.serviceType, "page-service-type", string(corev1.ServiceTypeClusterIP), "ClusterIP, NodePort (an ALB in instance mode needs it) or LoadBalancer")
 	f.StringToStringVar(&p.serviceAnnotations, "page-service-annotations", nil, "annotations of the page sets' Services, key=value,…")
+	f.StringVar(&p.serviceClasses, "page-service-classes", "", `what the page sets' Services have more for targets of an ingress class, JSON or YAML: {"alb": {"type": "NodePort", "annotations": {"key": "value"}}}. A page set that is used by several classes has all of it`)
+	f.StringVar(&p.networkPolicy, "page-network-policy", string(pageset.PolicyAuto), "NetworkPolicy that lets visitors reach the page Pods: auto (where the namespace has another one, which may deny the rest), always, or never")
 }
 
 // parse reads flags, and for each that is not given its environment variable.

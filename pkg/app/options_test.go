@@ -50,34 +50,54 @@ func TestEveryFlagIsAnEnvironmentVariableToo(t *testing.T) {
 	assert.ErrorContains(t, err, "MAINTENANCE_PAGE_REPLICAS")
 }
 
+func TestSecurityContextsAreLaidOverWhatRestrictedAsksFor(t *testing.T) {
+	o, err := parse([]string{`--page-security-context={"runAsUser": 1000, "readOnlyRootFilesystem": false}`, "--page-pod-security-context=fsGroup: 7", "--page-topology-spread=[]"}, noEnv, io.Discard)
+	require.NoError(t, err)
+	template, err := o.page.template()
+	require.NoError(t, err)
+	assert.Equal(t, int64(1000), *template.Security.RunAsUser)
+	assert.False(t, *template.Security.ReadOnlyRootFilesystem)
+	assert.False(t, *template.Security.AllowPrivilegeEscalation, "what is not named stays")
+	assert.Equal(t, int64(7), *template.PodSecurity.FSGroup)
+	assert.True(t, *template.PodSecurity.RunAsNonRoot)
+	assert.NotNil(t, template.Spread)
+	assert.Empty(t, template.Spread)
+}
+
 func TestBadFlagsAreRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"--namespace=Not_A_Name":                  "--namespace",
-		"--watch-namespaces=a,B":                  "--watch-namespaces",
-		"--targets=Gateway":                       "Ingress, IngressRoute",
-		"--targets=":                              "--targets",
-		"--enabled-key=a/b/c":                     "--enabled-key",
-		"--enabled-key=maintenance/state":         "writes one of them itself",
-		"--enabled-key=x/y --custom-page-key=x/y": "--custom-page-key",
-		"--enabled-value=false":                   "means off",
-		"--page-replicas=0":                       "1 to 10",
-		"--page-image=":                           "--page-image",
-		"--page-image-pull-policy=Sometimes":      "Always, IfNotPresent or Never",
-		"--page-service-type=ExternalName":        "NodePort",
-		"--page-tolerations={":                    "--page-tolerations",
-		"--page-resources=memory:":                "--page-resources",
-		"--page-labels=a=b/c":                     "--page-labels",
-		"--page-drain=-1s":                        "--page-drain",
-		"--settle-time=-1s":                       "--settle-time",
-		"--discovery-interval=1ms":                "--discovery-interval",
-		"--lease-duration=5s":                     "--lease-renew-deadline",
-		"--debug-listen=:6060":                    "of the loopback",
-		"--debug-listen=10.0.0.1:6060":            "of the loopback",
-		"--workers=0":                             "--workers",
-		"--kube-api-qps=0":                        "--kube-api-qps",
-		"--no-such-flag":                          "no-such-flag",
-		"run":                                     "everything is a flag",
-		"--page-replicas=0 --workers=0":           "--page-replicas",
+		"--namespace=Not_A_Name":                            "--namespace",
+		"--watch-namespaces=a,B":                            "--watch-namespaces",
+		"--targets=Gateway":                                 "Ingress, IngressRoute",
+		"--targets=":                                        "--targets",
+		"--page-network-policy=sometimes":                   "auto, always or never",
+		`--page-service-classes={"alb":{"type":"Node"}}`:    `alb: type "Node"`,
+		`--page-service-classes={"alb":{"typ":"NodePort"}}`: "--page-service-classes",
+		`--page-service-classes={"a,b":{}}`:                 "is no ingress class",
+		`--page-affinity={"podAffinity":1}`:                 "--page-affinity",
+		`--page-security-context={"runAs":1}`:               "--page-security-context",
+		"--enabled-key=a/b/c":                               "--enabled-key",
+		"--enabled-key=maintenance/state":                   "writes one of them itself",
+		"--enabled-key=x/y --custom-page-key=x/y":           "--custom-page-key",
+		"--enabled-value=false":                             "means off",
+		"--page-replicas=0":                                 "1 to 10",
+		"--page-image=":                                     "--page-image",
+		"--page-image-pull-policy=Sometimes":                "Always, IfNotPresent or Never",
+		"--page-service-type=ExternalName":                  "NodePort",
+		"--page-tolerations={":                              "--page-tolerations",
+		"--page-resources=memory:":                          "--page-resources",
+		"--page-labels=a=b/c":                               "--page-labels",
+		"--page-drain=-1s":                                  "--page-drain",
+		"--settle-time=-1s":                                 "--settle-time",
+		"--discovery-interval=1ms":                          "--discovery-interval",
+		"--lease-duration=5s":                               "--lease-renew-deadline",
+		"--debug-listen=:6060":                              "of the loopback",
+		"--debug-listen=10.0.0.1:6060":                      "of the loopback",
+		"--workers=0":                                       "--workers",
+		"--kube-api-qps=0":                                  "--kube-api-qps",
+		"--no-such-flag":                                    "no-such-flag",
+		"run":                                               "everything is a flag",
+		"--page-replicas=0 --workers=0":                     "--page-replicas",
 	} {
 		t.Run(args, func(t *testing.T) {
 			var stderr bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,11 +18,18 @@ func (p *pageOptions) template() (pageset.Template, error) {
 	t := pageset.Template{
 		Image: p.image, PullPolicy: corev1.PullPolicy(p.pullPolicy), PullSecrets: p.pullSecrets, Replicas: p.replicas,
 		Labels: p.labels, Annotations: p.annotations, NodeSelector: p.nodeSelector, PriorityClass: p.priorityClass,
-		Drain: p.drain, ServiceType: corev1.ServiceType(p.serviceType), ServiceAnnotations: p.serviceAnnotations,
+		Drain: p.drain, Service: pageset.ServiceOptions{Type: corev1.ServiceType(p.serviceType), Annotations: p.serviceAnnotations},
+		NetworkPolicy: pageset.PolicyMode(p.networkPolicy),
+		PodSecurity:   pageset.RestrictedPod(), Security: pageset.RestrictedContainer(),
 	}
 	err := errors.Join(
 		decode("page-tolerations", p.tolerations, &t.Tolerations),
+		decode("page-affinity", p.affinity, &t.Affinity),
+		decode("page-topology-spread", p.spread, &t.Spread),
+		decode("page-pod-security-context", p.podSecurity, t.PodSecurity),
+		decode("page-security-context", p.security, t.Security),
 		decode("page-resources", p.resources, &t.Resources),
+		decode("page-service-classes", p.serviceClasses, &t.ServiceClasses),
 	)
 	return t, err
 }
@@ -40,8 +48,11 @@ func (p *pageOptions) validate() error {
 	if !slices.Contains([]corev1.PullPolicy{corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever}, corev1.PullPolicy(p.pullPolicy)) {
 		bad("page-image-pull-policy", "%q is not Always, IfNotPresent or Never", p.pullPolicy)
 	}
-	if !slices.Contains([]corev1.ServiceType{corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer}, corev1.ServiceType(p.serviceType)) {
+	if !isServiceType(p.serviceType) {
 		bad("page-service-type", "%q is not ClusterIP, NodePort or LoadBalancer", p.serviceType)
+	}
+	if !slices.Contains([]pageset.PolicyMode{pageset.PolicyAuto, pageset.PolicyAlways, pageset.PolicyNever}, pageset.PolicyMode(p.networkPolicy)) {
+		bad("page-network-policy", "%q is not auto, always or never", p.networkPolicy)
 	}
 	if p.drain < 0 || p.drain > 10*time.Minute {
 		bad("page-drain", "%s is not 0s to 10m", p.drain)
@@ -58,6 +69,23 @@ func (p *pageOptions) validate() error {
 			}
 		}
 	}
-	_, err := p.template()
+	t, err := p.template()
+	for class, options := range t.ServiceClasses {
+		if class == "" || strings.Contains(class, ",") {
+			bad("page-service-classes", "%q is no ingress class", class)
+		}
+		if options.Type != "" && !isServiceType(string(options.Type)) {
+			bad("page-service-classes", "%s: type %q is not ClusterIP, NodePort or LoadBalancer", class, options.Type)
+		}
+		for key := range options.Annotations {
+			if problems := validation.IsQualifiedName(key); len(problems) > 0 {
+				bad("page-service-classes", "%s: annotation key %q: %s", class, key, problems[0])
+			}
+		}
+	}
 	return errors.Join(append(errs, err)...)
+}
+
+func isServiceType(s string) bool {
+	return slices.Contains([]corev1.ServiceType{corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer}, corev1.ServiceType(s))
 }

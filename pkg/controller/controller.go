@@ -58,14 +58,15 @@ type Config struct {
 // Controller brings targets to what their annotations ask for.
 type Controller struct {
 	Config
-	kinds   map[string]target.Kind
-	targets *queue[target.Ref]
-	sets    *queue[pageset.ID]
-	manager *setmanager.Manager
-	ours    *ownCache
-	pages   *pageBook
-	watches *targetWatches
-	notices notices
+	kinds    map[string]target.Kind
+	targets  *queue[target.Ref]
+	sets     *queue[pageset.ID]
+	manager  *setmanager.Manager
+	ours     *ownCache
+	policies *policyWatch
+	pages    *pageBook
+	watches  *targetWatches
+	notices  notices
 
 	mu     sync.Mutex
 	memory map[target.Ref]plan.Memory
@@ -89,6 +90,7 @@ func New(c Config) *Controller {
 	ctl.targets = newQueue[target.Ref]("target", c.Log, c.Observe)
 	ctl.sets = newQueue[pageset.ID]("page-set", c.Log, c.Observe)
 	ctl.ours = newOwnCache(ctl)
+	ctl.policies = newPolicyWatch(ctl)
 	ctl.pages = newPageBook(ctl)
 	ctl.watches = newTargetWatches(ctl)
 	ctl.manager = setmanager.New(setmanager.Config{
@@ -105,11 +107,12 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	c.ours.start(ctx, &wg)
+	c.policies.start(ctx, &wg)
 	c.pages.start(ctx, &wg)
 	wg.Go(func() { c.tellUnsynced(ctx) })
 	// Pages and page sets first: a target that is decided on before its page is
 	// known would be shown the default page.
-	if !cache.WaitForCacheSync(ctx.Done(), append(c.ours.hasSynced(), c.pages.hasSynced()...)...) {
+	if !cache.WaitForCacheSync(ctx.Done(), slices.Concat(c.ours.hasSynced(), c.policies.hasSynced(), c.pages.hasSynced())...) {
 		return ctx.Err()
 	}
 	wg.Go(func() { c.watches.run(ctx) })

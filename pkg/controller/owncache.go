@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -149,7 +150,7 @@ func isBackup(cm *corev1.ConfigMap) bool {
 func (o *ownCache) unsynced() []string {
 	var names []string
 	for name, informers := range map[string][]cache.SharedIndexInformer{
-		"configmaps": o.configMaps, "services": o.services, "pods": o.pods, "endpointslices": o.endpoints, "poddisruptionbudgets": o.budgets, "pages (configmaps)": o.pages.informers,
+		"configmaps": o.configMaps, "services": o.services, "pods": o.pods, "endpointslices": o.endpoints, "poddisruptionbudgets": o.budgets, "networkpolicies": o.policies.informers, "pages (configmaps)": o.pages.informers,
 	} {
 		for _, informer := range informers {
 			if !informer.HasSynced() && !slices.Contains(names, name) {
@@ -238,6 +239,28 @@ func (o *ownCache) originOf(ref target.Ref) *corev1.Service {
 		}
 	}
 	return nil
+}
+
+// Policy gives what the watch of NetworkPolicies has seen.
+func (o *ownCache) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, others bool) {
+	return o.policies.Policy(id)
+}
+
+// setsIn lists the page sets of a namespace.
+func (o *ownCache) setsIn(namespace string) []pageset.ID {
+	var ids []pageset.ID
+	for _, informer := range o.configMaps {
+		objects, err := informer.GetIndexer().ByIndex(cache.NamespaceIndex, namespace)
+		if err != nil {
+			continue // the index is there from the start
+		}
+		for _, object := range objects {
+			if cm, ok := object.(*corev1.ConfigMap); ok && !isBackup(cm) {
+				ids = append(ids, pageset.ID{Namespace: cm.Namespace, Name: cm.Name})
+			}
+		}
+	}
+	return ids
 }
 
 // count gives how many page sets there are.

@@ -20,6 +20,7 @@ import (
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/setmanager"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -72,7 +73,7 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 			return err
 		}
 	}
-	c.claim(ref, nil)
+	c.claim(ref, "", nil)
 	c.notices.forget(ref)
 	c.mu.Lock()
 	delete(c.memory, ref)
@@ -137,7 +138,8 @@ func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page)
 			}
 		}
 		d := plan.Decide(state)
-		changed, free := c.claim(ref, d.Claims)
+		class, _ := state.Kind.Class(state.Object)
+		changed, free := c.claim(ref, class, d.Claims)
 		if !free || len(changed) == 0 {
 			return d, free
 		}
@@ -154,13 +156,13 @@ func annotationsOf(object map[string]any) map[string]string {
 }
 
 // claim states which page sets a target needs, and queues those that have gained
-// or lost a user.
-func (c *Controller) claim(ref target.Ref, names []string) (changed []pageset.ID, free bool) {
+// or lost a user, or have one of another class.
+func (c *Controller) claim(ref target.Ref, class string, names []string) (changed []pageset.ID, free bool) {
 	var ids []pageset.ID
 	for _, name := range names {
 		ids = append(ids, pageset.ID{Namespace: ref.Namespace, Name: name})
 	}
-	changed, free = c.manager.Set(ref, ids)
+	changed, free = c.manager.Set(ref, setmanager.Claim{Sets: ids, Class: class})
 	for _, id := range changed {
 		c.sets.Add(id)
 	}

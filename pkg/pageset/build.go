@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,19 +30,24 @@ func (id ID) String() string { return id.Namespace + "/" + id.Name }
 
 // Template is what the controller's configuration says of page sets.
 type Template struct {
-	Image              string
-	PullPolicy         corev1.PullPolicy
-	PullSecrets        []string
-	Labels             map[string]string
-	Annotations        map[string]string
-	NodeSelector       map[string]string
-	Tolerations        []corev1.Toleration
-	Resources          corev1.ResourceRequirements
-	PriorityClass      string
-	Replicas           int
-	Drain              time.Duration // how long a Pod goes on answering when it is stopped
-	ServiceType        corev1.ServiceType
-	ServiceAnnotations map[string]string
+	Image          string
+	PullPolicy     corev1.PullPolicy
+	PullSecrets    []string
+	Labels         map[string]string
+	Annotations    map[string]string
+	NodeSelector   map[string]string
+	Tolerations    []corev1.Toleration
+	Affinity       *corev1.Affinity
+	Spread         []corev1.TopologySpreadConstraint // nil spreads over nodes; one without a selector is about the set's own Pods
+	PodSecurity    *corev1.PodSecurityContext        // nil means RestrictedPod
+	Security       *corev1.SecurityContext           // nil means RestrictedContainer
+	Resources      corev1.ResourceRequirements
+	PriorityClass  string
+	Replicas       int
+	Drain          time.Duration // how long a Pod goes on answering when it is stopped
+	Service        ServiceOptions
+	ServiceClasses map[string]ServiceOptions // by ingress class, on top of Service
+	NetworkPolicy  PolicyMode
 }
 
 // metricsPort of a page Pod.
@@ -79,27 +85,6 @@ func owner(cm *corev1.ConfigMap) []metav1.OwnerReference {
 	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: cm.Name, UID: cm.UID, Controller: &controller, BlockOwnerDeletion: &block}}
 }
 
-// Service of the set. Its port is 80, named http: Traefik would speak TLS to
-// 443 or to a port whose name starts with https. It leads to the Pods' port by
-// number: Pods of an older version, which named it otherwise, are reached too.
-func Service(cm *corev1.ConfigMap, t Template) *corev1.Service {
-	id := ID{cm.Namespace, cm.Name}
-	annots := maps.Clone(t.ServiceAnnotations)
-	if annots == nil {
-		annots = map[string]string{}
-	}
-	svc := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), Annotations: annots, OwnerReferences: owner(cm)},
-		Spec: corev1.ServiceSpec{
-			Type:     cmp.Or(t.ServiceType, corev1.ServiceTypeClusterIP),
-			Selector: map[string]string{annotations.PageSetLabel: id.Name},
-			Ports:    []corev1.ServicePort{{Name: page.ServicePortName, Port: page.ServicePort, TargetPort: intstr.FromInt32(page.Port), Protocol: corev1.ProtocolTCP}},
-		},
-	}
-	annots[annotations.Template] = hash(svc.Spec, t.ServiceAnnotations)
-	return svc
-}
-
 // Budget keeps one Pod in a drain. maxUnavailable would not work: the owner, a
 // ConfigMap, has no scale subresource.
 func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
@@ -132,7 +117,7 @@ func Pod(cm *corev1.ConfigMap, t Template) *corev1.Pod {
 }
 
 func podSpec(id ID, t Template) corev1.PodSpec {
-	yes, no := true, false
+	no := false
 	grace := int64((t.Drain + 10*time.Second).Seconds())
 	mode := int32(0o444)
 	var secrets []corev1.LocalObjectReference
@@ -140,21 +125,16 @@ func podSpec(id ID, t Template) corev1.PodSpec {
 		secrets = append(secrets, corev1.LocalObjectReference{Name: name})
 	}
 	return corev1.PodSpec{
-		AutomountServiceAccountToken: &no,
-		EnableServiceLinks:           &no,
-		ImagePullSecrets:             secrets,
-		NodeSelector:                 t.NodeSelector,
-		Tolerations:                  t.Tolerations,
-		PriorityClassName:            t.PriorityClass,
-		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot:   &yes,
-			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
+		AutomountServiceAccountToken:  &no,
+		EnableServiceLinks:            &no,
+		ImagePullSecrets:              secrets,
+		NodeSelector:                  t.NodeSelector,
+		Tolerations:                   t.Tolerations,
+		PriorityClassName:             t.PriorityClass,
+		Affinity:                      t.Affinity,
+		SecurityContext:               cmp.Or(t.PodSecurity, RestrictedPod()),
 		TerminationGracePeriodSeconds: &grace,
-		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{
-			MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway,
-			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{annotations.PageSetLabel: id.Name}},
-		}},
+		TopologySpreadConstraints:     spread(id, t),
 		Volumes: []corev1.Volume{{Name: "page", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: id.Name}, DefaultMode: &mode,
 		}}}},
@@ -162,8 +142,40 @@ func podSpec(id ID, t Template) corev1.PodSpec {
 	}
 }
 
-func container(id ID, t Template) corev1.Container {
+// spread completes the constraints with the set's own Pods, where they name none.
+func spread(id ID, t Template) []corev1.TopologySpreadConstraint {
+	constraints := slices.Clone(t.Spread)
+	if constraints == nil {
+		constraints = []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway}}
+	}
+	for i := range constraints {
+		if constraints[i].LabelSelector == nil {
+			constraints[i].LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{annotations.PageSetLabel: id.Name}}
+		}
+	}
+	return constraints
+}
+
+// RestrictedPod is the security context of a page Pod that PodSecurity
+// "restricted" asks for. A fresh copy each time, to be changed at will.
+func RestrictedPod() *corev1.PodSecurityContext {
+	yes := true
+	return &corev1.PodSecurityContext{RunAsNonRoot: &yes, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
+}
+
+// RestrictedContainer is the same for its container, which writes no files.
+func RestrictedContainer() *corev1.SecurityContext {
 	yes, no := true, false
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no,
+		ReadOnlyRootFilesystem:   &yes,
+		RunAsNonRoot:             &yes,
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+func container(id ID, t Template) corev1.Container {
 	return corev1.Container{
 		Name:            "page",
 		Image:           t.Image,
@@ -180,15 +192,9 @@ func container(id ID, t Template) corev1.Container {
 			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: page.ReadyPath, Port: intstr.FromString(page.PortName)}},
 			PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: 3,
 		},
-		Resources: t.Resources,
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: &no,
-			ReadOnlyRootFilesystem:   &yes,
-			RunAsNonRoot:             &yes,
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
-		VolumeMounts: []corev1.VolumeMount{{Name: "page", MountPath: "/page", ReadOnly: true}},
+		Resources:       t.Resources,
+		SecurityContext: cmp.Or(t.Security, RestrictedContainer()),
+		VolumeMounts:    []corev1.VolumeMount{{Name: "page", MountPath: "/page", ReadOnly: true}},
 	}
 }
 

@@ -48,10 +48,10 @@ func TestWhatTheConfigurationSaysReachesThePods(t *testing.T) {
 	tpl := Template{
 		Image: "registry.example/page:1", PullPolicy: corev1.PullAlways, PullSecrets: []string{"pull"}, PriorityClass: "high", Drain: 20 * time.Second,
 		Annotations: map[string]string{"team": "web"}, NodeSelector: map[string]string{"disk": "ssd"}, Tolerations: []corev1.Toleration{{Key: "dedicated"}},
-		Resources:   corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
-		ServiceType: corev1.ServiceTypeNodePort, ServiceAnnotations: map[string]string{"lb": "internal"},
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
+		Service:   ServiceOptions{Type: corev1.ServiceTypeNodePort, Annotations: map[string]string{"lb": "internal"}},
 	}
-	pod, svc := Pod(configMap(), tpl), Service(configMap(), tpl)
+	pod, svc := Pod(configMap(), tpl), Service(configMap(), tpl, nil)
 	spec, c := pod.Spec, pod.Spec.Containers[0]
 	assert.Equal(t, tpl.Image, c.Image)
 	assert.Equal(t, corev1.PullAlways, c.ImagePullPolicy)
@@ -163,7 +163,7 @@ func slice(owner types.UID, pods ...types.UID) *discoveryv1.EndpointSlice {
 // TestServing is invariant 6: leftovers of a deleted namesake do not count.
 func TestServing(t *testing.T) {
 	service := func() *corev1.Service {
-		s := Service(configMap(), Template{})
+		s := Service(configMap(), Template{}, nil)
 		s.UID = "svc"
 		return s
 	}
@@ -234,4 +234,57 @@ func FuzzUsers(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTheServiceIsFittedToTheClassesOfItsUsers(t *testing.T) {
+	tpl := Template{
+		Service: ServiceOptions{Type: corev1.ServiceTypeClusterIP, Annotations: map[string]string{"all": "1"}},
+		ServiceClasses: map[string]ServiceOptions{
+			"alb":    {Type: corev1.ServiceTypeNodePort, Annotations: map[string]string{"shared": "alb"}},
+			"gce":    {Annotations: map[string]string{"shared": "gce", "neg": "true"}},
+			"public": {Type: corev1.ServiceTypeLoadBalancer},
+		},
+	}
+	for name, c := range map[string]struct {
+		classes     []string
+		wantType    corev1.ServiceType
+		wantAnnots  map[string]string
+		wantClasses string
+	}{
+		"none":                    {nil, "ClusterIP", map[string]string{"all": "1"}, ""},
+		"a class that is usual":   {[]string{"nginx", ""}, "ClusterIP", map[string]string{"all": "1"}, ""},
+		"one that needs more":     {[]string{"alb"}, "NodePort", map[string]string{"all": "1", "shared": "alb"}, "alb"},
+		"several, named twice":    {[]string{"gce", "nginx", "alb", "gce"}, "NodePort", map[string]string{"all": "1", "shared": "gce", "neg": "true"}, "alb,gce"},
+		"the furthest reach wins": {[]string{"public", "alb"}, "LoadBalancer", map[string]string{"all": "1", "shared": "alb"}, "alb,public"},
+	} {
+		svc := Service(configMap(), tpl, c.classes)
+		assert.Equal(t, c.wantType, svc.Spec.Type, name)
+		assert.Equal(t, c.wantClasses, svc.Annotations[annotations.Classes], name)
+		assert.NotEmpty(t, svc.Annotations[annotations.Template], name)
+		delete(svc.Annotations, annotations.Classes)
+		delete(svc.Annotations, annotations.Template)
+		assert.Equal(t, c.wantAnnots, svc.Annotations, name)
+	}
+	plainService, fitted := Service(configMap(), tpl, nil), Service(configMap(), tpl, []string{"alb"})
+	assert.Equal(t, []string{"alb"}, FittedTo(fitted))
+	assert.True(t, tpl.Fits(plainService, []string{"nginx", ""}))
+	assert.False(t, tpl.Fits(plainService, []string{"nginx", "alb"}))
+	assert.True(t, tpl.Fits(fitted, []string{"nginx", "alb"}))
+	assert.False(t, tpl.Fits(fitted, []string{"gce"}))
+	assert.NotEqual(t, plainService.Annotations[annotations.Template], fitted.Annotations[annotations.Template])
+	assert.Equal(t, map[string]string{"all": "1"}, tpl.Service.Annotations, "the configuration itself is not changed")
+}
+
+func TestSecurityContextsAndSpread(t *testing.T) {
+	user := int64(1000)
+	own := RestrictedContainer()
+	own.RunAsUser = &user
+	pod := Pod(configMap(), Template{Security: own, Spread: []corev1.TopologySpreadConstraint{{TopologyKey: "zone"}, {TopologyKey: "rack", LabelSelector: &metav1.LabelSelector{}}}})
+	assert.Equal(t, &user, pod.Spec.Containers[0].SecurityContext.RunAsUser)
+	assert.Equal(t, RestrictedPod(), pod.Spec.SecurityContext)
+	spread := pod.Spec.TopologySpreadConstraints
+	require.Len(t, spread, 2)
+	assert.Equal(t, pod.Labels[annotations.PageSetLabel], spread[0].LabelSelector.MatchLabels[annotations.PageSetLabel])
+	assert.Empty(t, spread[1].LabelSelector.MatchLabels, "a selector that is given stays")
+	assert.Empty(t, Pod(configMap(), Template{Spread: []corev1.TopologySpreadConstraint{}}).Spec.TopologySpreadConstraints)
 }

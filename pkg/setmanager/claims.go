@@ -15,7 +15,7 @@ import (
 // so that no target can be pointed at a set that is about to go.
 type Claims struct {
 	mu         sync.Mutex
-	users      map[pageset.ID]map[target.Ref]bool
+	users      map[pageset.ID]map[target.Ref]string // with its ingress class
 	sets       map[target.Ref][]pageset.ID
 	pages      map[pageset.ID]page.Page
 	collecting map[pageset.ID]bool
@@ -23,22 +23,29 @@ type Claims struct {
 
 func newClaims() *Claims {
 	return &Claims{
-		users: map[pageset.ID]map[target.Ref]bool{}, sets: map[target.Ref][]pageset.ID{},
+		users: map[pageset.ID]map[target.Ref]string{}, sets: map[target.Ref][]pageset.ID{},
 		pages: map[pageset.ID]page.Page{}, collecting: map[pageset.ID]bool{},
 	}
 }
 
-// Set replaces the claims of a target. It returns the sets that have a new user
-// or one less, and false, without any change, if one of them is being collected.
-func (c *Claims) Set(ref target.Ref, sets []pageset.ID) (changed []pageset.ID, ok bool) {
+// Claim is what a target needs.
+type Claim struct {
+	Sets  []pageset.ID
+	Class string // ingress class of the target, empty if it has none
+}
+
+// Set replaces the claims of a target. It returns the sets that have a new user,
+// one less, or one of another class, and false, without any change, if one of
+// them is being collected.
+func (c *Claims) Set(ref target.Ref, claim Claim) (changed []pageset.ID, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before := c.sets[ref]
+	before, sets := c.sets[ref], claim.Sets
 	for _, id := range sets {
 		if c.collecting[id] {
 			return nil, false
 		}
-		if !slices.Contains(before, id) {
+		if !slices.Contains(before, id) || c.users[id][ref] != claim.Class {
 			changed = append(changed, id)
 		}
 	}
@@ -54,9 +61,9 @@ func (c *Claims) Set(ref target.Ref, sets []pageset.ID) (changed []pageset.ID, o
 	}
 	for _, id := range sets {
 		if c.users[id] == nil {
-			c.users[id] = map[target.Ref]bool{}
+			c.users[id] = map[target.Ref]string{}
 		}
-		c.users[id][ref] = true
+		c.users[id][ref] = claim.Class
 	}
 	if len(sets) == 0 {
 		delete(c.sets, ref)
@@ -87,6 +94,13 @@ func (c *Claims) Users(id pageset.ID) []target.Ref {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Keys(c.users[id]))
+}
+
+// classes lists the ingress classes of those who claim the set.
+func (c *Claims) classes(id pageset.ID) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.users[id]))
 }
 
 // collect closes the set to new claims; false if it is claimed already.

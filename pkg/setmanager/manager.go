@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +33,9 @@ const recheck = 250 * time.Millisecond
 type Cache interface {
 	Observe(id pageset.ID) pageset.Observed
 	Budget(id pageset.ID) *policyv1.PodDisruptionBudget
+	// Policy gives the set's NetworkPolicy, if there is one, and whether the
+	// namespace has any that is not a page set's.
+	Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, others bool)
 	// Users lists the targets and backups that name the set.
 	Users(id pageset.ID) []target.Ref
 }
@@ -84,9 +88,13 @@ func New(c Config) *Manager {
 
 // Status says whether visitors can be sent to the set, and if not, why.
 func (m *Manager) Status(id pageset.ID) pageset.Status {
-	status := m.observe(id).Status()
+	o := m.observe(id)
+	status := o.Status()
 	if status.Phase == pageset.Serving {
-		return status
+		if m.Template.Fits(o.Service, m.classes(id)) {
+			return status
+		}
+		status = pageset.Status{Phase: pageset.Starting, Message: "the Service of the page set is being fitted to another ingress class"}
 	}
 	if _, known := m.page(id); known && status.Phase == pageset.Absent {
 		status.Phase = pageset.Starting // it will be made
@@ -183,10 +191,14 @@ func (m *Manager) ensure(ctx context.Context, id pageset.ID, o pageset.Observed,
 	if err := m.ensureBudget(ctx, o); err != nil {
 		return 0, err
 	}
+	allowed, err := m.ensurePolicy(ctx, o)
+	if err != nil {
+		return 0, err
+	}
 	if after, err := m.ensurePods(ctx, id, o); err != nil {
 		return after, err
 	}
-	if !ready {
+	if !ready || !allowed {
 		return recheck, nil
 	}
 	return 0, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,8 +20,8 @@ import (
 // ensureService makes the Service; false if a leftover of a deleted namesake
 // has to go first.
 func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, error) {
-	want := pageset.Service(o.ConfigMap, m.Template)
-	id := pageset.ID{Namespace: want.Namespace, Name: want.Name}
+	id := pageset.ID{Namespace: o.ConfigMap.Namespace, Name: o.ConfigMap.Name}
+	want := pageset.Service(o.ConfigMap, m.Template, append(m.classes(id), pageset.FittedTo(o.Service)...))
 	client := m.Client.CoreV1().Services(want.Namespace)
 	there := o.Service
 	if there == nil {
@@ -38,7 +39,7 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 	if there.DeletionTimestamp != nil {
 		return false, nil
 	}
-	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && routes(there, want) {
+	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && there.Annotations[annotations.Classes] == want.Annotations[annotations.Classes] && routes(there, want) {
 		return true, nil
 	}
 	changed := there.DeepCopy()
@@ -95,6 +96,33 @@ func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
 		return leftover(found, "PodDisruptionBudget", id)
 	}
 	return nil
+}
+
+// ensurePolicy lets visitors through to the Pods where a NetworkPolicy may keep
+// them out; false if the cache does not show yet what is in the way.
+func (m *Manager) ensurePolicy(ctx context.Context, o pageset.Observed) (bool, error) {
+	want := pageset.Policy(o.ConfigMap)
+	id := pageset.ID{Namespace: want.Namespace, Name: want.Name}
+	there, others := m.Cache.Policy(id)
+	client := m.Client.NetworkingV1().NetworkPolicies(want.Namespace)
+	switch {
+	case m.Template.NetworkPolicy != pageset.PolicyAlways && (m.Template.NetworkPolicy != pageset.PolicyAuto || !others && there == nil):
+		return true, nil
+	case there == nil:
+		_, err := client.Create(ctx, want, create())
+		if apierrors.IsAlreadyExists(err) {
+			return false, nil
+		}
+		return true, wrap(err, "create NetworkPolicy of page set", id)
+	case !pageset.Owns(o.ConfigMap.UID, there):
+		return false, leftover(there, "NetworkPolicy", id)
+	case equality.Semantic.DeepEqual(there.Spec, want.Spec):
+		return true, nil
+	}
+	changed := there.DeepCopy()
+	changed.Spec = want.Spec
+	_, err := client.Update(ctx, changed, update())
+	return true, ignoreGone(wrap(err, "update NetworkPolicy of page set", id))
 }
 
 // ensurePods replaces what is lost, failed or outdated, new before old. Pods that

@@ -25,7 +25,7 @@
 {{- if ne .Values.pagePods.networkPolicy "never" }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, update, delete]
+  verbs: [list, watch, create, update]
 {{- end }}
 # To see that a page set serves before visitors are sent to it.
 - apiGroups: [discovery.k8s.io]

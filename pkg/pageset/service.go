@@ -1,0 +1,90 @@
+package pageset
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
+)
+
+// ServiceOptions shape the Service of a page set.
+type ServiceOptions struct {
+	Type        corev1.ServiceType `json:"type,omitempty"` // ClusterIP if empty
+	Annotations map[string]string  `json:"annotations,omitempty"`
+}
+
+// reach orders the types: each has all that those before it have.
+var reach = []corev1.ServiceType{"", corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer}
+
+// For gives the options that serve all of these ingress classes at once: the type
+// that reaches furthest, and everybody's annotations. Where two classes disagree
+// on an annotation, the later in the alphabet wins.
+func (t Template) For(classes []string) ServiceOptions {
+	out := ServiceOptions{Type: corev1.ServiceTypeClusterIP, Annotations: map[string]string{}}
+	add := func(o ServiceOptions) {
+		if slices.Index(reach, o.Type) > slices.Index(reach, out.Type) {
+			out.Type = o.Type
+		}
+		maps.Copy(out.Annotations, o.Annotations)
+	}
+	add(t.Service)
+	for _, class := range slices.Sorted(slices.Values(classes)) {
+		add(t.ServiceClasses[class])
+	}
+	return out
+}
+
+// FittedTo lists the ingress classes that the Service has been fitted to. It is
+// kept in an annotation, so that a Service is never taken away from a class that
+// may still send visitors, whoever works: a set does not live long.
+func FittedTo(svc *corev1.Service) []string {
+	if svc == nil || svc.Annotations[annotations.Classes] == "" {
+		return nil
+	}
+	return strings.Split(svc.Annotations[annotations.Classes], ",")
+}
+
+// Fits says whether the Service has been fitted to the classes that ask for more
+// than any Service has.
+func (t Template) Fits(svc *corev1.Service, classes []string) bool {
+	fitted := FittedTo(svc)
+	for _, class := range classes {
+		if _, special := t.ServiceClasses[class]; special && !slices.Contains(fitted, class) {
+			return false
+		}
+	}
+	return true
+}
+
+// Service of the set, fitted to the ingress classes of its users. Its port is 80,
+// named http: Traefik would speak TLS to 443 or to a port whose name starts with
+// https. It leads to the Pods' port by number: Pods of an older version, which
+// named it otherwise, are reached too.
+func Service(cm *corev1.ConfigMap, t Template, classes []string) *corev1.Service {
+	id := ID{cm.Namespace, cm.Name}
+	classes = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(classes))), func(class string) bool {
+		_, special := t.ServiceClasses[class]
+		return !special
+	})
+	options := t.For(classes)
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), Annotations: options.Annotations, OwnerReferences: owner(cm)},
+		Spec: corev1.ServiceSpec{
+			Type:     options.Type,
+			Selector: map[string]string{annotations.PageSetLabel: id.Name},
+			Ports:    []corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromInt32(page.Port), Protocol: corev1.ProtocolTCP}},
+		},
+	}
+	sum := hash(svc.Spec, options.Annotations)
+	if len(classes) > 0 {
+		svc.Annotations[annotations.Classes] = strings.Join(classes, ",")
+	}
+	svc.Annotations[annotations.Template] = sum
+	return svc
+}
