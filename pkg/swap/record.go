@@ -10,6 +10,10 @@ import (
 // Version of the format of a Record.
 const Version = 1
 
+// gone is the position of a slot that went away during maintenance. Its original is
+// kept for a slot of just that identity.
+const gone = -1
+
 // maxRecord bounds what is read back, in bytes: no annotation can be larger.
 const maxRecord = 256 << 10
 
@@ -27,8 +31,9 @@ type Record struct {
 // Original is what one slot held.
 type Original struct {
 	ID
-	// At was the slot's position among the target's slots. It helps to find the
-	// original of a slot that was renamed during maintenance.
+	// At was the slot's position among the target's slots, gone if it was not there
+	// any more. It helps to find the original of a slot that was renamed during
+	// maintenance.
 	At    int             `json:"at"`
 	Value json.RawMessage `json:"value"`
 }
@@ -62,7 +67,8 @@ func (r Record) String() string {
 	return string(text)
 }
 
-// FillGaps adds the originals of other for slots that r does not have.
+// FillGaps adds the originals of other for slots that r does not have. Where r has
+// any, what it has not was not there when it was written.
 func (r Record) FillGaps(other Record) Record {
 	have := map[ID]bool{}
 	for _, o := range r.Slots {
@@ -72,6 +78,9 @@ func (r Record) FillGaps(other Record) Record {
 	out.Slots = append([]Original(nil), r.Slots...)
 	for _, o := range other.Slots {
 		if !have[o.ID] {
+			if len(r.Slots) > 0 {
+				o.At = gone
+			}
 			out.Slots = append(out.Slots, o)
 		}
 	}

@@ -159,6 +159,7 @@ func (p *Plan) keepOrphans(known Record, found []int, swapped map[ID]bool, used,
 	for i, o := range known.Slots {
 		if cost := o.size(); !claimed[i] && !swapped[o.ID] && used+cost <= budget {
 			used += cost
+			o.At = gone
 			p.Record.Slots = append(p.Record.Slots, o)
 		}
 	}
@@ -226,42 +227,57 @@ func (s Slot) admit(raw json.RawMessage) (any, error) {
 // known, or -1. Slots of the app have none.
 //
 //	an original has the slot's identity            → that one
-//	else, of the originals whose own slot is gone and that nobody else took:
+//	else, of the originals whose own slot has just gone and that nobody else took:
 //	  the only one with the slot's path and type   → that one (the host was renamed)
-//	  the one at the slot's position               → that one (the slot was renamed)
+//	  the one at the slot's position, if as many
+//	  slots came as went                           → that one (the slot was renamed)
 //	else all originals of the slot's host agree    → their value
 //	else all originals of the target agree         → their value
 //	else                                           → none: the backend is lost
 //
-// An original that may not go into the slot counts as unknown.
+// An original that may not go into the slot counts as unknown. To take another
+// slot's would send visitors to another app, which is worse than to be asked.
 func match(slots []Slot, known []Original) []int {
+	m := matching{known: known, claimed: map[int]bool{}}
 	found := make([]int, len(slots))
-	claimed := map[int]bool{}
 	byID := map[ID]int{}
 	for i, o := range known {
 		byID[o.ID] = i
 	}
+	came, went := 0, 0
 	for at, s := range slots {
 		found[at] = -1
 		i, ok := byID[s.ID]
 		if !ok {
+			if s.OnPage() {
+				came++
+			}
 			continue
 		}
-		claimed[i] = true
+		m.claimed[i] = true
 		if s.OnPage() && s.takes(known[i]) {
 			found[at] = i
 		}
 	}
+	for i, o := range known {
+		if !m.claimed[i] && o.At != gone {
+			went++
+		}
+	}
+	m.inPlace = came == went
 	for at, s := range slots {
-		if !s.OnPage() || found[at] >= 0 {
-			continue
+		if _, ok := byID[s.ID]; s.OnPage() && !ok {
+			found[at] = m.guess(s, at)
 		}
-		if _, ok := byID[s.ID]; ok {
-			continue
-		}
-		found[at] = s.guess(at, known, claimed)
 	}
 	return found
+}
+
+// matching is what is known of the originals while slots are matched.
+type matching struct {
+	known   []Original
+	claimed map[int]bool
+	inPlace bool // whether positions say anything
 }
 
 func (s Slot) takes(o Original) bool {
@@ -269,16 +285,16 @@ func (s Slot) takes(o Original) bool {
 	return err == nil
 }
 
-func (s Slot) guess(at int, known []Original, claimed map[int]bool) int {
+func (m matching) guess(s Slot, at int) int {
 	alike, inPlace := []int{}, -1
-	for i, o := range known {
-		if claimed[i] || !s.takes(o) {
+	for i, o := range m.known {
+		if m.claimed[i] || o.At == gone || !s.takes(o) {
 			continue
 		}
 		if o.Path == s.ID.Path && o.Type == s.ID.Type {
 			alike = append(alike, i)
 		}
-		if o.At == at && inPlace < 0 {
+		if m.inPlace && o.At == at && inPlace < 0 {
 			inPlace = i
 		}
 	}
@@ -286,13 +302,13 @@ func (s Slot) guess(at int, known []Original, claimed map[int]bool) int {
 		inPlace = alike[0]
 	}
 	if inPlace >= 0 {
-		claimed[inPlace] = true
+		m.claimed[inPlace] = true
 		return inPlace
 	}
-	if i := s.only(known, func(o Original) bool { return o.Host == s.ID.Host }); i >= 0 {
+	if i := s.only(m.known, func(o Original) bool { return o.Host == s.ID.Host }); i >= 0 {
 		return i
 	}
-	return s.only(known, func(Original) bool { return true })
+	return s.only(m.known, func(Original) bool { return true })
 }
 
 // only gives an original whose value is the only one among those that match.

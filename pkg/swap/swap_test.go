@@ -100,6 +100,17 @@ func TestBack(t *testing.T) {
 			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "app")),
 			want:  map[int]string{0: "app", 1: "app", 2: "app"},
 		},
+		"a place says nothing if another slot went as well": {
+			slots: []Slot{slot(0, path("a", "/v2"), setA)},
+			known: record(original(0, path("a", "/x"), "other"), original(1, path("a", "/v1"), "api")),
+			want:  map[int]string{},
+			lost:  []string{"Prefix host a /v2"},
+		},
+		"nor is one that went before taken for the one that was renamed": {
+			slots: []Slot{slot(0, path("c", "/"), setA)},
+			known: record(original(0, path("b", "/"), "app"), original(gone, path("a", "/"), "other")),
+			want:  map[int]string{0: "app"},
+		},
 		"nothing tells: lost, and left alone": {
 			slots: []Slot{slot(0, path("a", "/"), setA), slot(1, path("b", "/"), setA), slot(2, path("c", "/new"), setA)},
 			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "other")),
