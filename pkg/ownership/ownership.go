@@ -69,6 +69,11 @@ func Losers(entries []metav1.ManagedFieldsEntry, paths []Path) ([]Owner, error) 
 	return owners, nil
 }
 
+// Owns says whether the controller owns anything.
+func Owns(entries []metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == Manager && e.Subresource == "" })
+}
+
 // LastWriter names the manager that wrote any of the paths most recently: the
 // tool to talk to when a swap is reverted. Empty if nobody owns them.
 func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {

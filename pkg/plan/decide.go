@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -130,16 +131,26 @@ func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
 
 // leave ends maintenance, or makes sure that nothing is left of it.
 func (d *draft) leave() {
-	d.Decision.Memory = Memory{}
 	if d.onPage {
 		d.restore()
 		return
 	}
-	if annotations.HasWritten(d.object.GetAnnotations()) {
+	if annotations.HasWritten(d.object.GetAnnotations()) || d.keepsFields() {
 		d.clean()
 		return
 	}
+	d.Decision.Memory = Memory{}
 	d.drop()
+}
+
+// keepsFields says whether there are fields to give back although our annotations
+// are gone: somebody took them away, and the restore stood on the backup.
+func (d *draft) keepsFields() bool {
+	if d.Backup == nil || !ownership.Owns(d.managers()) {
+		return false
+	}
+	_, err := ownership.GiveBack(d.managers(), d.known.Owners)
+	return err == nil
 }
 
 // drop takes away what a target without maintenance does not need.
@@ -180,13 +191,14 @@ func (d *draft) clean() {
 		u.SetManagedFields(entries)
 	}
 	d.Update = u.Object
-	if d.status.Since != "" && len(d.Slots) > 0 {
-		d.tell(MaintenanceEnded, "visitors get the app again%s", d.lasted())
+	if since := cmp.Or(d.status.Since, d.Decision.Memory.Since); since != "" && len(d.Slots) > 0 {
+		d.tell(MaintenanceEnded, "visitors get the app again%s", d.lasted(since))
 	}
+	d.Decision.Memory = Memory{}
 }
 
-func (d *draft) lasted() string {
-	since, err := time.Parse(time.RFC3339, d.status.Since)
+func (d *draft) lasted(sinceText string) string {
+	since, err := time.Parse(time.RFC3339, sinceText)
 	if err != nil {
 		return ""
 	}

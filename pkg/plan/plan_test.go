@@ -239,6 +239,32 @@ func TestStrippedAnnotationsComeBackFromTheBackup(t *testing.T) {
 	assert.Equal(t, 1, s.told(RestoreFailed), "the annotation that could not be read")
 }
 
+// TestWhoTakesAllAnnotationsAwayGetsTheFieldsBack: the backup says what was there,
+// and who owned it.
+func TestWhoTakesAllAnnotationsAwayGetsTheFieldsBack(t *testing.T) {
+	s := newScene(t, "a")
+	own := func(manager string) {
+		u := unstructured.Unstructured{Object: s.object}
+		u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: manager, Operation: "Update", APIVersion: "networking.k8s.io/v1",
+			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:rules":{}}}`)}}})
+	}
+	own("author")
+	s.annotate(annotations.DefaultEnabled, "true")
+	s.step()
+	own(ownership.Manager) // as the API server books it
+	s.settle()
+	s.object = runtime.DeepCopyJSON(s.object)
+	unstructured.RemoveNestedField(s.object, "metadata", "annotations")
+	s.settle()
+	assert.Equal(t, "app-a", s.backends())
+	u := unstructured.Unstructured{Object: s.object}
+	require.Len(t, u.GetManagedFields(), 1)
+	assert.Equal(t, "author", u.GetManagedFields()[0].Manager)
+	assert.Nil(t, s.backup)
+	assert.Equal(t, 1, s.told(MaintenanceEnded))
+	assert.Zero(t, s.memory)
+}
+
 func TestALostBackend(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.setRules(rule("a", setA), rule("b", "app-b")) // somebody points at a page set by hand

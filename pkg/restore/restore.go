@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -150,7 +151,7 @@ func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, o
 			warnings = append(warnings, e.Message)
 		}
 	}
-	if changed := r.change(object, d.Update); changed != nil {
+	if changed := r.change(object, d.Update); changed != nil && (!r.DryRun || !differsInOwners(object, changed)) {
 		next, err = r.update(ctx, kind, ref, changed)
 		return next, warnings, err
 	}
@@ -189,6 +190,16 @@ func (r *Restorer) change(object *unstructured.Unstructured, update map[string]a
 		return nil
 	}
 	return changed
+}
+
+// differsInOwners says whether nothing differs but who owns the fields. A dry run
+// stores nothing between two writes, so that the API server books them on the
+// controller each time.
+func differsInOwners(a, b *unstructured.Unstructured) bool {
+	a, b = a.DeepCopy(), b.DeepCopy()
+	a.SetManagedFields(nil)
+	b.SetManagedFields(nil)
+	return reflect.DeepEqual(a.Object, b.Object)
 }
 
 func (r *Restorer) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
