@@ -289,7 +289,6 @@ func TestB11_LostPodsComeBack(t *testing.T) {
 func TestB12_EitherCopyOfTheOriginalsIsEnough(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.sound.strips() // the test itself takes the annotation away
 	w.apply(ingress("no-backup"), ingress("no-annotation"), ingress("stripped"))
 	before := spec(t, w.get(ingresses, "no-backup"))
 	c := w.start()

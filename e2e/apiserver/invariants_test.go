@@ -33,7 +33,6 @@ func TestInvariant3_ARenamedHostGetsItsBackendBack(t *testing.T) {
 	w.on(ingresses, "my-app")
 	w.until(ingresses, "my-app", "active", state(annotations.Active))
 	c.stop() // nobody sees the edits one by one
-	w.sound.strips()
 	w.edit(ingresses, "my-app", func(u *unstructured.Unstructured) {
 		list := rules(u)
 		list[0].(map[string]any)["host"] = "renamed.example"
@@ -56,7 +55,7 @@ func TestInvariant3_WhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
 	w.on(ingresses, "my-app")
 	set := allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
 	c.stop()
-	w.sound.strips()
+	w.sound.loses()
 	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), backup.Name(target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "my-app"}), metav1.DeleteOptions{}))
 	w.annotate(ingresses, "my-app", map[string]any{annotations.Original: nil, annotations.DefaultEnabled: nil})
 	c = w.start()

@@ -85,7 +85,6 @@ func TestRestoreOfEverything(t *testing.T) {
 	w := newWorld(t)
 	manifests := []string{ingress("a"), ingressRoute("a"), service("s"), ingress("stripped")}
 	w.inMaintenance(manifests...)
-	w.sound.strips()
 	w.annotate(ingresses, "stripped", map[string]any{annotations.Original: nil, annotations.State: nil, annotations.Since: nil, annotations.PageSet: nil, annotations.DefaultEnabled: nil})
 	w.apply(ingress("bystander"))
 	w.on(ingresses, "bystander") // asks, and nobody has heard
@@ -117,7 +116,7 @@ func TestRestoreSaysWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.inMaintenance(ingress("known"), ingress("lost"))
-	w.sound.strips()
+	w.sound.loses()
 	ref := target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "lost"}
 	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), backup.Name(ref), metav1.DeleteOptions{}))
 	w.annotate(ingresses, "lost", map[string]any{annotations.Original: nil})
