@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -166,8 +166,8 @@ func resourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
 	if k, ok := target.KindByName(u.GetKind()); ok {
 		return k.Resource
 	}
-	gv, _ := schema.ParseGroupVersion(u.GetAPIVersion())
-	return gv.WithResource(strings.ToLower(u.GetKind()) + "s")
+	plural, _ := meta.UnsafeGuessKindToResource(u.GroupVersionKind())
+	return plural
 }
 
 // annotate does what kubectl annotate does; nil removes a key.
