@@ -4,7 +4,8 @@
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v1.2.3 -t … .
 #
-# `make image` writes the same without a container engine.
+# `make image` builds it with docker where that runs, and writes the same without it where not. The compiler's image can be
+# another one: --build-arg BUILD=registry.example/golang:1.26
 
 # The compiler runs on the builder's own platform and compiles for the target's.
 ARG BUILD=golang:1.26
@@ -32,8 +33,11 @@ RUN printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sb
 # write no files.
 FROM scratch
 ARG VERSION=dev COMMIT=unknown DATE=unknown
+ENV PATH=/
+WORKDIR /
 LABEL org.opencontainers.image.title="maintenance-controller" \
-      org.opencontainers.image.description="Shows a maintenance page in place of any app behind an Ingress or a Traefik IngressRoute" \
+      org.opencontainers.image.description="Shows a maintenance page in place of any app behind an Ingress, a Traefik IngressRoute or a Service" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$COMMIT" \
       org.opencontainers.image.created="$DATE"

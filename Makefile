@@ -29,14 +29,11 @@ help: ## List the targets.
 .PHONY: build
 build: ## Build the programs into bin/.
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: image
-image: build ## Write the container image to dist/, without a container engine.
-	@mkdir -p dist
-	@$(CLUSTER) image --name maintenance-controller --out $(CURDIR)/dist/maintenance-controller.tar \
-		$(CURDIR)/bin/maintenance-controller $(CURDIR)/bin/maintenance-page >dist/maintenance-controller.ref
-	@echo "dist/maintenance-controller.tar: $$(cat dist/maintenance-controller.ref)"
+image: ## Write the container image to dist/, with docker where it runs, or without.
+	@e2e/image/make.sh $(CURDIR)/dist '$(VERSION)' '$(COMMIT)' '$(DATE)'
 
 ##  A cluster of this machine's own (needs root)
 

@@ -43,8 +43,13 @@ fi
 
 # First, and not in a test, where the progress of long builds would not be seen.
 if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build; then
-	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/node')
+	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/node\|/e2e/dockerfile')
 	tier 'API server' "a real API server, $note" in_e2e go test $race -timeout 20m "${packages[@]}"
+	if [ "$(id -u)" != 0 ] || ! command -v buildah >/dev/null || ! dpkg -s busybox-static >/dev/null 2>&1; then
+		without 'Dockerfile' 'needs root, and apt-get install buildah busybox-static'
+	else
+		tier 'Dockerfile' 'built with buildah, the same image as without an engine' in_e2e go test -timeout 20m ./dockerfile
+	fi
 	if [ "$(id -u)" != 0 ]; then
 		without 'node' 'needs root: run make test as root'
 	elif [ -d e2e/node ]; then

@@ -30,6 +30,8 @@ type Spec struct {
 	Programs  []string // files of this machine; each goes to /<its base name>
 	// Entrypoint is the base name of the program that runs by default.
 	Entrypoint string
+	// Labels, as the names of org.opencontainers.image.* and their values.
+	Labels map[string]string
 }
 
 // Write writes the archive of an image to path, whole or not at all. The same
@@ -58,6 +60,7 @@ func write(path string, s Spec) error {
 			Entrypoint: []string{"/" + s.Entrypoint},
 			Env:        []string{"PATH=/"},
 			WorkingDir: "/",
+			Labels:     labels(s.Labels),
 		},
 		RootFS: v1.RootFS{Type: "layers"},
 	})
@@ -85,6 +88,14 @@ func write(path string, s Spec) error {
 	return os.Rename(temp, path)
 }
 
+func labels(short map[string]string) map[string]string {
+	full := map[string]string{}
+	for name, value := range short {
+		full["org.opencontainers.image."+name] = value
+	}
+	return full
+}
+
 // layer is the tar of the file system.
 func layer(programs []string) ([]byte, error) {
 	var out bytes.Buffer
@@ -104,9 +115,6 @@ func layer(programs []string) ([]byte, error) {
 		return nil, err
 	}
 	if err := add("etc/passwd", 0o644, []byte(passwd)); err != nil {
-		return nil, err
-	}
-	if err := add("tmp/", 0o1777, nil); err != nil {
 		return nil, err
 	}
 	for _, program := range programs {

@@ -29,7 +29,7 @@ const usage = `usage: cluster COMMAND [FLAGS] [ARGUMENTS]
                               hold it, and print where it is: kubectl, helm, …
   up [--nodes N]              start the cluster; no change when it is up
   down                        stop it and remove every trace
-  image --out FILE --name NAME[:TAG] PROGRAM...
+  image --out FILE --name NAME[:TAG] [--label NAME=VALUE]... PROGRAM...
                               write an image of static programs, the first of
                               which it runs, and print its reference; the tag
                               is by content if none is given
@@ -52,6 +52,7 @@ func main() {
 type options struct {
 	dir, out, name, image string
 	nodes                 int
+	labels                map[string]string
 	args                  []string
 }
 
@@ -91,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
+	o := options{labels: map[string]string{}}
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { _, _ = fmt.Fprint(stderr, usage) }
@@ -100,6 +101,14 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.name, "name", "", "")
 	flags.StringVar(&o.image, "image", "", "")
 	flags.IntVar(&o.nodes, "nodes", 1, "")
+	flags.Func("label", "", func(pair string) error {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("%q is not NAME=VALUE", pair)
+		}
+		o.labels[name] = value
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -163,7 +172,7 @@ func writeImage(o options, stdout io.Writer) error {
 		}
 		reference += ":" + tag
 	}
-	s := image.Spec{Reference: reference, Programs: o.args, Entrypoint: filepath.Base(o.args[0])}
+	s := image.Spec{Reference: reference, Programs: o.args, Entrypoint: filepath.Base(o.args[0]), Labels: o.labels}
 	if err := image.Write(o.out, s); err != nil {
 		return err
 	}
