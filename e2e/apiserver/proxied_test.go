@@ -3,6 +3,7 @@ package apiserver
 import (
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/stretchr/testify/require"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -54,6 +55,37 @@ func (p *proxied) restart(more ...string) {
 	var err error
 	p.current, err = program.Start(p.Output(), p.flags...)
 	require.NoError(p, err)
+}
+
+// supervise keeps the program running as the kubelet does, until the test ends. The
+// returned function tells how often it has been started again.
+func (p *proxied) supervise() (restarts func() int64) {
+	p.Helper()
+	var n atomic.Int64
+	p.restart()
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-p.program().Done():
+			}
+			select {
+			case <-ended:
+				return
+			default:
+				n.Add(1)
+				p.restart()
+			}
+		}
+	})
+	p.Cleanup(func() {
+		close(ended)
+		wg.Wait()
+	})
+	return n.Load
 }
 
 // kill ends the program by SIGKILL, if it runs.

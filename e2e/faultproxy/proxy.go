@@ -37,6 +37,16 @@ type Counts struct {
 	Calls  int
 	Faults map[string]int // by the fault's name
 	Writes map[string]int // that were not refused on the way, by Call.String
+	// Answers are those of the API server, by HTTP status, whether the client got them or not.
+	Answers map[int]int
+}
+
+// Injected is how many calls a fault was put into.
+func (c Counts) Injected() (n int) {
+	for _, times := range c.Faults {
+		n += times
+	}
+	return n
 }
 
 // Start listens on a port of the loopback. What comes through is sent to the API
@@ -50,10 +60,16 @@ func Start(upstream *rest.Config, judge Judge) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("way to the API server: %w", err)
 	}
-	p := &Proxy{judge: judge, counts: Counts{Faults: map[string]int{}, Writes: map[string]int{}}}
+	p := &Proxy{judge: judge, counts: Counts{Faults: map[string]int{}, Writes: map[string]int{}, Answers: map[int]int{}}}
 	p.way = &httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(at) },
-		Transport:     transport,
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(at) },
+		Transport: transport,
+		ModifyResponse: func(r *http.Response) error {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.counts.Answers[r.StatusCode]++
+			return nil
+		},
 		FlushInterval: -1, // each event of a watch when it comes
 		ErrorLog:      log.New(silence{}, "", 0),
 		// An API server that is away looks to the client as it would without a proxy.
@@ -83,7 +99,7 @@ func (p *Proxy) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.counts
-	c.Faults, c.Writes = maps.Clone(c.Faults), maps.Clone(c.Writes)
+	c.Faults, c.Writes, c.Answers = maps.Clone(c.Faults), maps.Clone(c.Writes), maps.Clone(c.Answers)
 	return c
 }
 

@@ -137,7 +137,8 @@ func TestThrottled(t *testing.T) {
 	begin := time.Now()
 	require.NoError(t, create(t, config))
 	assert.GreaterOrEqual(t, time.Since(begin), time.Second, "Retry-After")
-	assert.Equal(t, Counts{Calls: 2, Faults: map[string]int{"429": 1}, Writes: map[string]int{"create configmaps": 1}}, p.Counts())
+	assert.Equal(t, Counts{Calls: 2, Faults: map[string]int{"429": 1}, Writes: map[string]int{"create configmaps": 1}, Answers: map[int]int{http.StatusCreated: 1}}, p.Counts())
+	assert.Equal(t, 1, p.Counts().Injected())
 }
 
 func TestTheKillIsBetweenEffectAndAnswer(t *testing.T) {
