@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"maintenance-controller.io/e2e/faultproxy"
+	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -78,4 +79,32 @@ func during(storm faultproxy.Judge, which func(faultproxy.Call) bool, fault *fau
 // forbids a verb, or all, on a resource.
 func forbids(verb, resource string) func(faultproxy.Call) bool {
 	return func(c faultproxy.Call) bool { return c.Resource == resource && (verb == "" || verb == c.Verb) }
+}
+
+// TestASetIsCollectedThoughBackupsAreSeenLate: the watch of ConfigMaps lags behind
+// that of targets, so that the last trace of a set's user is a backup, which moves on
+// to another set.
+func TestASetIsCollectedThoughBackupsAreSeenLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"), ingress("other"), customPage("spring", "page.html", "<h1>spring</h1>"))
+	p := w.proxied()
+	gate := faultproxy.NewGate()
+	p.proxy.Judge(func(c faultproxy.Call) *faultproxy.Fault {
+		if c.Verb == "watch" && c.Resource == "configmaps" {
+			return gate.Hold()
+		}
+		return nil
+	})
+	p.restart()
+	w.on(ingresses, "my-app")
+	w.annotate(ingresses, "other", map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "spring"})
+	for _, name := range []string{"my-app", "other"} {
+		w.until(ingresses, name, "active", state(annotations.Active))
+	}
+	gate.Shut()
+	w.annotate(ingresses, "my-app", map[string]any{annotations.DefaultCustomPage: "spring"})
+	w.until(ingresses, "my-app", "active on the other's set", and(onNamed(setNamed("<h1>spring</h1>")), state(annotations.Active)))
+	gate.Open()
+	w.until(configMaps, defaultSet(), "its end", absent)
 }

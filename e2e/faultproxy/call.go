@@ -13,6 +13,8 @@ type Call struct {
 	// Namespace, Resource and Name are empty where the path has none. Discovery has
 	// no resource.
 	Namespace, Resource, Name string
+	// Resumes says that a watch begins at a revision, and not with a list of all.
+	Resumes bool
 }
 
 // String is the verb and the resource.
@@ -56,6 +58,8 @@ func CallOf(r *http.Request) Call {
 		c.Name = parts[1]
 	}
 	c.Verb = verbOf(r, c.Name)
+	q := r.URL.Query()
+	c.Resumes = c.Verb == "watch" && q.Get("resourceVersion") != "" && q.Get("sendInitialEvents") != "true"
 	return c
 }
 

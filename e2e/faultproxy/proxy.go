@@ -3,6 +3,7 @@
 package faultproxy
 
 import (
+	"context"
 	"encoding/pem"
 	"fmt"
 	"log"
@@ -27,9 +28,10 @@ type Proxy struct {
 	server *httptest.Server
 	way    http.Handler // to the API server
 
-	mu     sync.Mutex
-	judge  Judge
-	counts Counts
+	mu      sync.Mutex
+	judge   Judge
+	counts  Counts
+	watches map[*context.CancelFunc]bool // that are open
 }
 
 // Counts are what has come through a proxy since it was started.
@@ -60,7 +62,7 @@ func Start(upstream *rest.Config, judge Judge) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("way to the API server: %w", err)
 	}
-	p := &Proxy{judge: judge, counts: Counts{Faults: map[string]int{}, Writes: map[string]int{}, Answers: map[int]int{}}}
+	p := &Proxy{judge: judge, watches: map[*context.CancelFunc]bool{}, counts: Counts{Faults: map[string]int{}, Writes: map[string]int{}, Answers: map[int]int{}}}
 	p.way = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(at) },
 		Transport: transport,
@@ -120,6 +122,18 @@ func (p *Proxy) WriteKubeconfig(path string, user clientcmdapi.AuthInfo) error {
 	return nil
 }
 
+// EndWatches breaks all watches off that are open, and tells how many.
+func (p *Proxy) EndWatches() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.watches)
+	for cancel := range p.watches {
+		(*cancel)()
+	}
+	clear(p.watches)
+	return n
+}
+
 // Close ends all connections. Calls that a fault holds end with them.
 func (p *Proxy) Close() {
 	p.server.CloseClientConnections()
@@ -142,6 +156,11 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 			p.counts.Writes[call.String()]++
 			p.mu.Unlock()
 		}
+		if call.Verb == "watch" {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer p.watching(cancel)()
+			r = r.WithContext(ctx)
+		}
 		p.way.ServeHTTP(w, r)
 	})
 	if fault == nil {
@@ -152,4 +171,17 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	p.counts.Faults[fault.Name]++
 	p.mu.Unlock()
 	fault.over(way).ServeHTTP(w, r)
+}
+
+// watching remembers a watch until it has ended.
+func (p *Proxy) watching(cancel context.CancelFunc) (ended func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watches[&cancel] = true
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.watches, &cancel)
+		cancel()
+	}
 }

@@ -212,6 +212,24 @@ func TestCutAfterItsTime(t *testing.T) {
 	}
 }
 
+func TestWatchesEndWhenTheyAreTold(t *testing.T) {
+	s := newServer(t)
+	p, config := s.through(t, nil)
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	w, err := client.CoreV1().ConfigMaps("shop").Watch(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	defer w.Stop()
+	<-s.watched
+	s.more <- "first"
+	assert.Equal(t, watch.Added, (<-w.ResultChan()).Type)
+	assert.Equal(t, 1, p.EndWatches())
+	for e := range w.ResultChan() {
+		assert.Equal(t, watch.Error, e.Type)
+	}
+	assert.Equal(t, 0, p.EndWatches())
+}
+
 func TestStaleEventsComeLateAndInOrder(t *testing.T) {
 	s := newServer(t)
 	const wait = 200 * time.Millisecond
@@ -224,6 +242,22 @@ func TestStaleEventsComeLateAndInOrder(t *testing.T) {
 		e := <-events
 		assert.Equal(t, name, e.Object.(*corev1.ConfigMap).Name)
 		assert.GreaterOrEqual(t, time.Since(begin), wait)
+	}
+}
+
+func TestAGateHoldsEventsBack(t *testing.T) {
+	s := newServer(t)
+	gate := NewGate()
+	events := watchThrough(t, s, gate.Hold())
+	s.more <- "a"
+	assert.Equal(t, watch.Added, (<-events).Type)
+	gate.Shut()
+	s.more <- "b"
+	s.more <- "c"
+	assert.Empty(t, events)
+	gate.Open()
+	for _, name := range []string{"b", "c"} {
+		assert.Equal(t, name, (<-events).Object.(*corev1.ConfigMap).Name)
 	}
 }
 
@@ -253,6 +287,8 @@ func TestCalls(t *testing.T) {
 	for text, want := range map[string]Call{
 		"GET /api/v1/namespaces/shop/services/my-app":                                 {Verb: "get", Namespace: "shop", Resource: "services", Name: "my-app"},
 		"GET /api/v1/namespaces/shop":                                                 {Verb: "get", Resource: "namespaces", Name: "shop"},
+		"GET /api/v1/pods?watch=true&resourceVersion=7":                               {Verb: "watch", Resource: "pods", Resumes: true},
+		"GET /api/v1/pods?watch=1&resourceVersion=7&sendInitialEvents=true":           {Verb: "watch", Resource: "pods"},
 		"GET /apis/networking.k8s.io/v1/ingresses?watch=true":                         {Verb: "watch", Resource: "ingresses"},
 		"GET /apis/traefik.io/v1alpha1":                                               {Verb: "list"},
 		"GET /apis/traefik.io/v1alpha1/namespaces/shop/ingressroutes?limit=500":       {Verb: "list", Namespace: "shop", Resource: "ingressroutes"},

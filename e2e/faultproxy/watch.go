@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,3 +105,60 @@ func serializer(accept string) (runtime.SerializerInfo, bool) {
 	}
 	return runtime.SerializerInfo{}, false
 }
+
+// Gate holds watches back for as long as it is shut.
+type Gate struct {
+	mu   sync.Mutex
+	open chan struct{} // closed while the gate is open
+}
+
+// NewGate gives one that is open.
+func NewGate() *Gate {
+	g := &Gate{open: make(chan struct{})}
+	close(g.open)
+	return g
+}
+
+// Shut holds events back that come from now on.
+func (g *Gate) Shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open = make(chan struct{})
+}
+
+// Open lets them through, in their order. It must be shut.
+func (g *Gate) Open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.open)
+}
+
+// Hold sends the events of a watch through the gate.
+func (g *Gate) Hold() *Fault {
+	return &Fault{Name: "watch held", over: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(&gated{ResponseWriter: w, ctx: r.Context(), gate: g}, r)
+		})
+	}}
+}
+
+type gated struct {
+	http.ResponseWriter
+	ctx  context.Context //nolint:containedctx // of the one request that it answers
+	gate *Gate
+}
+
+func (g *gated) Write(b []byte) (int, error) {
+	g.gate.mu.Lock()
+	open := g.gate.open
+	g.gate.mu.Unlock()
+	select {
+	case <-open:
+		return g.ResponseWriter.Write(b)
+	case <-g.ctx.Done():
+		return 0, g.ctx.Err()
+	}
+}
+
+// Unwrap lets the proxy flush.
+func (g *gated) Unwrap() http.ResponseWriter { return g.ResponseWriter }

@@ -81,8 +81,13 @@ func (o *ownCache) start(ctx context.Context, wg *sync.WaitGroup) {
 	for _, informer := range o.all() {
 		o.must(informer.AddIndexers(index))
 		_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    o.changed,
-			UpdateFunc: func(_, now any) { o.changed(now) },
+			AddFunc: o.changed,
+			UpdateFunc: func(before, now any) {
+				if setLabel(before) != setLabel(now) { // a backup has moved on: its old set has a user less
+					o.changed(before)
+				}
+				o.changed(now)
+			},
 			DeleteFunc: o.changed,
 		})
 		o.must(err)
@@ -91,6 +96,15 @@ func (o *ownCache) start(ctx context.Context, wg *sync.WaitGroup) {
 		f.Start(ctx.Done())
 		wg.Go(func() { <-ctx.Done(); f.Shutdown() })
 	}
+}
+
+// setLabel gives the set that the label of an object names.
+func setLabel(object any) string {
+	m, err := meta.Accessor(object)
+	if err != nil {
+		return ""
+	}
+	return m.GetLabels()[annotations.PageSetLabel]
 }
 
 // must: adding a handler or an index fails only on an informer that has stopped.
