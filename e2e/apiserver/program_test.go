@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -52,10 +53,8 @@ func (o *output) String() string {
 
 func runProgram(t *testing.T, kubeconfig string, args ...string) *installation {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &installation{address: l.Addr().String(), log: &output{}}
-	require.NoError(t, l.Close())
+	p := &installation{address: freeAddress(t), log: &output{}}
+	var err error
 	args = append([]string{"--kubeconfig=" + kubeconfig, "--listen=" + p.address, "--page-image=" + imageServes, "--settle-time=100ms",
 		"--page-set-grace-period=300ms", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=500ms"}, args...)
 	p.Program, err = program.Start(p.log, args...)
@@ -69,14 +68,31 @@ func runProgram(t *testing.T, kubeconfig string, args ...string) *installation {
 	return p
 }
 
-// get waits until the program answers a path with 200.
+// freeAddress gives an address of the loopback where nobody listens.
+func freeAddress(t require.TestingT) string {
+	port, err := cluster.FreePort()
+	require.NoError(t, err)
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
 func (p *installation) get(t *testing.T, path string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	return get(t, p.address, path)
+}
+
+func (p *installation) untilMetric(t *testing.T, line string) {
+	t.Helper()
+	untilMetric(t, p.address, line)
+}
+
+// get waits until the program at an address answers a path with 200.
+func get(tb testing.TB, address, path string) string {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+path, nil)
-		require.NoError(t, err)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+		require.NoError(tb, err)
 		resp, err := http.DefaultClient.Do(req)
 		if err == nil {
 			body, err := io.ReadAll(resp.Body)
@@ -87,19 +103,19 @@ func (p *installation) get(t *testing.T, path string) string {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: %v", path, err)
+			tb.Fatalf("%s: %v", path, err)
 		case <-after(20 * time.Millisecond):
 		}
 	}
 }
 
-// untilMetric waits until the program's metrics have a line.
-func (p *installation) untilMetric(t *testing.T, line string) {
-	t.Helper()
+// untilMetric waits until the metrics of the program at an address have a line.
+func untilMetric(tb testing.TB, address, line string) {
+	tb.Helper()
 	deadline := time.Now().Add(patience)
-	for !strings.Contains(p.get(t, "/metrics"), "\n"+line) {
+	for !strings.Contains(get(tb, address, "/metrics"), "\n"+line) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no metric %s", line)
+			tb.Fatalf("no metric %s", line)
 		}
 		<-after(20 * time.Millisecond)
 	}
