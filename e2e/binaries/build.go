@@ -46,7 +46,7 @@ func (c *Cache) goBuild(ctx context.Context, programs []Program) (err error) {
 	}
 	for _, p := range programs {
 		args := []string{
-			"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(ldflags, " "),
+			"build", "-v", "-trimpath", "-buildvcs=false", "-tags", m.tags, "-ldflags", strings.Join(ldflags, " "),
 			"-o", filepath.Join(temp, p.Name), p.pkg,
 		}
 		if err := c.runBuild(ctx, source, fmt.Sprintf("%s %s", p.Name, version), args); err != nil {

@@ -26,6 +26,7 @@ type module struct {
 	// versionFlags tell a program its version, which it knows by itself only
 	// when it is built the upstream way.
 	versionFlags func(version string) []string
+	tags         string // of the build
 }
 
 // KubeAPIServer is the API server.
@@ -92,9 +93,16 @@ func Kubeconform() Program {
 	return Program{Name: "kubeconform", pkg: path + "/cmd/kubeconform", from: &module{folder: "kubeconform", path: path}}
 }
 
+// Promtool runs the chart's alerts.
+func Promtool() Program {
+	const path = "github.com/prometheus/prometheus"
+	// It could discover targets in any cloud, which nobody needs here.
+	return Program{Name: "promtool", pkg: path + "/cmd/promtool", from: &module{folder: "promtool", path: path, tags: "remove_all_sd"}}
+}
+
 // ChartTools lists what the tests of the chart need; none of it needs root.
 func ChartTools() []Program {
-	return []Program{Helm(), HelmUnittest(), Kubeconform()}
+	return []Program{Helm(), HelmUnittest(), Kubeconform(), Promtool()}
 }
 
 // ControlPlane lists what the API-server tier needs.

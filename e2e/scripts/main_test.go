@@ -70,19 +70,24 @@ func newPersonOn(t *testing.T, plane *cluster.ControlPlane) *person {
 	t.Helper()
 	cache, err := binaries.NewCache(os.Stderr)
 	require.NoError(t, err)
-	require.NoError(t, cache.Build(t.Context(), binaries.Kubectl()))
-	kubectl, err := cache.Path(binaries.Kubectl())
-	require.NoError(t, err)
+	var path string
+	for _, tool := range []binaries.Program{binaries.Kubectl(), binaries.Helm()} {
+		require.NoError(t, cache.Build(t.Context(), tool))
+		program, err := cache.Path(tool)
+		require.NoError(t, err)
+		path += filepath.Dir(program) + ":"
+	}
 	p := &person{T: t, dir: root(t)}
 	p.environment = append(os.Environ(),
-		"KUBECONFIG="+plane.Kubeconfig(), "KUBECACHEDIR="+t.TempDir(), "PATH="+filepath.Dir(kubectl)+":"+os.Getenv("PATH"))
+		"KUBECONFIG="+plane.Kubeconfig(), "KUBECACHEDIR="+t.TempDir(), "PATH="+path+os.Getenv("PATH"))
 	return p
 }
 
 // try runs a command line in bash, at the top of the source tree.
 func (p *person) try(line string) (out string, err error) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.Context(), patience)
+	// The test's own has ended when it cleans up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.Context()), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", line)
 	cmd.Dir, cmd.Env = p.dir, p.environment

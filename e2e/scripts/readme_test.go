@@ -128,6 +128,26 @@ func TestInstall(t *testing.T) {
 	assert.NotContains(t, out, ":dev")
 }
 
+// TestInstallWithHelm runs what the README says of the chart. The page that it names
+// is read from a file.
+func TestInstallWithHelm(t *testing.T) {
+	p := newPerson(t)
+	p.dir = t.TempDir()
+	require.NoError(t, os.Symlink(filepath.Join(root(t), "deploy"), filepath.Join(p.dir, "deploy")))
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "spring.html"), []byte("<h1>Spring, cleaning</h1>"), 0o600))
+	p.run(block(t, "install-helm"))
+	t.Cleanup(func() {
+		_, _ = p.try("helm --namespace maintenance-system uninstall maintenance-controller --no-hooks; kubectl delete namespace maintenance-system --wait=false")
+		_, _ = p.try("kubectl wait --for=delete namespace/maintenance-system --timeout=30s")
+	})
+	out := p.run("kubectl -n maintenance-system get deployment maintenance-controller -o jsonpath='{.spec.template.spec.containers[0]}'")
+	assert.Equal(t, 2, strings.Count(out, "registry.example/maintenance-controller:v1"), out)
+	page := p.run("kubectl -n maintenance-system get configmap -l maintenance/custom-page=spring -o jsonpath='{.items[*].data}'")
+	assert.Equal(t, `{"page.html":"<h1>Spring, cleaning</h1>"}`, strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(page))
+	out = p.run("helm template deploy/chart --set metrics.prometheusRule.enabled=true --show-only templates/metrics.yaml")
+	assert.Contains(t, out, "alert: MaintenanceLong")
+}
+
 // TestOnlySomeNamespaces runs the controller with nothing but the rights that the
 // README gives it there.
 func TestOnlySomeNamespaces(t *testing.T) {

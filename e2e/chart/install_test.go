@@ -1,0 +1,239 @@
+package chart
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/program"
+)
+
+// kubectl must succeed.
+func kubectl(t *testing.T, input string, args ...string) string {
+	t.Helper()
+	out, err := runTool(t, binaries.Kubectl(), input, args...)
+	require.NoError(t, err, "kubectl %s\n%s", strings.Join(args, " "), out)
+	return out
+}
+
+// install installs the chart in a namespace of its own, called as the release.
+func install(t *testing.T, release, values string) *appsv1.Deployment {
+	t.Helper()
+	values, err := filepath.Abs(values)
+	require.NoError(t, err)
+	out, err := runTool(t, binaries.Helm(), "", "install", release, "deploy/chart", "--namespace", release, "--create-namespace", "--values", values)
+	require.NoError(t, err, out)
+	t.Cleanup(func() {
+		// No node runs the hook here: e2e/node does.
+		cmd := exec.Command(tool(t, binaries.Helm()), "uninstall", release, "--namespace", release, "--no-hooks")
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig())
+		out, err := cmd.CombinedOutput()
+		assert.NoError(t, err, "%s", out)
+	})
+	client, err := kubernetes.NewForConfig(plane.Config())
+	require.NoError(t, err)
+	d, err := client.AppsV1().Deployments(release).Get(t.Context(), release+"-maintenance-controller", metav1.GetOptions{})
+	require.NoError(t, err)
+	return d
+}
+
+// running is the tree's own program.
+type running struct {
+	address string
+	log     *bytes.Buffer
+	stop    func()
+}
+
+// start runs the program as the Deployment would: its variables, its flags, and the
+// rights of its ServiceAccount.
+func start(t *testing.T, d *appsv1.Deployment) *running {
+	t.Helper()
+	account := "system:serviceaccount:" + d.Namespace + ":" + d.Spec.Template.Spec.ServiceAccountName
+	kubeconfig, err := plane.KubeconfigFor(account, "system:serviceaccounts", "system:serviceaccounts:"+d.Namespace, "system:authenticated")
+	require.NoError(t, err)
+	path, err := program.Path()
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	r := &running{address: listener.Addr().String(), log: &bytes.Buffer{}}
+	require.NoError(t, listener.Close())
+	container := d.Spec.Template.Spec.Containers[0]
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, append(container.Args, "--kubeconfig="+kubeconfig, "--listen="+r.address)...)
+	for _, e := range container.Env {
+		if e.ValueFrom != nil {
+			e.Value = d.Namespace
+		}
+		cmd.Env = append(cmd.Env, e.Name+"="+e.Value)
+	}
+	cmd.Stderr = r.log
+	require.NoError(t, cmd.Start())
+	r.stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		assert.NoError(t, cmd.Wait(), r.log)
+	})
+	t.Cleanup(r.stop)
+	r.get(t, "/readyz")
+	return r
+}
+
+// get waits for an answer of 200.
+func (r *running) get(t *testing.T, path string) string {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		body, err := fetch(t.Context(), "http://"+r.address+path)
+		if err == nil {
+			return body
+		}
+		if time.Now().After(deadline) {
+			r.stop()
+			t.Fatalf("%s: %v\n%s", path, err, r.log)
+		}
+		time.Sleep(50 * time.Millisecond) // between two looks
+	}
+}
+
+func fetch(ctx context.Context, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return string(body), err
+}
+
+func ingress(namespace string) string {
+	return fmt.Sprintf(`{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: my-app, namespace: %s, annotations: {kubernetes.io/ingress.class: traefik}},
+  spec: {defaultBackend: {service: {name: my-app, port: {number: 80}}}}}`, namespace)
+}
+
+// until waits for what a kubectl command prints.
+func until(t *testing.T, want string, args ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		out, err := runTool(t, binaries.Kubectl(), "", args...)
+		if err == nil && out == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("kubectl %s: %v\n%s\nwant %s", strings.Join(args, " "), err, out, want)
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks
+	}
+}
+
+const stateOf = `jsonpath={.metadata.annotations.maintenance/state}`
+
+// TestSettingsOfTheChart: the program takes every setting that the chart can make,
+// in the form that the chart gives it.
+func TestSettingsOfTheChart(t *testing.T) {
+	t.Parallel()
+	installMonitoringCRDs(t)
+	d := install(t, "settings", "testdata/everything.yaml")
+	path, err := program.Path()
+	require.NoError(t, err)
+	help, err := exec.CommandContext(t.Context(), path, "--help").CombinedOutput()
+	require.NoError(t, err)
+	flags := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^ +--([a-z-]+)`).FindAllStringSubmatch(string(help), -1) {
+		flags["MAINTENANCE_"+strings.ToUpper(strings.ReplaceAll(m[1], "-", "_"))] = true
+	}
+	for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+		assert.True(t, flags[e.Name], "%s is no flag of the program", e.Name)
+	}
+
+	p := start(t, d)
+	kubectl(t, "", "create", "namespace", "settings-app")
+	kubectl(t, ingress("settings-app"), "apply", "-f", "-")
+	kubectl(t, "", "-n", "settings-app", "annotate", "ingress", "my-app", "example.com/on=yes", "example.com/page=Summer_2026")
+	until(t, "active", "-n", "settings-app", "get", "ingress", "my-app", "-o", stateOf)
+	set := kubectl(t, "", "-n", "settings-app", "get", "ingress", "my-app", "-o", "jsonpath={.spec.defaultBackend.service.name}")
+	text := kubectl(t, "", "-n", "settings-app", "get", "configmap", set, "-o", `jsonpath={.data.page\.txt} {.data.page\.json} {.data.status} {.data.retry-after}`)
+	assert.Equal(t, "summer [1] 500 60", text, "what the page does not give is the default page's")
+	pod := kubectl(t, "", "-n", "settings-app", "get", "pods", "-l", "team=web,tier=edge", "-o",
+		`jsonpath={.items[0].metadata.annotations.a} {.items[0].metadata.annotations.b} {.items[0].metadata.annotations.c} {.items[0].spec.imagePullSecrets} {.items[0].spec.priorityClassName}`)
+	assert.Equal(t, `x,y say "hi" k=v [{"name":"a"},{"name":"b"}] system-cluster-critical`, pod)
+	service := kubectl(t, "", "-n", "settings-app", "get", "service", set, "-o", "jsonpath={.metadata.annotations.list} {.spec.type}")
+	assert.Equal(t, "a,b NodePort", service)
+	kubectl(t, "", "-n", "settings-app", "annotate", "ingress", "my-app", "example.com/on-")
+	until(t, "", "-n", "settings-app", "get", "ingress", "my-app", "-o", stateOf)
+	p.stop()
+	assert.NotContains(t, p.log.String(), "forbidden", "the chart grants all that is needed")
+}
+
+// TestRolesInSomeNamespaces: with watched namespaces there is nothing cluster-wide,
+// and what there is suffices. It is not parallel: a controller for all namespaces
+// that knows other annotations would end the maintenance of this one.
+func TestRolesInSomeNamespaces(t *testing.T) {
+	for _, namespace := range []string{"shop", "pay"} {
+		kubectl(t, "", "create", "namespace", namespace)
+	}
+	d := install(t, "narrow", "testdata/namespaces.yaml")
+	cluster := kubectl(t, "", "get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/instance=narrow", "-o", "name")
+	assert.Empty(t, cluster)
+	p := start(t, d)
+	kubectl(t, `{apiVersion: v1, kind: Service, metadata: {name: my-app, namespace: shop}, spec: {selector: {app: my-app}, ports: [{port: 80}]}}`, "apply", "-f", "-")
+	kubectl(t, ingress("shop"), "apply", "-f", "-")
+	for _, object := range []string{"ingress/my-app", "service/my-app"} {
+		kubectl(t, "", "-n", "shop", "annotate", object, "maintenance/enabled=true", "maintenance/custom-page=spring")
+		until(t, "active", "-n", "shop", "get", object, "-o", stateOf)
+	}
+	assert.Contains(t, kubectl(t, "", "-n", "shop", "get", "events", "-o", "custom-columns=M:.message"), `page "spring"`)
+	for _, object := range []string{"ingress/my-app", "service/my-app"} {
+		kubectl(t, "", "-n", "shop", "annotate", object, "maintenance/enabled-")
+		until(t, "", "-n", "shop", "get", object, "-o", stateOf)
+	}
+	until(t, "", "-n", "shop", "get", "services", "-l", "app.kubernetes.io/component=origin", "-o", "name")
+	for _, verb := range []string{"get", "list", "update"} {
+		out, _ := runTool(t, binaries.Kubectl(), "", "auth", "can-i", verb, "ingresses", "-n", "default", "--as=system:serviceaccount:narrow:narrow-maintenance-controller")
+		assert.Equal(t, "no\n", out, verb)
+	}
+	p.stop()
+	assert.NotContains(t, p.log.String(), "forbidden", "the chart grants all that is needed")
+}
+
+// TestKustomization is `kubectl apply -k deploy/manifests`, with an image that is
+// named once.
+func TestKustomization(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"install.yaml", "kustomization.yaml"} {
+		text, err := os.ReadFile(filepath.Join(root(t), "deploy/manifests", name))
+		require.NoError(t, err)
+		changed := strings.NewReplacer("newName: maintenance-controller", "newName: registry.example/mc", "newTag: dev", "newTag: v1").Replace(string(text))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(changed), 0o600))
+	}
+	kubectl(t, "", "apply", "-k", dir)
+	kubectl(t, "", "apply", "-k", dir) // as often as one likes
+	images := kubectl(t, "", "-n", "maintenance-system", "get", "deployment", "maintenance-controller", "-o",
+		`jsonpath={.spec.template.spec.containers[0].image} {.spec.template.spec.containers[0].env[?(@.name=="MAINTENANCE_PAGE_IMAGE")].value}`)
+	assert.Equal(t, "registry.example/mc:v1 registry.example/mc:v1", images)
+	kubectl(t, "", "-n", "maintenance-system", "rollout", "status", "deployment/maintenance-controller", "--timeout=60s")
+	kubectl(t, "", "delete", "-k", dir, "--wait=false")
+}
