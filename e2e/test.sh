@@ -45,6 +45,7 @@ fi
 if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build; then
 	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/node\|/e2e/dockerfile')
 	tier 'API server' "a real API server, $note" in_e2e go test $race -timeout 20m "${packages[@]}"
+	tier 'mutants' 'known faults, each of which must turn its test red' in_e2e go run ./cmd/mutants
 	if [ "$(id -u)" != 0 ] || ! command -v buildah >/dev/null || ! dpkg -s busybox-static >/dev/null 2>&1; then
 		without 'Dockerfile' 'needs root, and apt-get install buildah busybox-static'
 	else

@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -103,13 +102,12 @@ func (c call) writes() bool { return !slices.Contains([]string{"get", "list", "w
 
 func (a audit) calls(t *testing.T) []call {
 	t.Helper()
-	f, err := os.Open(a.log)
+	record, err := os.ReadFile(a.log)
 	require.NoError(t, err)
-	defer f.Close()
 	var calls []call
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	for line := range strings.Lines(string(record)) {
 		var c call
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &c))
+		require.NoError(t, json.Unmarshal([]byte(line), &c))
 		calls = append(calls, c)
 	}
 	return calls

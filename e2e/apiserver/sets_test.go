@@ -71,7 +71,13 @@ func TestInvariant8_NothingIsCollectedWhileAKindCannotBeListed(t *testing.T) {
 	refuse.set(func(method, path string) bool { return method == "GET" && strings.HasSuffix(path, "/ingressroutes") })
 	w.off(ingresses, "my-app")
 	w.until(ingresses, "my-app", "restored", restored)
-	refuse.untilRefused(t, 3) // it tried to confirm, again and again
+	collected := make(chan struct{})
+	go func() {
+		if _, ok := w.reaches(t.Context(), configMaps, set, absent); ok {
+			close(collected)
+		}
+	}()
+	refuse.untilRefused(t, 3, collected) // it tried to confirm, again and again
 	assert.NotEmpty(t, w.get(configMaps, set).GetUID())
 	refuse.set(nil)
 	w.untilClean()

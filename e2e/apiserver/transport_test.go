@@ -48,12 +48,16 @@ func (r *refusal) wrap(_ *controllerConfig, config *restConfig) {
 	})
 }
 
-func (r *refusal) untilRefused(t *testing.T, times int) {
+// untilRefused waits until so many requests were refused; what it must not come to
+// meanwhile ends the test at once.
+func (r *refusal) untilRefused(t *testing.T, times int, wrong <-chan struct{}) {
 	t.Helper()
 	deadline := after(patience)
 	for range times {
 		select {
 		case <-r.refused:
+		case <-wrong:
+			t.Fatal("it did without what was refused")
 		case <-deadline:
 			t.Fatal("no request to refuse came")
 		}

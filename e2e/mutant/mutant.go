@@ -2,8 +2,14 @@
 // them: a test that no fault turns red proves nothing.
 //
 // A mutant is a file NAME.patch of this folder: sentences that say what is wrong
-// with it, an empty line, and a unified diff against the root of the tree, as `git
-// diff` writes it. The sources stay as they are: Go builds the mutant with -overlay.
+// with it, a line that names the test that notices it, an empty line, and a unified
+// diff against the root of the tree, as `git diff` writes it. The sources stay as
+// they are: Go builds the mutant with -overlay.
+//
+//	Noticed by ./pkg/swap TestBack/only_what_is_on_a_page_set
+//
+// The package is that of a folder from the root of the tree on. What only the node
+// tier notices has no such line: its test names the mutant.
 package mutant
 
 import (
@@ -31,8 +37,12 @@ const extension = ".patch"
 type Mutant struct {
 	Name string // of its file, without the extension
 	Why  string // what is wrong with it, for people, on one line
-	diff []byte
+	// Package and Test are of the test that notices it; both empty if that is not said.
+	Package, Test string
+	diff          []byte
 }
+
+const noticedBy = "Noticed by "
 
 // All gives the mutants of this folder, sorted by name.
 func All() ([]Mutant, error) {
@@ -66,7 +76,13 @@ func Named(name string) (Mutant, error) {
 
 func parse(name string, text []byte) (Mutant, error) {
 	why, diff, found := bytes.Cut(text, []byte("\n\n"))
-	m := Mutant{Name: name, Why: strings.Join(strings.Fields(string(why)), " "), diff: diff}
+	sentences, by, named := strings.Cut(string(why), "\n"+noticedBy)
+	m := Mutant{Name: name, Why: strings.Join(strings.Fields(sentences), " "), diff: diff}
+	if by := strings.Fields(by); named && len(by) == 2 {
+		m.Package, m.Test = by[0], by[1]
+	} else if named {
+		return Mutant{}, fmt.Errorf("mutant %s: after %q want a package and a test", name, noticedBy)
+	}
 	if !found || m.Why == "" || !bytes.HasPrefix(diff, []byte("--- a/")) && !bytes.HasPrefix(diff, []byte("diff --git ")) {
 		return Mutant{}, fmt.Errorf("mutant %s: want sentences that say why, an empty line, and a diff", name)
 	}

@@ -82,6 +82,11 @@ func TestWhatIsNoMutant(t *testing.T) {
 	require.NoError(t, err)
 	_, err = m.overlay(t.Context(), t.TempDir(), t.TempDir())
 	assert.ErrorContains(t, err, "mutant odd: its diff cannot be read")
+	_, err = parse("odd", []byte("It is noticed.\nNoticed by somebody\n\n"+diff))
+	assert.ErrorContains(t, err, "want a package and a test")
+	m, err = parse("odd", []byte("It is\nnoticed.\nNoticed by ./pkg/a TestB/c\n\n"+diff))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"It is noticed.", "./pkg/a", "TestB/c"}, []string{m.Why, m.Package, m.Test})
 	_, err = Named("no-such")
 	assert.ErrorContains(t, err, "no-such")
 }

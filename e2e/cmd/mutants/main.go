@@ -1,0 +1,169 @@
+// Command mutants puts known faults into the product, one at a time, and wants a
+// named test to notice each: the test passes without the fault and fails with it. A
+// fault that does not compile, or a test that is not there, is noticed by nobody.
+//
+// See package mutant. Arguments name mutants; without any, all are tried.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/mutant"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, names []string) error {
+	mutants, err := chosen(names)
+	if err != nil {
+		return err
+	}
+	if err := sane(ctx, mutants); err != nil {
+		return err
+	}
+	var unnoticed []string
+	for _, m := range mutants {
+		begin := time.Now()
+		verdict := "noticed"
+		if err := noticed(ctx, m); err != nil {
+			verdict = "UNNOTICED: " + err.Error()
+			unnoticed = append(unnoticed, m.Name)
+		}
+		fmt.Fprintf(out, "%-30s %4.1fs  %s %s: %s\n", m.Name, time.Since(begin).Seconds(), m.Package, m.Test, verdict)
+	}
+	if len(unnoticed) > 0 {
+		return fmt.Errorf("no test notices %s", strings.Join(unnoticed, ", "))
+	}
+	fmt.Fprintf(out, "%d mutants, each noticed by its test\n", len(mutants))
+	return nil
+}
+
+// chosen gives the mutants of those names, or all, that name a test.
+func chosen(names []string) ([]mutant.Mutant, error) {
+	var mutants []mutant.Mutant
+	all, err := mutant.All()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		if m.Test != "" && (len(names) == 0 || slices.Contains(names, m.Name)) {
+			mutants = append(mutants, m)
+		}
+	}
+	if len(mutants) == 0 {
+		return nil, errors.New("no such mutant")
+	}
+	return mutants, nil
+}
+
+// sane runs the tests on the product as it is: all must pass.
+func sane(ctx context.Context, mutants []mutant.Mutant) error {
+	tests := map[string][]string{}
+	for _, m := range mutants {
+		tests[m.Package] = append(tests[m.Package], m.Test)
+	}
+	for pkg, names := range tests {
+		results, log, err := test(ctx, pkg, names)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if results[name] != "pass" {
+				return fmt.Errorf("%s %s does not pass without a fault (%q):\n%s", pkg, name, results[name], log)
+			}
+		}
+	}
+	return nil
+}
+
+// noticed says why a mutant's test does not notice it.
+func noticed(ctx context.Context, m mutant.Mutant) error {
+	dir, err := os.MkdirTemp("", "maintenance-mutant-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // in the temporary folder
+	overlay, err := m.Overlay(ctx, dir)
+	if err != nil {
+		return err
+	}
+	results, log, err := test(ctx, m.Package, []string{m.Test}, "-overlay="+overlay)
+	if err != nil {
+		return err
+	}
+	if result := results[m.Test]; result != "fail" {
+		return fmt.Errorf("the test says %q\n%s", result, log)
+	}
+	return nil
+}
+
+// test runs tests of a package and gives what became of each: pass, fail, or
+// nothing if it did not run to its end.
+func test(ctx context.Context, pkg string, names []string, flags ...string) (results map[string]string, log string, err error) {
+	root, err := binaries.Root()
+	if err != nil {
+		return nil, "", err
+	}
+	// A module of its own is tested in its folder.
+	if inside, ok := strings.CutPrefix(pkg, "./e2e/"); ok {
+		root, pkg = filepath.Join(root, "e2e"), "./"+inside
+	}
+	args := append([]string{"test", "-json", "-count=1", "-timeout=3m", "-run=" + pattern(names)}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd.Dir = root
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) { // a test that fails is an answer
+		return nil, "", err
+	}
+	results = map[string]string{}
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var event struct{ Action, Test, Output string }
+		if json.Unmarshal(lines.Bytes(), &event) != nil {
+			continue // what a program prints beside its tests
+		}
+		if said.WriteString(event.Output); event.Action == "pass" || event.Action == "fail" {
+			results[event.Test] = event.Action
+		}
+	}
+	return results, said.String(), nil
+}
+
+// pattern matches just the tests, each level of a name for itself.
+func pattern(names []string) string {
+	var all []string
+	for _, name := range names {
+		var levels []string
+		for _, part := range strings.Split(name, "/") {
+			levels = append(levels, "^"+regexp.QuoteMeta(part)+"$")
+		}
+		all = append(all, strings.Join(levels, "/"))
+	}
+	return strings.Join(all, "|")
+}
