@@ -36,7 +36,7 @@ func (w *world) proxied() *proxied {
 	p := &proxied{world: w, proxy: proxy, flags: []string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,Service",
 		"--leader-elect=false", "--listen=", "--page-image=" + imageServes,
-		"--settle-time=100ms", "--page-set-grace-period=300ms", "--page-debounce=20ms", "--discovery-interval=1s",
+		"--page-lead-time=20ms", "--settle-time=100ms", "--page-set-grace-period=300ms", "--page-debounce=20ms", "--discovery-interval=1s",
 	}}
 	w.Cleanup(p.kill)
 	return p

@@ -28,7 +28,7 @@ func (c *Cluster) startTraefik(ctx context.Context) error {
 	if err := c.Apply(ctx, traefikRules); err != nil {
 		return err
 	}
-	access, err := c.KubeconfigFor(traefikUser)
+	access, err := c.TraefikAccess()
 	if err != nil {
 		return err
 	}
@@ -39,32 +39,64 @@ func (c *Cluster) startTraefik(ctx context.Context) error {
 			}
 		}
 	}
+	_, err = c.runTraefik(ctx, traefik{name: "traefik", access: access, web: c.nodeOptions.WebPort, api: c.nodeOptions.APIPort})
+	return err
+}
+
+// TraefikAccess is a kubeconfig with the rights of Traefik.
+func (c *Cluster) TraefikAccess() (file string, err error) { return c.KubeconfigFor(traefikUser) }
+
+// AnotherTraefik starts one that reaches the API server by this kubeconfig, and gives
+// its URL for visitors. It lives until it is stopped, or the cluster is.
+func (c *Cluster) AnotherTraefik(ctx context.Context, access string) (url string, stop func(), err error) {
+	t := traefik{access: access}
+	for _, port := range []*int{&t.web, &t.api} {
+		if *port, err = FreePort(); err != nil {
+			return "", nil, err
+		}
+	}
+	t.name = "traefik-" + strconv.Itoa(t.web)
+	p, err := c.runTraefik(ctx, t)
+	if err != nil {
+		return "", nil, err
+	}
+	return c.loopback(t.web), p.Kill, nil
+}
+
+// traefik is one to be started.
+type traefik struct {
+	name     string
+	access   string // kubeconfig
+	web, api int    // ports
+}
+
+func (c *Cluster) runTraefik(ctx context.Context, t traefik) (*process.Process, error) {
 	path, err := c.cache.Path(binaries.Traefik())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	traefik, err := c.host.Start(process.Command{
-		Name: "traefik", Path: path, Args: c.traefikArgs(),
-		Env:     append(os.Environ(), "KUBECONFIG="+access),
-		LogFile: filepath.Join(c.dir, "logs", "traefik.log"),
+	p, err := c.host.Start(process.Command{
+		Name: t.name, Path: path, Args: t.args(),
+		Env:     append(os.Environ(), "KUBECONFIG="+t.access),
+		LogFile: filepath.Join(c.dir, "logs", t.name+".log"),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return process.Wait{
-		For: "Traefik", Timeout: startTimeout, Of: []*process.Process{traefik},
-		Probe: func(ctx context.Context) error { return get(ctx, c.TraefikAPI()+"/ping") },
+	return p, process.Wait{
+		For: "Traefik", Timeout: startTimeout, Of: []*process.Process{p},
+		Probe: func(ctx context.Context) error { return get(ctx, c.loopback(t.api)+"/ping") },
 	}.Until(ctx)
 }
 
-// traefikArgs leave its behaviour as it is by default: it applies changes at once,
-// unless the last one was less than two seconds ago.
-func (c *Cluster) traefikArgs() []string {
+// args leave its behaviour as it is by default: it applies changes at once, unless
+// the last one was less than two seconds ago.
+func (t traefik) args() []string {
 	return []string{
 		"--global.checknewversion=false", "--global.sendanonymoususage=false",
 		"--log.level=INFO", "--accesslog=false",
-		"--entrypoints.web.address=127.0.0.1:" + strconv.Itoa(c.nodeOptions.WebPort),
-		"--entrypoints.traefik.address=127.0.0.1:" + strconv.Itoa(c.nodeOptions.APIPort),
+		"--entrypoints.web.address=127.0.0.1:" + strconv.Itoa(t.web),
+		"--entrypoints.traefik.address=127.0.0.1:" + strconv.Itoa(t.api),
 		"--ping=true", "--api.insecure=true",
 		"--api.dashboard=false", // the web pages are not in the module
 		"--providers.kubernetesingress=true",

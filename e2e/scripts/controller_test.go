@@ -15,7 +15,7 @@ import (
 func startController(t *testing.T, kubeconfig string, flags ...string) (stop func()) {
 	t.Helper()
 	args := append([]string{
-		"--kubeconfig=" + kubeconfig, "--listen=", "--log-format=console", "--settle-time=100ms", "--page-set-grace-period=1s",
+		"--kubeconfig=" + kubeconfig, "--listen=", "--log-format=console", "--page-lead-time=20ms", "--settle-time=100ms", "--page-set-grace-period=1s",
 		"--lease-retry-period=200ms", "--lease-renew-deadline=10s",
 	}, flags...)
 	p, err := program.Start(t.Output(), args...)

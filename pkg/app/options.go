@@ -34,7 +34,7 @@ type options struct {
 
 	page pageOptions
 
-	settle, grace, readyTimeout, debounce, discover time.Duration
+	lead, settle, grace, readyTimeout, debounce, discover time.Duration
 
 	leaderElect                                   bool
 	leaseName                                     string
@@ -75,6 +75,7 @@ func (o *options) flags() *pflag.FlagSet {
 	keyFlags(f, &o.keys)
 	f.BoolVar(&o.namespacePages, "namespace-pages", true, "let pages in a target's own namespace count, before those in the controller's")
 	o.page.flags(f)
+	f.DurationVar(&o.lead, "page-lead-time", time.Second, "how long a page must have had endpoints before visitors are sent to it. Ingress controllers watch endpoints and Ingresses separately: one that hears of the endpoints later than of the switch, and later than this allows, answers 404 meanwhile")
 	f.DurationVar(&o.settle, "settle-time", 3*time.Second, "from a swap until state is active. Longer than ingress controllers take to follow: Traefik gathers changes for 2s by default (providersThrottleDuration)")
 	f.DurationVar(&o.grace, "page-set-grace-period", 2*time.Minute, "how long a page set stays after its last user has left, for ingress controllers that lag")
 	f.DurationVar(&o.readyTimeout, "page-ready-timeout", 0, "swap to a page that has not come up in this time all the same; visitors then meet the ingress controller's own error. 0 = never: the app is served until the page can be")
@@ -204,7 +205,7 @@ func (o *options) validate() error {
 	if _, err := kinds(o.targets); err != nil {
 		errs = append(errs, err)
 	}
-	for flag, d := range map[string]time.Duration{"settle-time": o.settle, "page-set-grace-period": o.grace, "page-ready-timeout": o.readyTimeout, "page-debounce": o.debounce} {
+	for flag, d := range map[string]time.Duration{"page-lead-time": o.lead, "settle-time": o.settle, "page-set-grace-period": o.grace, "page-ready-timeout": o.readyTimeout, "page-debounce": o.debounce} {
 		if d < 0 {
 			bad(flag, "%s is below 0", d)
 		}

@@ -89,6 +89,7 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"--page-labels=a=b/c":                               "--page-labels",
 		"--page-drain=-1s":                                  "--page-drain",
 		"--settle-time=-1s":                                 "--settle-time",
+		"--page-lead-time=-1s":                              "--page-lead-time",
 		"--discovery-interval=1ms":                          "--discovery-interval",
 		"--lease-duration=5s":                               "--lease-renew-deadline",
 		"--debug-listen=:6060":                              "of the loopback",

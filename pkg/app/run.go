@@ -150,6 +150,6 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, m *metri
 		Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
 		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(),
 		Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
-		Settings: plan.Settings{Settle: o.settle, ReadyTimeout: o.readyTimeout},
+		Settings: plan.Settings{Lead: o.lead, Settle: o.settle, ReadyTimeout: o.readyTimeout},
 	}), nil
 }

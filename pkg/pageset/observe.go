@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -26,10 +27,12 @@ const (
 	Serving        // visitors can be sent to it
 )
 
-// Status of a page set. Message says what is missing, for a person.
+// Status of a page set. Message says what is missing, for a person. Since is when a
+// set that serves was first seen to have endpoints.
 type Status struct {
 	Phase   Phase
 	Message string
+	Since   time.Time
 }
 
 // Observed is what there is of a set. Any part may be nil.
@@ -70,25 +73,35 @@ func Owns(uid types.UID, object metav1.Object) bool {
 func (o Observed) Status() Status {
 	switch {
 	case o.ConfigMap == nil:
-		return Status{Absent, "the page set is being created"}
+		return Status{Phase: Absent, Message: "the page set is being created"}
 	case o.ConfigMap.DeletionTimestamp != nil:
-		return Status{Starting, "an earlier page set of this name is being deleted"}
+		return Status{Phase: Starting, Message: "an earlier page set of this name is being deleted"}
 	case o.ConfigMap.Annotations[annotations.UsedBy] == "":
-		return Status{Starting, "the page set is being taken into use"}
-	case o.Service == nil || !Owns(o.ConfigMap.UID, o.Service) || o.Service.DeletionTimestamp != nil:
-		return Status{Starting, "the Service of the page set is being created"}
-	case o.serves():
+		return Status{Phase: Starting, Message: "the page set is being taken into use"}
+	case !o.reachable():
+		return Status{Phase: Starting, Message: "the Service of the page set is being created"}
+	case o.Endpoints():
 		return Status{Phase: Serving}
 	}
 	for _, p := range o.Own() {
 		if why := trouble(p); why != "" {
-			return Status{Blocked, fmt.Sprintf("page Pod %s: %s", p.Name, why)}
+			return Status{Phase: Blocked, Message: fmt.Sprintf("page Pod %s: %s", p.Name, why)}
 		}
 	}
-	return Status{Starting, "the page Pods are starting"}
+	return Status{Phase: Starting, Message: "the page Pods are starting"}
 }
 
-func (o Observed) serves() bool {
+// reachable says whether the set has a Service that is there to stay.
+func (o Observed) reachable() bool {
+	return o.Alive() && o.Service != nil && Owns(o.ConfigMap.UID, o.Service) && o.Service.DeletionTimestamp == nil
+}
+
+// Endpoints says whether an EndpointSlice of the set's own Service lists one of its
+// own Pods as ready, whoever uses the set.
+func (o Observed) Endpoints() bool {
+	if !o.reachable() {
+		return false
+	}
 	own := map[types.UID]bool{}
 	for _, p := range o.Own() {
 		own[p.UID] = p.DeletionTimestamp == nil

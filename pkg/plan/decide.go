@@ -251,7 +251,7 @@ func (d *draft) serving() (bool, string) {
 	set := d.Sets[d.Page.Set]
 	if set.Phase == pageset.Serving {
 		d.Decision.Memory.WaitingSince = time.Time{}
-		return true, ""
+		return d.ahead(set)
 	}
 	if d.Decision.Memory.WaitingSince.IsZero() {
 		d.Decision.Memory.WaitingSince = d.Now
@@ -264,6 +264,20 @@ func (d *draft) serving() (bool, string) {
 		d.again(left)
 	}
 	return false, set.Message
+}
+
+// ahead says whether a page that serves has done so for long enough. The wait is
+// short: a target that is pending is not written to for it.
+func (d *draft) ahead(set pageset.Status) (bool, string) {
+	left := set.Since.Add(d.Settings.Lead).Sub(d.Now)
+	if left <= 0 {
+		return true, ""
+	}
+	d.again(left)
+	if d.status.State == annotations.Pending {
+		return false, d.status.Message
+	}
+	return false, "the page has begun to serve this moment"
 }
 
 // budget is how many bytes the record of originals may have beside everything

@@ -85,6 +85,39 @@ func TestThePageThatDoesNotServe(t *testing.T) {
 	assert.Equal(t, 1, s.told(PageChanged))
 }
 
+// TestAPageHasALead: who is sent to it may hear of its endpoints later than of the
+// swap. Nothing is written for this wait.
+func TestAPageHasALead(t *testing.T) {
+	s := newScene(t, "a")
+	s.lead = time.Second
+	s.annotate(annotations.DefaultEnabled, "true")
+	s.sets[setA] = pageset.Status{Phase: pageset.Starting, Message: "the page Pods are starting"}
+	s.settle()
+	before := s.object
+	s.sets[setA] = pageset.Status{Phase: pageset.Serving, Since: s.now}
+	s.later(400 * time.Millisecond)
+	assert.Equal(t, before, s.object)
+	assert.Equal(t, 600*time.Millisecond, s.decide().After, "when it is looked at again")
+	s.later(600 * time.Millisecond)
+	assert.Equal(t, setA, s.backends())
+
+	// The next page too: visitors keep the one they have.
+	s.later(time.Minute)
+	before = s.object
+	s.page.Set, s.sets[setB] = setB, pageset.Status{Phase: pageset.Serving, Since: s.now}
+	s.later(999 * time.Millisecond)
+	assert.Equal(t, before, s.object)
+	s.later(time.Millisecond)
+	assert.Equal(t, setB, s.backends())
+
+	// A page that others use already is known.
+	other := newScene(t, "b")
+	other.lead, other.sets[setA] = time.Second, pageset.Status{Phase: pageset.Serving, Since: epoch.Add(-time.Second)}
+	other.annotate(annotations.DefaultEnabled, "true")
+	other.settle()
+	assert.Equal(t, setA, other.backends())
+}
+
 func TestOffBeforeThePageServes(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")

@@ -26,6 +26,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 type scene struct {
 	*testing.T
 	now    time.Time
+	lead   time.Duration
 	object map[string]any
 	page   Page
 	sets   map[string]pageset.Status
@@ -83,7 +84,7 @@ func (s *scene) decide() Decision {
 	require.NoError(s, err)
 	request, problems := annotations.DefaultKeys().Parse(s.annotations())
 	return Decide(State{
-		Now: s.now, Settings: Settings{Settle: 3 * time.Second}, Request: request, Problems: problems,
+		Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second}, Request: request, Problems: problems,
 		Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory,
 	})
 }

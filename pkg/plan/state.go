@@ -15,6 +15,10 @@ import (
 
 // Settings are the waits of the controller's configuration.
 type Settings struct {
+	// Lead is how long a page must have had endpoints before visitors are sent to it:
+	// there is no order between watches of different kinds, and who hears of the swap
+	// before the endpoints finds nobody there.
+	Lead time.Duration
 	// Settle is how long after a swap ingress controllers have surely followed.
 	Settle time.Duration
 	// ReadyTimeout, if above 0, swaps to a page that has not come up in that

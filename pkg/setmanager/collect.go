@@ -93,6 +93,7 @@ func (m *Manager) forget(id pageset.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.idleSince, id)
+	delete(m.reachable, id)
 	delete(m.failures, id)
 	delete(m.started, id)
 	delete(m.failing, id)

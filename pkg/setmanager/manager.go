@@ -63,6 +63,7 @@ type Manager struct {
 	began     time.Time
 	mu        sync.Mutex
 	idleSince map[pageset.ID]time.Time
+	reachable map[pageset.ID]time.Time // since when, as far as it has been seen
 	failures  map[pageset.ID]pageset.Status
 	deleted   map[types.UID]time.Time // ConfigMaps that we deleted and the watch may still show
 	started   map[pageset.ID]map[types.UID]startedPod
@@ -79,7 +80,7 @@ type startedPod struct {
 // grace period after it.
 func New(c Config) *Manager {
 	return &Manager{
-		Config: c, Claims: newClaims(), began: time.Now(),
+		Config: c, Claims: newClaims(), began: time.Now(), reachable: map[pageset.ID]time.Time{},
 		idleSince: map[pageset.ID]time.Time{}, failures: map[pageset.ID]pageset.Status{},
 		deleted: map[types.UID]time.Time{}, started: map[pageset.ID]map[types.UID]startedPod{},
 		failing: map[pageset.ID]failingPods{},
@@ -90,8 +91,10 @@ func New(c Config) *Manager {
 func (m *Manager) Status(id pageset.ID) pageset.Status {
 	o := m.observe(id)
 	status := o.Status()
+	since, reachable := m.reachableSince(id, o)
 	if status.Phase == pageset.Serving {
-		if m.Template.Fits(o.Service, m.classes(id)) {
+		if reachable {
+			status.Since = since
 			return status
 		}
 		status = pageset.Status{Phase: pageset.Starting, Message: "the Service of the page set is being fitted to another ingress class"}
@@ -105,6 +108,23 @@ func (m *Manager) Status(id pageset.ID) pageset.Status {
 		return failure
 	}
 	return status
+}
+
+// reachableSince keeps since when the set has endpoints, and a Service that fits its
+// users: also while nobody uses it, for then ingress controllers know it well.
+func (m *Manager) reachableSince(id pageset.ID, o pageset.Observed) (since time.Time, reachable bool) {
+	reachable = o.Endpoints() && m.Template.Fits(o.Service, m.classes(id))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	since, known := m.reachable[id]
+	switch {
+	case !reachable:
+		delete(m.reachable, id)
+	case !known:
+		since = time.Now()
+		m.reachable[id] = since
+	}
+	return since, reachable
 }
 
 // Provide gives the content of a claimed set, for it to be built from.

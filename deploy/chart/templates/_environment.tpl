@@ -14,6 +14,7 @@ given, and the program's own default holds.
   "ENABLED_VALUE" ($o.maintenanceAnnotationValue | default $c.annotations.enabledValue)
   "CUSTOM_PAGE_KEY" ($o.customPageAnnotation | default $c.annotations.customPage)
   "NAMESPACE_PAGES" (ternary "" "false" .Values.maintenance.namespacePages)
+  "PAGE_LEAD_TIME" $c.pageLeadTime
   "SETTLE_TIME" $c.settleTime
   "PAGE_SET_GRACE_PERIOD" $c.pageSetGracePeriod
   "PAGE_READY_TIMEOUT" $c.pageReadyTimeout
