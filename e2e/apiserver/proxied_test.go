@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"maintenance-controller.io/e2e/faultproxy"
@@ -17,6 +18,7 @@ import (
 type proxied struct {
 	*world
 	proxy   *faultproxy.Proxy
+	build   program.Build
 	flags   []string
 	halfway bool // for tests that do something in the middle of a wait
 
@@ -28,11 +30,17 @@ type proxied struct {
 // world alone and short waits, starts with restart.
 func (w *world) proxied() *proxied {
 	w.Helper()
-	proxy, err := faultproxy.Start(w.config, nil)
+	return w.proxiedAs(w.config, clientcmdapi.AuthInfo{})
+}
+
+// proxiedAs does so with credentials that the proxy has, or that the program brings.
+func (w *world) proxiedAs(upstream *rest.Config, user clientcmdapi.AuthInfo) *proxied {
+	w.Helper()
+	proxy, err := faultproxy.Start(upstream, nil)
 	require.NoError(w, err)
 	w.Cleanup(proxy.Close)
 	kubeconfig := filepath.Join(w.TempDir(), "kubeconfig")
-	require.NoError(w, proxy.WriteKubeconfig(kubeconfig, clientcmdapi.AuthInfo{}))
+	require.NoError(w, proxy.WriteKubeconfig(kubeconfig, user))
 	p := &proxied{world: w, proxy: proxy, flags: []string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,Service",
 		"--leader-elect=false", "--listen=", "--page-image=" + imageServes,
@@ -53,7 +61,7 @@ func (p *proxied) restart(more ...string) {
 	}
 	p.flags = append(p.flags, more...)
 	var err error
-	p.current, err = program.Start(p.Output(), p.flags...)
+	p.current, err = p.build.Start(p.Output(), p.flags...)
 	require.NoError(p, err)
 }
 

@@ -100,6 +100,9 @@ func (b Build) Start(log io.Writer, args ...string) (*Program, error) {
 	return p, nil
 }
 
+// Pid is the program's process id.
+func (p *Program) Pid() int { return p.command.Process.Pid }
+
 // Done is closed when the program has ended.
 func (p *Program) Done() <-chan struct{} { return p.done }
 

@@ -199,7 +199,7 @@ func (d *draft) clean() {
 
 func (d *draft) lasted(sinceText string) string {
 	since, err := time.Parse(time.RFC3339, sinceText)
-	if err != nil {
+	if err != nil || since.After(d.Now) { // the clock has been set back
 		return ""
 	}
 	return fmt.Sprintf(", after %s of maintenance", d.Now.Sub(since).Round(time.Second))

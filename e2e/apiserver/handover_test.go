@@ -1,0 +1,87 @@
+package apiserver
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/pkg/annotations"
+)
+
+// replica is the program in one version, one of two that take turns.
+type replica struct {
+	*proxied
+	address string
+}
+
+func (w *world) replica(version string) *replica {
+	w.Helper()
+	r := &replica{proxied: w.proxied(), address: freeAddress(w)}
+	r.build = program.Build{Version: version}
+	// The image of the page Pods is the version's own.
+	r.flags = slices.DeleteFunc(r.flags, func(flag string) bool { return flag == "--page-image="+imageServes })
+	r.flags = append(r.flags, "--leader-elect=true", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=300ms", "--listen="+r.address)
+	return r
+}
+
+func (r *replica) image(u *unstructured.Unstructured) bool {
+	containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "containers")
+	return len(containers) == 1 && containers[0].(map[string]any)["image"] == "maintenance-controller:"+r.build.Version
+}
+
+// TestTwoVersionsHandOver: while targets are in maintenance, two versions of the
+// program take the lead from each other, by an orderly stop and by SIGKILL in turns.
+// Each time the Pods roll once, new before old; the targets are not written at all;
+// and whoever stands by writes nothing.
+func TestTwoVersionsHandOver(t *testing.T) {
+	t.Parallel()
+	rounds := 3
+	if *long {
+		rounds = 12
+	}
+	w := newWorld(t)
+	w.wantNoHoles()
+	w.apply(ingress("my-app"), service("my-app"))
+	leads, standsBy := w.replica("v1"), w.replica("v2")
+	leads.restart()
+	for _, gvr := range []schemaGVR{ingresses, services} {
+		w.on(gvr, "my-app")
+	}
+	for _, gvr := range []schemaGVR{ingresses, services} {
+		w.until(gvr, "my-app", "active", state(annotations.Active))
+	}
+	w.untilPods(2, leads.image)
+	started := w.countPods()
+	seen := []func() int{
+		w.watchRevisions(ingresses, "my-app", func(*unstructured.Unstructured) {}),
+		w.watchRevisions(services, "my-app", func(*unstructured.Unstructured) {}),
+	}
+	for round := range rounds {
+		before := writes(standsBy.proxy.Counts())
+		standsBy.restart()
+		untilMetric(t, standsBy.address, "maintenance_leader 0")
+		assert.Equal(t, before, writes(standsBy.proxy.Counts()), "it stands by")
+		if round%2 == 0 {
+			require.Equal(t, 0, leads.program().Stop())
+		} else {
+			leads.kill()
+		}
+		leads, standsBy = standsBy, leads
+		w.untilPods(2, leads.image)
+	}
+	assert.Equal(t, 2*(rounds+1), started(), "each handover rolls the Pods once")
+	for _, revisions := range seen {
+		assert.Equal(t, 1, revisions(), "the targets are as they were at the first look")
+	}
+	for _, gvr := range []schemaGVR{ingresses, services} {
+		w.off(gvr, "my-app")
+	}
+	w.until(ingresses, "my-app", "restored", specIs(ingress("my-app")))
+	w.until(services, "my-app", "restored", and(restored, leadsToApp(service("my-app"))))
+	w.untilClean()
+	result(t, "handovers", int64(rounds))
+}
