@@ -3,8 +3,9 @@ package node
 import (
 	"context"
 	"flag"
-	"fmt"
+	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,7 +16,14 @@ import (
 	"maintenance-controller.io/e2e/mutant"
 )
 
+// long asks for the long forms of the tests that have one; `make soak` does.
 var long = flag.Bool("long", false, "run TestNoHoleUnderLoad at length: maintenance on and off 50 times, the page changed 20 times")
+
+// result prints what a test has counted, as name=number, for `make soak` to add up.
+func result(t *testing.T, name string, count int) {
+	t.Helper()
+	t.Logf("result: %s=%d", strings.ReplaceAll(name, " ", "-"), count)
+}
 
 // TestNoHoleUnderLoad switches an Ingress, an IngressRoute and a Service under a
 // steady load, changes the page, and takes page Pods and controllers away. Nobody
@@ -39,7 +47,14 @@ func TestNoHoleUnderLoad(t *testing.T) {
 		assert.Equal(t, spec, s.spec(subject.object()), subject.object())
 	}
 	o := s.close()
-	fmt.Printf("no-hole-under-load %s\n", o)
+	t.Logf("outcome: %s", o)
+	result(t, "requests sent", o.Requests)
+	result(t, "wrong answers", o.Wrong)
+	result(t, "switches", o.Switches)
+	result(t, "page changes", o.PageChanges)
+	result(t, "page Pods deleted", 2*o.Troubles["pods-deleted"])
+	result(t, "kills", o.Troubles["leader-killed"]+2*o.Troubles["all-killed"])
+	result(t, "p99 ms", int(math.Ceil(o.P99)))
 	s.report("answers and visits that are wrong", o.wrong)
 	assert.GreaterOrEqual(t, o.PerSecond, 200., "visitors a second")
 	assert.Equal(t, [2]int{2 * rounds, pageChanges}, [2]int{o.Switches, o.PageChanges})
