@@ -65,7 +65,7 @@ func newDraft(s State) *draft {
 		if err != nil {
 			d.warn(RestoreFailed, "annotation %s cannot be read (%v): the backup ConfigMap is used in its place", annotations.Original, annotations.Clip(err.Error()))
 		} else {
-			d.known = record
+			d.known = record.Admitted(s.Slots)
 		}
 	}
 	if s.Backup != nil {

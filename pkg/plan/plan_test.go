@@ -298,6 +298,27 @@ func TestWhoTakesAllAnnotationsAwayGetsTheFieldsBack(t *testing.T) {
 	assert.Zero(t, s.memory)
 }
 
+// TestAnOriginalThatDoesNotFitHidesNoSecondCopy: the annotation of one slot is
+// forged or garbled, while maintenance goes on, and before it ends.
+func TestAnOriginalThatDoesNotFitHidesNoSecondCopy(t *testing.T) {
+	for name, value := range map[string]string{
+		"a page set": `{"service":{"name":"` + setB + `","port":{"number":80}}}`, "a field of nobody's": `{"evil":1}`, "nothing": `null`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, "a", "b")
+			s.annotate(annotations.DefaultEnabled, "true")
+			s.settle()
+			for _, on := range []string{"true", "false"} {
+				s.annotate(annotations.Original, `{"v":1,"slots":[{"host":"a","path":"/","type":"Prefix","at":0,"value":`+value+`}]}`)
+				s.annotate(annotations.DefaultEnabled, on)
+				s.settle()
+			}
+			assert.Equal(t, "app-a app-b", s.backends())
+			assert.Zero(t, s.told(BackendLost))
+		})
+	}
+}
+
 func TestALostBackend(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.setRules(rule("a", setA), rule("b", "app-b")) // somebody points at a page set by hand

@@ -3,6 +3,7 @@ package swap
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"maintenance-controller.io/pkg/ownership"
 )
@@ -65,6 +66,20 @@ func (r Record) String() string {
 		panic(fmt.Sprintf("record of originals: %v", err))
 	}
 	return string(text)
+}
+
+// Admitted gives the record without originals that may not go into their slots: a
+// second copy may have better ones.
+func (r Record) Admitted(slots []Slot) Record {
+	bad := map[ID]bool{}
+	for _, s := range slots {
+		for _, o := range r.Slots {
+			bad[o.ID] = bad[o.ID] || o.ID == s.ID && !s.takes(o)
+		}
+	}
+	out := r
+	out.Slots = slices.DeleteFunc(slices.Clone(r.Slots), func(o Original) bool { return bad[o.ID] })
+	return out
 }
 
 // FillGaps adds the originals of other for slots that r does not have. Where r has
