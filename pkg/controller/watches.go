@@ -2,8 +2,10 @@ package controller
 
 import (
 	"context"
+	"hash/fnv"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
 )
@@ -197,21 +200,35 @@ func (t *targetWatches) reduce(object any) (any, error) {
 			out.Annotations = map[string]string{}
 		}
 		if key == annotations.Original {
-			value = ""
+			value = digest(value) // enough to see that somebody wrote over it
 		}
 		out.Annotations[key] = value
 	}
 	return out, nil
 }
 
+func digest(text string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(text)) // it never fails
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// setNamed gives the page set that a target's annotation names. What has not the
+// shape of a name is nobody's.
+func setNamed(m *metav1.PartialObjectMetadata) (pageset.ID, bool) {
+	name := m.Annotations[annotations.PageSet]
+	return pageset.ID{Namespace: m.Namespace, Name: name}, page.IsSetName(name)
+}
+
 func (t *targetWatches) indexers() cache.Indexers {
 	return cache.Indexers{
 		byPageSet: func(object any) ([]string, error) {
-			m, ok := object.(*metav1.PartialObjectMetadata)
-			if !ok || m.Annotations[annotations.PageSet] == "" {
-				return nil, nil
+			if m, ok := object.(*metav1.PartialObjectMetadata); ok {
+				if id, named := setNamed(m); named {
+					return []string{id.String()}, nil
+				}
 			}
-			return []string{pageset.ID{Namespace: m.Namespace, Name: m.Annotations[annotations.PageSet]}.String()}, nil
+			return nil, nil
 		},
 		concerned: func(object any) ([]string, error) {
 			m, ok := object.(*metav1.PartialObjectMetadata)
@@ -262,8 +279,8 @@ func (t *targetWatches) handler(k target.Kind) cache.ResourceEventHandlerFuncs {
 }
 
 func (t *targetWatches) queueSetOf(m *metav1.PartialObjectMetadata) {
-	if name := m.Annotations[annotations.PageSet]; name != "" {
-		t.sets.Add(pageset.ID{Namespace: m.Namespace, Name: name})
+	if id, named := setNamed(m); named {
+		t.sets.Add(id)
 	}
 }
 
