@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Prefix of every annotation of ours. A key under it that is not known is a typo.
@@ -159,7 +161,7 @@ func (s Status) Write(all map[string]string) map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
-	for key, value := range map[string]string{State: s.State, Message: ClipTo(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original} {
+	for key, value := range map[string]string{State: s.State, Message: Line(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original} {
 		if value == "" {
 			delete(out, key)
 		} else {
@@ -203,3 +205,21 @@ func ClipTo(s string, limit int) string {
 
 // Reserved says whether the controller writes this key itself.
 func Reserved(key string) bool { return slices.Contains(written, key) || key == UsedBy }
+
+// Line makes one line of at most limit bytes of a text that quotes others, for
+// people's terminals: control characters and what is no text are escaped.
+func Line(s string, limit int) string {
+	var b strings.Builder
+	for _, r := range s {
+		if b.Len() > limit {
+			break // the rest is cut off anyway
+		}
+		if unicode.IsControl(r) || !unicode.IsPrint(r) && !unicode.IsSpace(r) || r == '\u2028' || r == '\u2029' {
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return ClipTo(b.String(), limit)
+}

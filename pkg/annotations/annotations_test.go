@@ -3,6 +3,7 @@ package annotations
 import (
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
@@ -75,6 +76,32 @@ func FuzzParse(f *testing.F) {
 		}
 		if req.Page == "" {
 			t.Fatal("a request always names a page")
+		}
+	})
+}
+
+func TestLine(t *testing.T) {
+	for give, want := range map[string]string{
+		"plain, “quoted” and 日本語":     "plain, “quoted” and 日本語",
+		"two\nlines\ttab\r":           `two\nlines\ttab\r`,
+		"\x1b[31mred\x00\u202e\u2028": `\x1b[31mred\x00\u202e\u2028`,
+		strings.Repeat("x", 50):       strings.Repeat("x", 37) + "…",
+		strings.Repeat("\n", 50):      strings.Repeat(`\n`, 18) + `\…`,
+		"not \xff text":               "not � text",
+	} {
+		got := Line(give, 40)
+		assert.Equal(t, want, got)
+		assert.LessOrEqual(t, len(got), 40)
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add("a\nb\x1b", 10)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		limit = 8 + (limit & 0xff)
+		got := Line(s, limit)
+		if len(got) > limit || !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) {
+			t.Fatalf("%q", got)
 		}
 	})
 }

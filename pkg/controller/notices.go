@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/record"
 
+	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/target"
 )
@@ -29,6 +30,7 @@ func (n *notices) tell(ref target.Ref, object *unstructured.Unstructured, events
 		UID: object.GetUID(), ResourceVersion: object.GetResourceVersion(),
 	}
 	for _, e := range events {
+		e.Message = annotations.Line(e.Message, annotations.MaxMessage)
 		eventType := corev1.EventTypeNormal
 		if e.Warning {
 			eventType = corev1.EventTypeWarning

@@ -4,6 +4,7 @@ package logging
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -36,5 +37,53 @@ func New(w io.Writer, format, level string) (*zap.Logger, error) {
 	default:
 		return nil, fmt.Errorf("log format %q: give %s or %s", format, JSON, Console)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), from)), nil
+	return zap.New(bounded{zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), from)}), nil
+}
+
+// maxText bounds a text in a log line, in bytes: an API server's error may quote
+// an object of a megabyte. Both formats escape control characters in fields.
+const maxText = 8 << 10
+
+// bounded is a core that cuts long texts off.
+type bounded struct{ zapcore.Core }
+
+func (b bounded) With(fields []zapcore.Field) zapcore.Core {
+	return bounded{b.Core.With(bound(fields))}
+}
+
+func (b bounded) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if b.Enabled(entry.Level) {
+		return checked.AddCore(entry, b)
+	}
+	return checked
+}
+
+func (b bounded) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	entry.Message = clip(entry.Message)
+	return b.Core.Write(entry, bound(fields))
+}
+
+func bound(fields []zapcore.Field) []zapcore.Field {
+	out := make([]zapcore.Field, len(fields))
+	for i, f := range fields {
+		err, isError := f.Interface.(error)
+		named, isNamed := f.Interface.(fmt.Stringer)
+		switch {
+		case f.Type == zapcore.StringerType && isNamed && len(fmt.Sprint(named)) > maxText:
+			f = zap.String(f.Key, clip(fmt.Sprint(named)))
+		case f.Type == zapcore.StringType:
+			f.String = clip(f.String)
+		case f.Type == zapcore.ErrorType && isError && err != nil && len(err.Error()) > maxText:
+			f = zap.String(f.Key, clip(err.Error()))
+		}
+		out[i] = f
+	}
+	return out
+}
+
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + fmt.Sprintf("… (%d bytes in all)", len(s))
 }

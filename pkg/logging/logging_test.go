@@ -3,8 +3,10 @@ package logging
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+	"unicode"
 
 	"go.uber.org/zap"
 )
@@ -54,5 +56,27 @@ func TestJSONLinesAreObjects(t *testing.T) {
 	}
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.Message != "hello" || line.N != 1 || line.Time == "" || line.Level != "info" {
 		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// TestLongTextsAreCut: whatever an error quotes, a line stays a line that can be read.
+func TestLongTextsAreCut(t *testing.T) {
+	for _, format := range []string{JSON, Console} {
+		var out bytes.Buffer
+		log, err := New(&out, format, "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		long := strings.Repeat("evil\n\x1b", 1<<18)
+		log.With(zap.String("with", long)).Error("refused", zap.Error(errors.New(long)), zap.String("text", long))
+		if n := out.Len(); n < 3*maxText || n > 12*maxText {
+			t.Errorf("%s: %d bytes", format, n)
+		}
+		if text := strings.TrimSuffix(out.String(), "\n"); strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }) {
+			t.Errorf("%s: control characters in a line", format)
+		}
+		if !strings.Contains(out.String(), "bytes in all") {
+			t.Errorf("%s does not say that it was cut", format)
+		}
 	}
 }
