@@ -64,6 +64,10 @@ down: ## Stop the cluster and remove every trace of it.
 test: ## Run all tests; the node tier needs root.
 	@e2e/test.sh
 
+.PHONY: soak
+soak: ## Run the long forms of the tests, as root; at most 43 minutes, mostly 27.
+	@go -C e2e run ./cmd/soak --logs $(CURDIR)/dist/soak $(SOAK_ARGS)
+
 .PHONY: bench
 bench: ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./...

@@ -160,6 +160,29 @@ func (f *fleet) untilOnly(gvr schemaGVR, component string, want map[string]bool)
 	}
 }
 
+// tellLost counts, when all maintenance is to have ended, targets that are not as
+// they were made, and objects of ours that are there still. That there are none is
+// for untilAsAsked and untilClean to want; this is for the table of the long runs.
+func (f *fleet) tellLost() {
+	f.Helper()
+	lost := 0
+	for _, m := range f.members {
+		u, err := f.dynamic.Resource(m.resource).Namespace(f.namespace).Get(f.Context(), m.Name, metav1.GetOptions{})
+		if err != nil || spec(panicking{}, u) != m.spec {
+			lost++
+		}
+	}
+	for _, gvr := range []schemaGVR{configMaps, services, pods, budgets} {
+		list, err := f.dynamic.Resource(gvr).Namespace(f.namespace).List(f.Context(), metav1.ListOptions{LabelSelector: annotations.ManagedByLabel + "=" + annotations.ManagedBy})
+		if err != nil {
+			f.Errorf("not every object could be counted: %v", err)
+			continue
+		}
+		lost += len(list.Items)
+	}
+	result(f.T, "objects lost or left over", int64(lost))
+}
+
 // told names faults and how often each was put in.
 func told(counts map[string]int) string {
 	var parts []string

@@ -49,6 +49,7 @@ func TestSoak(t *testing.T) {
 	toggles := s.toggle(lasts)
 	s.settle()
 	after := s.measure()
+	s.tellLost()
 	t.Logf("%d toggles; heap %d KiB, then %d KiB; goroutines %d, then %d; %d writes", toggles,
 		before.heap>>10, after.heap>>10, before.goroutines, after.goroutines, writes(p.proxy.Counts()))
 	assert.LessOrEqual(t, after.heap, before.heap+moreHeap)

@@ -32,6 +32,7 @@ func TestAStormOfFaults(t *testing.T) {
 	w.wantNoHoles()
 	p := w.proxied()
 	f := newFleet(p, weather.Seed, size)
+	defer f.tellLost()
 	p.flags = append(p.flags, "--leader-elect=true", "--lease-duration=6s", "--lease-renew-deadline=4s", "--lease-retry-period=500ms")
 	storm := weather.Judge()
 	p.proxy.Judge(storm)
@@ -63,7 +64,7 @@ func TestAStormOfFaults(t *testing.T) {
 	t.Logf("%d steps, %d of %d calls went wrong (%s), %d restarts", f.steps, counts.Injected(), counts.Calls, told(counts.Faults), restarts())
 	result(t, "toggles", int64(f.steps))
 	result(t, "faults injected", int64(counts.Injected()))
-	result(t, "requests sent", int64(counts.Calls))
+	result(t, "calls to the API server", int64(counts.Calls))
 }
 
 // during adds an episode to the weather: calls of a sort all go wrong in one way.

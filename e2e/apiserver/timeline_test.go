@@ -83,9 +83,11 @@ func (w *world) wantNoHoles() {
 	w.Cleanup(func() {
 		cancel()
 		wg.Wait()
-		for _, hole := range t.holes() {
+		holes := t.holes()
+		for _, hole := range holes {
 			w.Error(hole)
 		}
+		result(w.T, "holes", int64(len(holes)))
 	})
 }
 

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// counts are what the tests have counted, by name.
+type counts map[string]int64
+
+// rule is what a count must be for the run to be a good one.
+type rule int
+
+const (
+	some rule = iota // above 0: else a test has not done what it is for
+	none             // 0
+	told             // only told
+)
+
+// rows of the table.
+var rows = []struct {
+	name string
+	rule rule
+}{
+	{"requests sent", some},
+	{"wrong answers", none},
+	{"toggles", some},
+	{"page changes", some},
+	{"page Pods and controllers taken away", some},
+	{"kills", some},
+	{"handovers", some},
+	{"calls to the API server", some},
+	{"faults injected", some},
+	{"revisions judged", some},
+	{"revisions not sound", none},
+	{"holes", none},
+	{"objects lost or left over", none},
+	{"heap KiB before", told},
+	{"heap KiB after", told},
+	{"goroutines before", told},
+	{"goroutines after", told},
+	{"tests that failed", none},
+}
+
+// load is what the test under load prints, as far as the table has it.
+type load struct {
+	Requests    int64            `json:"requests"`
+	Wrong       int64            `json:"wrong"`
+	Switches    int64            `json:"switches"`
+	PageChanges int64            `json:"pageChanges"`
+	Troubles    map[string]int64 `json:"troubles"`
+}
+
+// Marks of the lines that hold counts.
+const (
+	mark     = "result: "
+	loadMark = "no-hole-under-load "
+)
+
+// add reads a line of a test's output. A line without counts is passed over.
+func (c counts) add(line string) error {
+	if text, ok := strings.CutPrefix(line, loadMark); ok {
+		var l load
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			return fmt.Errorf("%q: %w", line, err)
+		}
+		c["requests sent"] += l.Requests
+		c["wrong answers"] += l.Wrong
+		c["toggles"] += l.Switches
+		c["page changes"] += l.PageChanges
+		for _, times := range l.Troubles {
+			c["page Pods and controllers taken away"] += times
+		}
+		return nil
+	}
+	_, text, ok := strings.Cut(line, mark)
+	if !ok {
+		return nil
+	}
+	name, number, _ := strings.Cut(strings.TrimSpace(text), "=")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%q: %w", line, err)
+	}
+	c[strings.ReplaceAll(name, "-", " ")] += n
+	return nil
+}
+
+// report prints the table. Where only a part was run, counts may be missing.
+func (c counts) report(out io.Writer, part bool) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table)
+	bad := false
+	for _, row := range rows {
+		n, counted := c[row.name]
+		verdict := ""
+		switch {
+		case row.rule == none && n > 0, row.rule == some && n == 0 && !part:
+			verdict, bad = "  WRONG", true
+		case !counted && part:
+			continue
+		}
+		fmt.Fprintf(table, "%s\t%d\t%s\n", row.name, n, verdict)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if bad {
+		return errors.New("something is wrong")
+	}
+	return nil
+}
