@@ -140,17 +140,22 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 // install installs the chart as users do, or upgrades it, with an image of this tree
 // and more environment variables, and returns when both replicas run it.
 func install(ctx context.Context, image string, env map[string]string) error {
+	values, err := yaml.Marshal(valuesWith(env))
+	if err != nil {
+		return err
+	}
+	return local.Cluster{Dir: filepath.Dir(site.Kubeconfig()), Log: os.Stderr}.Install(ctx, image, string(values), "-")
+}
+
+// valuesWith are the chart's values, with more environment variables.
+func valuesWith(env map[string]string) map[string]any {
 	all := maps.Clone(settings)
 	maps.Copy(all, env)
 	var variables []corev1.EnvVar
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		variables = append(variables, corev1.EnvVar{Name: name, Value: all[name]})
 	}
-	values, err := yaml.Marshal(map[string]any{"controller": map[string]any{
+	return map[string]any{"controller": map[string]any{
 		"targets": []string{"Ingress", "IngressRoute", "Service"}, "extraEnv": variables,
-	}})
-	if err != nil {
-		return err
-	}
-	return local.Cluster{Dir: filepath.Dir(site.Kubeconfig()), Log: os.Stderr}.Install(ctx, image, string(values), "-")
+	}}
 }
