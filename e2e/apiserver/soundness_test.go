@@ -79,9 +79,12 @@ func watchSoundness(w *world) *soundness {
 		s.catchUp(w)
 		cancel()
 		wg.Wait()
-		for _, wrong := range s.judge() {
-			w.Error(wrong)
+		wrong := s.judge()
+		for _, what := range wrong {
+			w.Error(what)
 		}
+		result(w.T, "revisions judged", int64(s.revisions))
+		result(w.T, "revisions not sound", int64(len(wrong)))
 	})
 	return s
 }

@@ -26,7 +26,7 @@ func TestAStormOfFaults(t *testing.T) {
 	weather := faultproxy.Weather{Seed: rand.Uint64(), Share: 0.2, Wait: 300 * time.Millisecond, Life: 2 * time.Second}
 	if *long {
 		calm, episode, silence = 30*time.Second, 20*time.Second, 30*time.Second
-		weather.Wait, weather.Life = 2*time.Second, 20*time.Second
+		weather.Wait, weather.Life = 2*time.Second, 5*time.Second
 	}
 	w := newWorld(t)
 	w.wantNoHoles()
