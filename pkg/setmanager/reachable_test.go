@@ -1,0 +1,59 @@
+package setmanager
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageset"
+)
+
+// seen is a cache that shows one set.
+type seen struct {
+	Cache
+	set pageset.Observed
+}
+
+func (s *seen) Observe(pageset.ID) pageset.Observed { return s.set }
+
+// TestSinceWhenASetIsReachable: a set that nobody uses for a while is reachable all
+// the time, and one that has lost its endpoints begins anew.
+func TestSinceWhenASetIsReachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := page.Page{Bodies: map[string]string{"page.html": "<h1>soon</h1>"}}
+		id := pageset.ID{Namespace: "shop", Name: page.SetName(content.Hash())}
+		cm := pageset.ConfigMap(id, content, "Ingress/a")
+		cm.UID = "cm"
+		svc, pod := pageset.Service(cm, pageset.Template{}, nil), pageset.Pod(cm, pageset.Template{})
+		svc.UID, pod.UID = "svc", "pod"
+		controller := true
+		slice := &discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: svc.UID, Controller: &controller}}},
+			Endpoints:  []discoveryv1.Endpoint{{TargetRef: &corev1.ObjectReference{UID: pod.UID}}},
+		}
+		cache := &seen{set: pageset.Observed{ConfigMap: cm, Service: svc, Pods: []*corev1.Pod{pod}, Slices: []*discoveryv1.EndpointSlice{slice}}}
+		m := New(Config{Cache: cache})
+		begin := time.Now()
+		assert.Equal(t, pageset.Status{Phase: pageset.Serving, Since: begin}, m.Status(id))
+
+		time.Sleep(time.Minute)
+		cm.Annotations[annotations.UsedBy] = ""
+		assert.Equal(t, pageset.Starting, m.Status(id).Phase, "it may be collected")
+		time.Sleep(time.Minute)
+		cm.Annotations[annotations.UsedBy] = "Ingress/a"
+		assert.Equal(t, pageset.Status{Phase: pageset.Serving, Since: begin}, m.Status(id))
+
+		cache.set.Slices = nil
+		assert.Equal(t, pageset.Starting, m.Status(id).Phase)
+		time.Sleep(time.Minute)
+		cache.set.Slices = []*discoveryv1.EndpointSlice{slice}
+		assert.Equal(t, pageset.Status{Phase: pageset.Serving, Since: begin.Add(3 * time.Minute)}, m.Status(id))
+	})
+}
