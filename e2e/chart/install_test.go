@@ -164,8 +164,15 @@ func TestSettingsOfTheChart(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^ +--([a-z-]+)`).FindAllStringSubmatch(string(help), -1) {
 		flags["MAINTENANCE_"+strings.ToUpper(strings.ReplaceAll(m[1], "-", "_"))] = true
 	}
+	given := map[string]bool{"MAINTENANCE_WATCH_NAMESPACES": true} // by TestRolesInSomeNamespaces
 	for _, e := range d.Spec.Template.Spec.Containers[0].Env {
 		assert.True(t, flags[e.Name], "%s is no flag of the program", e.Name)
+		given[e.Name] = true
+	}
+	text, err := os.ReadFile(filepath.Join(root(t), "deploy/chart/templates/_environment.tpl"))
+	require.NoError(t, err)
+	for _, m := range regexp.MustCompile(`(?m)^  "([A-Z_]+)" `).FindAllStringSubmatch(string(text), -1) {
+		assert.True(t, given["MAINTENANCE_"+m[1]], "testdata/everything.yaml does not set %s", m[1])
 	}
 
 	p := start(t, d)
@@ -174,8 +181,8 @@ func TestSettingsOfTheChart(t *testing.T) {
 	kubectl(t, "", "-n", "settings-app", "annotate", "ingress", "my-app", "example.com/on=yes", "example.com/page=Summer_2026")
 	until(t, "active", "-n", "settings-app", "get", "ingress", "my-app", "-o", stateOf)
 	set := kubectl(t, "", "-n", "settings-app", "get", "ingress", "my-app", "-o", "jsonpath={.spec.defaultBackend.service.name}")
-	text := kubectl(t, "", "-n", "settings-app", "get", "configmap", set, "-o", `jsonpath={.data.page\.txt} {.data.page\.json} {.data.status} {.data.retry-after}`)
-	assert.Equal(t, "summer [1] 500 60", text, "what the page does not give is the default page's")
+	data := kubectl(t, "", "-n", "settings-app", "get", "configmap", set, "-o", `jsonpath={.data.page\.txt} {.data.page\.json} {.data.status} {.data.retry-after}`)
+	assert.Equal(t, "summer [1] 500 60", data, "what the page does not give is the default page's")
 	pod := kubectl(t, "", "-n", "settings-app", "get", "pods", "-l", "team=web,tier=edge", "-o",
 		`jsonpath={.items[0].metadata.annotations.a} {.items[0].metadata.annotations.b} {.items[0].metadata.annotations.c} {.items[0].spec.imagePullSecrets} {.items[0].spec.priorityClassName}`)
 	assert.Equal(t, `x,y say "hi" k=v [{"name":"a"},{"name":"b"}] system-cluster-critical`, pod)
