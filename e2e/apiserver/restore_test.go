@@ -145,6 +145,11 @@ func TestRestoreBesideAController(t *testing.T) {
 	assert.Contains(t, out, "a controller works")
 	assert.True(t, state(annotations.Active)(w.get(ingresses, "my-app")), "nothing is changed")
 
+	code, out = w.restoreCommand("--all", "--watch-namespaces="+w.namespace, "--scale-down=the-controller", "--dry-run")
+	assert.Equal(t, 0, code, out)
+	assert.Contains(t, out, "would restore Ingress "+w.namespace+"/my-app", "by then none would work")
+	assert.True(t, state(annotations.Active)(w.get(ingresses, "my-app")), "nothing is changed")
+
 	code, out = w.restoreCommand("ingress/my-app", "-n", w.namespace, "--remove-annotations")
 	assert.Equal(t, 0, code, out)
 	assert.True(t, specIs(ingress("my-app"))(w.until(ingresses, "my-app", "restored", restored)))

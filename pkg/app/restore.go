@@ -189,13 +189,16 @@ func (o *restoreOptions) named(ctx context.Context, r *restore.Restorer, report 
 
 // everything restores all targets and collects what is left.
 func (o *restoreOptions) everything(ctx context.Context, r *restore.Restorer, report *restoreReport) error {
-	if o.scaleDown != "" && !o.dryRun {
+	switch {
+	case o.scaleDown == "":
+		r.Working = o.whoWorks(ctx, r, report)
+	case o.dryRun: // none would work by then
+		report.say("would scale Deployment %s/%s to 0", o.ownNamespace, o.scaleDown)
+	default:
 		report.say("scale Deployment %s/%s to 0", o.ownNamespace, o.scaleDown)
 		if err := restore.Rest(ctx, r.Client, o.ownNamespace, o.scaleDown); err != nil {
 			return err
 		}
-	} else {
-		r.Working = o.whoWorks(ctx, r, report)
 	}
 	namespaces := o.watchNamespaces
 	if len(namespaces) == 0 {
