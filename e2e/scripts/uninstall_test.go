@@ -1,0 +1,180 @@
+package scripts
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/e2e/program"
+)
+
+// On an API server alone no Job ends: here the program restores, and the hook and
+// the Job do in TestScriptsOnANode.
+
+// restorer is the program, with a grace period that suits a test.
+func (p *person) restorer() string {
+	p.Helper()
+	path, err := program.Path()
+	require.NoError(p, err)
+	wrapper := filepath.Join(p.TempDir(), "maintenance-controller")
+	text := "#!/bin/sh\nexec " + path + ` "$@" --page-set-grace-period=100ms` + "\n"
+	require.NoError(p, os.WriteFile(wrapper, []byte(text), 0o700))
+	return wrapper
+}
+
+// underMaintenance puts the demo's Ingress in maintenance, by the controller of an
+// installation that is told to serve its namespace alone; then it stops.
+func (p *person) underMaintenance(namespace string) (spec string) {
+	p.Helper()
+	p.traefik()
+	p.inNamespace(namespace)
+	p.run("kubectl apply -f e2e/demo/apps.yaml")
+	spec = p.run(fmt.Sprintf(specOf, "ingress/my-app"))
+	stop := startController(p.T, plane.Kubeconfig(), onlyIn(namespace)...)
+	p.run("kubectl annotate ingress my-app maintenance/enabled=true; kubectl annotate ingressroute shop maintenance/enabled=true")
+	p.untilState("ingress/my-app", "active")
+	p.untilState("ingressroute/shop", "active")
+	stop()
+	return spec
+}
+
+// refuses makes the API server refuse or allow updates of the namespace's Ingresses.
+func (p *person) refuses(namespace string) (allow func()) {
+	p.Helper()
+	const probe = "kubectl label ingress my-app probe=x --overwrite --dry-run=server"
+	p.give(strings.ReplaceAll(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: NAME}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [networking.k8s.io], apiVersions: [v1], operations: [UPDATE], resources: [ingresses]}]
+  validations: [{expression: "object.metadata.namespace != 'NAME'", message: nobody may}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: NAME}
+spec: {policyName: NAME, validationActions: [Deny]}
+`, "NAME", namespace), "kubectl apply -f -")
+	p.until(probe+" 2>&1 || true", func(out string) bool { return strings.Contains(out, "nobody may") })
+	return func() {
+		p.Helper()
+		p.run("kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy " + namespace)
+		p.until(probe, func(string) bool { return true })
+	}
+}
+
+func TestUninstallOfManifests(t *testing.T) {
+	p := newPerson(t)
+	p.removes("from-manifests")
+	p.run("IMAGE=" + anImage + " NAMESPACE=from-manifests scripts/quick-install.sh --manifests")
+	p.run("sed s/maintenance-system/from-manifests/ deploy/manifests/service-targets.yaml | kubectl apply -f -")
+	p.run("kubectl -n from-manifests set env deployment/maintenance-controller MAINTENANCE_WATCH_NAMESPACES=in-maintenance")
+	p.give(strings.ReplaceAll(block(t, "page"), "maintenance-system", "from-manifests"), "kubectl apply -f -")
+	before := p.underMaintenance("in-maintenance")
+	path := p.restorer()
+	uninstall := "scripts/uninstall.sh from-manifests --program " + path
+
+	// Somebody else's maintenance is not ended unasked.
+	out := p.fails(1, uninstall+" </dev/null")
+	assert.Contains(t, out, "Found Deployment maintenance-controller in namespace from-manifests, from manifests.")
+	assert.Contains(t, out, "  Ingress in-maintenance/my-app (active)\n")
+	assert.Contains(t, out, "say --yes")
+	out = p.fails(1, `script -qec "`+uninstall+`" /dev/null <<<n`)
+	assert.Contains(t, out, "nothing was done", "asked on a terminal")
+	out = p.run(uninstall + " --remove-annotations --remove-namespace --dry-run")
+	for _, want := range []string{
+		"would scale Deployment from-manifests/maintenance-controller to 0", "+            name: my-app", "delete deployments,",
+		"annotate ingressroutes.traefik.io shop maintenance/enabled- maintenance/custom-page-", "delete namespace from-manifests", "Nothing was changed.",
+	} {
+		assert.Contains(t, out, want)
+	}
+	assert.Equal(t, "2", p.deployed("from-manifests", ".spec.replicas"))
+	p.untilState("ingress/my-app", "active")
+
+	// What cannot be restored is named, and all but the Pods stays.
+	allow := p.refuses("in-maintenance")
+	out = p.fails(1, uninstall+" --yes")
+	assert.Regexp(t, `FAILED +Ingress in-maintenance/my-app: .*nobody may`, out)
+	assert.Contains(t, out, "Still in maintenance:\n  Ingress in-maintenance/my-app (active)\n")
+	assert.Contains(t, out, "kubectl -n from-manifests scale deployment maintenance-controller --replicas=2")
+	assert.Equal(t, "0", p.deployed("from-manifests", ".spec.replicas"))
+	p.untilState("ingressroute/shop", "")
+
+	allow()
+	out = p.run(uninstall + " --yes")
+	assert.Contains(t, out, "Still annotated with maintenance/enabled")
+	assert.Contains(t, out, "  Ingress in-maintenance/my-app\n  IngressRoute in-maintenance/shop\n")
+	assert.Contains(t, out, "Namespace from-manifests stays, with the pages page-spring")
+	assert.Equal(t, before, p.run(fmt.Sprintf(specOf, "ingress/my-app")))
+	left := "for file in install service-targets; do sed s/maintenance-system/from-manifests/ deploy/manifests/$file.yaml; echo ---; done | kubectl get -f - --ignore-not-found -o name"
+	assert.Equal(t, "namespace/from-manifests\n", p.run(left))
+
+	// Again, with more to take away, and without a program since nothing is in maintenance.
+	out = p.run("scripts/uninstall.sh from-manifests --remove-annotations --remove-namespace")
+	assert.Contains(t, out, "not installed in namespace from-manifests")
+	assert.NotContains(t, p.run("kubectl get ingress/my-app ingressroute/shop -o jsonpath='{.items[*].metadata.annotations}'"), "maintenance/")
+	p.fails(1, "kubectl get namespace from-manifests")
+	p.run("scripts/uninstall.sh from-manifests --remove-annotations --remove-namespace")
+}
+
+// TestUninstallOfARelease has another release name, and settings that people have.
+func TestUninstallOfARelease(t *testing.T) {
+	p := newPerson(t)
+	p.removes("from-helm")
+	before := p.underMaintenance("helms-shop")
+	p.run("kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- example.com/down=yes")
+	p.run("helm install mine deploy/chart -n from-helm --create-namespace --wait --set image.repository=registry.example/mc,image.tag=v1," +
+		"controller.watchNamespaces={helms-shop},controller.annotations.enabled=example.com/down,controller.annotations.enabledValue=yes")
+	path := p.restorer()
+
+	out := p.run("scripts/uninstall.sh from-helm --dry-run")
+	assert.Contains(t, out, "Found release mine of Helm in namespace from-helm.")
+	assert.Contains(t, out, "would run: helm uninstall mine --namespace from-helm --wait --timeout 300s\n", "its hook restores")
+	assert.Contains(t, p.fails(1, "scripts/uninstall.sh wrong --yes"), "is not in namespace wrong, but in:\n  from-helm\n")
+
+	out = p.run("scripts/uninstall.sh from-helm --yes --program " + path)
+	assert.Contains(t, out, "Still annotated with example.com/down")
+	assert.Equal(t, before, p.run(fmt.Sprintf(specOf, "ingress/my-app")))
+	assert.Empty(t, p.run("helm list -n from-helm --all --short"))
+	assert.Empty(t, p.run("kubectl get clusterroles,clusterrolebindings -l app.kubernetes.io/instance=mine -o name"))
+	p.run("scripts/uninstall.sh from-helm")
+}
+
+func TestUninstallSaysWhatIsMissing(t *testing.T) {
+	p := newPerson(t)
+	const script = "scripts/uninstall.sh"
+	assert.Contains(t, p.run(script+" --help"), "Usage:")
+	for flags, say := range map[string]string{
+		"a b":                            `argument "b" is not known`,
+		"--nonsense":                     "is not known",
+		"--release":                      "--release needs a value",
+		"a_b":                            "is no name of a namespace",
+		"--timeout 0s":                   "is no number of seconds",
+		"kube-system --remove-namespace": "not this script's to delete",
+	} {
+		assert.Contains(t, p.fails(2, script+" "+flags), say, flags)
+	}
+	assert.Contains(t, p.fails(1, script+" --kubeconfig /nonexistent"), "no cluster answers")
+	assert.Contains(t, p.fails(1, script+" --program /nonexistent"), "does not run on this machine")
+
+	// In maintenance, but the controller is gone.
+	p.underMaintenance("left-alone")
+	assert.Contains(t, p.fails(1, script+" nothing-here --yes"), "say --program")
+	path := p.restorer()
+	p.run(script + " nothing-here --yes --remove-annotations --program " + path)
+	p.untilState("ingress/my-app", "")
+
+	p.removes("helmless")
+	p.run("IMAGE=" + anImage + " NAMESPACE=helmless scripts/quick-install.sh")
+	p.hasOnly("kubectl", "sort", "cut", "date")
+	assert.Contains(t, p.fails(1, script+" helmless"), "Helm has installed release maintenance-controller, and helm is not there")
+	p.hasOnly()
+	assert.Contains(t, p.fails(1, script), "kubectl is not there")
+	p.environment = append(p.environment, "PATH="+os.Getenv("PATH"))
+}
