@@ -27,9 +27,11 @@ func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed
 	if cm.Annotations[annotations.UsedBy] != "" {
 		changed := cm.DeepCopy()
 		changed.Annotations[annotations.UsedBy] = ""
-		if _, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Update(ctx, changed, update()); err != nil {
+		out, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Update(ctx, changed, update())
+		if err != nil {
 			return recheck, ignoreGone(wrap(err, "write used-by of page set", id))
 		}
+		m.wrote(id, cm, out)
 		return m.graceLeft(id), nil
 	}
 	if left := m.graceLeft(id); left > 0 {
@@ -97,4 +99,5 @@ func (m *Manager) forget(id pageset.ID) {
 	delete(m.failures, id)
 	delete(m.started, id)
 	delete(m.failing, id)
+	delete(m.written, id)
 }

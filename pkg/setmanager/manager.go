@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -66,8 +67,27 @@ type Manager struct {
 	reachable map[pageset.ID]time.Time // since when, as far as it has been seen
 	failures  map[pageset.ID]pageset.Status
 	deleted   map[types.UID]time.Time // ConfigMaps that we deleted and the watch may still show
+	written   map[pageset.ID]ownWrite
 	started   map[pageset.ID]map[types.UID]startedPod
 	failing   map[pageset.ID]failingPods
+}
+
+// ownWrite is a ConfigMap as this process last wrote it, and the versions before it
+// that the watch may still show: to write one of those would conflict.
+type ownWrite struct {
+	latest     *corev1.ConfigMap
+	superseded map[string]bool
+}
+
+// wrote remembers that a version of a set's ConfigMap was followed by another.
+func (m *Manager) wrote(id pageset.ID, before, after *corev1.ConfigMap) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	superseded := map[string]bool{before.ResourceVersion: true}
+	if w := m.written[id]; w.latest != nil && w.latest.ResourceVersion == before.ResourceVersion {
+		maps.Copy(superseded, w.superseded)
+	}
+	m.written[id] = ownWrite{latest: after, superseded: superseded}
 }
 
 // startedPod was created and may not be in the cache yet.
@@ -82,7 +102,7 @@ func New(c Config) *Manager {
 	return &Manager{
 		Config: c, Claims: newClaims(), began: time.Now(), reachable: map[pageset.ID]time.Time{},
 		idleSince: map[pageset.ID]time.Time{}, failures: map[pageset.ID]pageset.Status{},
-		deleted: map[types.UID]time.Time{}, started: map[pageset.ID]map[types.UID]startedPod{},
+		deleted: map[types.UID]time.Time{}, written: map[pageset.ID]ownWrite{}, started: map[pageset.ID]map[types.UID]startedPod{},
 		failing: map[pageset.ID]failingPods{},
 	}
 }
@@ -138,6 +158,10 @@ func (m *Manager) observe(id pageset.ID) pageset.Observed {
 	if o.ConfigMap != nil {
 		if _, gone := m.deleted[o.ConfigMap.UID]; gone {
 			o.ConfigMap = nil
+		} else if w := m.written[id]; w.superseded[o.ConfigMap.ResourceVersion] {
+			o.ConfigMap = w.latest
+		} else {
+			delete(m.written, id)
 		}
 	}
 	for _, p := range o.Pods {
@@ -247,6 +271,7 @@ func (m *Manager) ensureConfigMap(ctx context.Context, id pageset.ID, o pageset.
 	if err != nil {
 		return nil, fmt.Errorf("write used-by of page set %s: %w", id, err)
 	}
+	m.wrote(id, o.ConfigMap, out)
 	return out, nil
 }
 
