@@ -68,6 +68,8 @@ func newWorld(t *testing.T) *world {
 // without the CRD that soundness wants to watch.
 func newWorldOn(t *testing.T, config *restConfig, watched bool) *world {
 	t.Helper()
+	config = rest.CopyConfig(config)
+	config.WarningHandler = rest.NoWarnings{} // that a test's object is in an old form
 	client, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	dyn, err := dynamic.NewForConfig(config)
