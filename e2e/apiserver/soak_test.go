@@ -172,6 +172,8 @@ func (s *soaked) wantQuiet(rounds int) {
 func (s *soaked) relist(rounds int) {
 	s.Helper()
 	for range rounds {
+		const all = 8 // of what the program reads, at the least
+		s.untilWatches(all)
 		var ended, expired, listed atomic.Int64
 		ended.Store(math.MaxInt64)
 		s.proxy.Judge(func(c faultproxy.Call) *faultproxy.Fault {
@@ -184,14 +186,25 @@ func (s *soaked) relist(rounds int) {
 			return nil
 		})
 		ended.Store(int64(s.proxy.EndWatches()))
-		require.GreaterOrEqual(s, ended.Load(), int64(8), "watches of all that it reads")
+		require.GreaterOrEqual(s, ended.Load(), int64(all), "watches of all that it reads")
 		deadline := time.Now().Add(patience)
 		for listed.Load() < ended.Load() {
 			require.True(s, time.Now().Before(deadline), "only %d of %d lists came", listed.Load(), ended.Load())
 			<-after(20 * time.Millisecond)
 		}
+		s.untilWatches(int(ended.Load()))
 		s.untilIdle()
 		s.Logf("%d watches have listed everything anew", ended.Load())
+	}
+}
+
+// untilWatches waits until the program has so many watches open.
+func (s *soaked) untilWatches(n int) {
+	s.Helper()
+	deadline := time.Now().Add(patience)
+	for s.proxy.Watches() < n {
+		require.True(s, time.Now().Before(deadline), "only %d of %d watches are open", s.proxy.Watches(), n)
+		<-after(20 * time.Millisecond)
 	}
 }
 

@@ -134,6 +134,13 @@ func (p *Proxy) EndWatches() int {
 	return n
 }
 
+// Watches tells how many are open.
+func (p *Proxy) Watches() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.watches)
+}
+
 // Close ends all connections. Calls that a fault holds end with them.
 func (p *Proxy) Close() {
 	p.server.CloseClientConnections()

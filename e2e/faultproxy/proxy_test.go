@@ -223,10 +223,12 @@ func TestWatchesEndWhenTheyAreTold(t *testing.T) {
 	<-s.watched
 	s.more <- "first"
 	assert.Equal(t, watch.Added, (<-w.ResultChan()).Type)
+	assert.Equal(t, 1, p.Watches())
 	assert.Equal(t, 1, p.EndWatches())
 	for e := range w.ResultChan() {
 		assert.Equal(t, watch.Error, e.Type)
 	}
+	assert.Equal(t, 0, p.Watches())
 	assert.Equal(t, 0, p.EndWatches())
 }
 

@@ -50,7 +50,7 @@ func TestNoHoleUnderLoad(t *testing.T) {
 	t.Logf("outcome: %s", o)
 	result(t, "requests sent", o.Requests)
 	result(t, "wrong answers", o.Wrong)
-	result(t, "switches", o.Switches)
+	result(t, "toggles", o.Switches)
 	result(t, "page changes", o.PageChanges)
 	result(t, "page Pods deleted", 2*o.Troubles["pods-deleted"])
 	result(t, "kills", o.Troubles["leader-killed"]+2*o.Troubles["all-killed"])

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +30,7 @@ var rows = []struct {
 	{"wrong answers", none},
 	{"toggles", some},
 	{"page changes", some},
-	{"page Pods and controllers taken away", some},
+	{"page Pods deleted", some},
 	{"kills", some},
 	{"handovers", some},
 	{"calls to the API server", some},
@@ -44,40 +43,16 @@ var rows = []struct {
 	{"heap KiB after", told},
 	{"goroutines before", told},
 	{"goroutines after", told},
+	{"p99 ms", told},
 	{"tests that failed", none},
 }
 
-// load is what the test under load prints, as far as the table has it.
-type load struct {
-	Requests    int64            `json:"requests"`
-	Wrong       int64            `json:"wrong"`
-	Switches    int64            `json:"switches"`
-	PageChanges int64            `json:"pageChanges"`
-	Troubles    map[string]int64 `json:"troubles"`
-}
+// mark begins what a line holds of counts.
+const mark = "result: "
 
-// Marks of the lines that hold counts.
-const (
-	mark     = "result: "
-	loadMark = "no-hole-under-load "
-)
-
-// add reads a line of a test's output. A line without counts is passed over.
+// add reads a line of a test's output. A line without counts is passed over; one
+// that the table has no row for is an error, or it would be missed by nobody.
 func (c counts) add(line string) error {
-	if text, ok := strings.CutPrefix(line, loadMark); ok {
-		var l load
-		if err := json.Unmarshal([]byte(text), &l); err != nil {
-			return fmt.Errorf("%q: %w", line, err)
-		}
-		c["requests sent"] += l.Requests
-		c["wrong answers"] += l.Wrong
-		c["toggles"] += l.Switches
-		c["page changes"] += l.PageChanges
-		for _, times := range l.Troubles {
-			c["page Pods and controllers taken away"] += times
-		}
-		return nil
-	}
 	_, text, ok := strings.Cut(line, mark)
 	if !ok {
 		return nil
@@ -87,8 +62,21 @@ func (c counts) add(line string) error {
 	if err != nil {
 		return fmt.Errorf("%q: %w", line, err)
 	}
-	c[strings.ReplaceAll(name, "-", " ")] += n
+	name = strings.ReplaceAll(name, "-", " ")
+	if !known(name) {
+		return fmt.Errorf("%q: the table has no row for it", line)
+	}
+	c[name] += n
 	return nil
+}
+
+func known(name string) bool {
+	for _, row := range rows {
+		if row.name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // report prints the table. Where only a part was run, counts may be missing.
