@@ -13,10 +13,10 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// TestInvariant10_CrashAfterEveryWrite stops the controller after its n-th write,
-// for every n of a scenario, starts another, and wants the right end. That
-// nothing is lost on the way is watched at every revision (soundness).
-func TestInvariant10_CrashAfterEveryWrite(t *testing.T) {
+// TestCrashAfterEveryWrite stops the controller after its n-th write, for every n
+// of a scenario, starts another, and wants the right end. That nothing is lost on
+// the way is watched at every revision (soundness).
+func TestCrashAfterEveryWrite(t *testing.T) {
 	t.Parallel()
 	for name, scenario := range crashScenarios() {
 		t.Run(name, func(t *testing.T) {

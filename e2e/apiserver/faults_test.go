@@ -68,7 +68,7 @@ func customPage(name, key, text string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: page-%s, labels: {%s: %s}}\ndata: {%s: %q}\n", name, annotations.CustomPageLabel, name, key, text)
 }
 
-func TestB1_OnAndOffAnyNumberOfTimes(t *testing.T) {
+func TestOnAndOffAnyNumberOfTimes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	before := map[string]*unstructured.Unstructured{}
@@ -98,7 +98,7 @@ func TestB1_OnAndOffAnyNumberOfTimes(t *testing.T) {
 	w.untilClean()
 }
 
-func TestB2_AnotherPageOnTheSecondTimeLosesNothing(t *testing.T) {
+func TestAnotherPageOnTheSecondTimeLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
@@ -115,7 +115,7 @@ func TestB2_AnotherPageOnTheSecondTimeLosesNothing(t *testing.T) {
 	assert.Equal(t, before, spec(t, w.until(ingresses, "my-app", "restored", restored)))
 }
 
-func TestB3_B4_OneNameTwoKindsNeverInterfere(t *testing.T) {
+func TestOneNameTwoKindsNeverInterfere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"))
@@ -162,7 +162,7 @@ func rules(u *unstructured.Unstructured) []any {
 	return r
 }
 
-func TestB5_AHostAddedDuringMaintenanceIsSwappedAndKept(t *testing.T) {
+func TestAHostAddedDuringMaintenanceIsSwappedAndKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -183,7 +183,7 @@ func TestB5_AHostAddedDuringMaintenanceIsSwappedAndKept(t *testing.T) {
 	assert.Equal(t, spec(t, want), spec(t, w.until(ingresses, "my-app", "restored", restored)))
 }
 
-func TestB6_AReapplyDuringMaintenanceIsOverruledAndRemembered(t *testing.T) {
+func TestAReapplyDuringMaintenanceIsOverruledAndRemembered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -199,7 +199,7 @@ func TestB6_AReapplyDuringMaintenanceIsOverruledAndRemembered(t *testing.T) {
 	assert.Equal(t, spec(t, newer), spec(t, w.until(ingresses, "my-app", "restored", restored)), "what it wrote is the new original")
 }
 
-func TestB7_TheDefaultBackendIsSwappedBesideRules(t *testing.T) {
+func TestTheDefaultBackendIsSwappedBesideRules(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -210,7 +210,7 @@ func TestB7_TheDefaultBackendIsSwappedBesideRules(t *testing.T) {
 	assert.Equal(t, u.GetAnnotations()[annotations.PageSet], name)
 }
 
-func TestB8_AHostOnlyRuleIsNoProblem(t *testing.T) {
+func TestAHostOnlyRuleIsNoProblem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(`
@@ -235,7 +235,7 @@ spec: {rules: [{host: a.example}]}
 	assert.Equal(t, before, spec(t, w.until(ingresses, "with-default", "restored", restored)))
 }
 
-func TestB9_NamesOf253Characters(t *testing.T) {
+func TestNamesOf253Characters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	long := strings.Repeat("a", 60) + strings.Repeat("."+strings.Repeat("b", 63), 3) + "c"
@@ -254,7 +254,7 @@ func TestB9_NamesOf253Characters(t *testing.T) {
 	w.untilClean()
 }
 
-func TestB10_DeletingTheTargetLeavesNothingBehind(t *testing.T) {
+func TestDeletingTheTargetLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -265,7 +265,7 @@ func TestB10_DeletingTheTargetLeavesNothingBehind(t *testing.T) {
 	w.untilClean()
 }
 
-func TestB11_LostPodsComeBack(t *testing.T) {
+func TestLostPodsComeBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -286,7 +286,7 @@ func TestB11_LostPodsComeBack(t *testing.T) {
 	w.untilPods(2, anyPod)
 }
 
-func TestB12_EitherCopyOfTheOriginalsIsEnough(t *testing.T) {
+func TestEitherCopyOfTheOriginalsIsEnough(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("no-backup"), ingress("no-annotation"), ingress("stripped"))
@@ -312,7 +312,7 @@ func TestB12_EitherCopyOfTheOriginalsIsEnough(t *testing.T) {
 	w.untilClean()
 }
 
-func TestB13_APageSwitchNeverPointsAtWhatIsNotThere(t *testing.T) {
+func TestAPageSwitchNeverPointsAtWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(`
@@ -335,7 +335,7 @@ spec: {defaultBackend: {service: {name: app, port: {number: 80}}}}
 	assert.GreaterOrEqual(t, serves(), 2, "revisions on a page set were seen")
 }
 
-func TestB14_PagePodsPassRestricted(t *testing.T) {
+func TestPagePodsPassRestricted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t) // every world enforces it
 	w.apply(ingress("my-app"))

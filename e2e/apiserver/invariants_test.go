@@ -22,10 +22,11 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// The invariants of the design, by number. Number 1 is TestB1, number 2 is
-// checked in every test of this package (soundness), 7 and 8 are in sets_test.go.
+// What must always hold. That no revision is on a page without its originals is
+// checked in every test of this package, see soundness; what must hold of page
+// sets is in sets_test.go.
 
-func TestInvariant3_ARenamedHostGetsItsBackendBack(t *testing.T) {
+func TestARenamedHostGetsItsBackendBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -47,7 +48,7 @@ func TestInvariant3_ARenamedHostGetsItsBackendBack(t *testing.T) {
 	assert.Equal(t, spec(t, want), spec(t, w.until(ingresses, "my-app", "restored", restored)))
 }
 
-func TestInvariant3_WhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
+func TestWhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -70,7 +71,7 @@ func TestInvariant3_WhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
 	assert.Empty(t, c.Snapshot().Unrestored)
 }
 
-func TestInvariant5_ContestedTargetsBackOff(t *testing.T) {
+func TestContestedTargetsBackOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -96,7 +97,7 @@ func TestInvariant5_ContestedTargetsBackOff(t *testing.T) {
 	assert.Equal(t, spec(t, w.parse(ingress("x"))), spec(t, w.until(ingresses, "my-app", "restored", restored)))
 }
 
-func TestInvariant6_NobodyIsSentToAPageThatDoesNotServe(t *testing.T) {
+func TestNobodyIsSentToAPageThatDoesNotServe(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
@@ -124,7 +125,7 @@ func image(name string) option {
 	return func(c *controllerConfig, _ *restConfig) { c.Template.Image = name }
 }
 
-func TestInvariant6_ReadyTimeoutGivesThatUp(t *testing.T) {
+func TestReadyTimeoutGivesThatUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -133,7 +134,7 @@ func TestInvariant6_ReadyTimeoutGivesThatUp(t *testing.T) {
 	allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
 }
 
-func TestInvariant9_ANewTemplateRollsNewBeforeOld(t *testing.T) {
+func TestANewTemplateRollsNewBeforeOld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -162,7 +163,7 @@ func TestInvariant9_ANewTemplateRollsNewBeforeOld(t *testing.T) {
 	assert.Equal(t, 2, fewest(), "there were always two ready Pods")
 }
 
-func TestInvariant11_WhatIsNotOursIsNeverTouched(t *testing.T) {
+func TestWhatIsNotOursIsNeverTouched(t *testing.T) {
 	t.Parallel()
 	for _, clash := range []string{"ConfigMap", "Service"} {
 		t.Run(clash, func(t *testing.T) {
@@ -190,7 +191,7 @@ func TestInvariant11_WhatIsNotOursIsNeverTouched(t *testing.T) {
 	}
 }
 
-func TestInvariant12_OddShapes(t *testing.T) {
+func TestOddShapes(t *testing.T) {
 	t.Parallel()
 	shapes := map[string]string{
 		"resource-only": `{defaultBackend: {resource: {apiGroup: k8s.example.com, kind: Bucket, name: static}}}`,
@@ -226,7 +227,7 @@ func hundreds(n int) string {
 	return b.String()
 }
 
-func TestInvariant13_WhatIsNotTheAppsIsLeftAlone(t *testing.T) {
+func TestWhatIsNotTheAppsIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(`
@@ -259,7 +260,7 @@ spec: {routes: [{kind: Rule, match: "Host(`+"`a.example`"+`)", middlewares: [{na
 	assert.False(t, annotations.HasWritten(w.get(ingressRoutes, "parent").GetAnnotations()))
 }
 
-func TestInvariant14_AQuotaBlocksAndSaysSo(t *testing.T) {
+func TestAQuotaBlocksAndSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"), "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {pods: '0'}}\n")
@@ -278,9 +279,9 @@ func TestInvariant14_AQuotaBlocksAndSaysSo(t *testing.T) {
 	w.until(ingresses, "my-app", "active, now that there is room", state(annotations.Active))
 }
 
-// TestInvariant16_AsIfWeHadNeverWritten: the author's next server-side apply
-// goes through without a conflict, and the managers own what they owned.
-func TestInvariant16_AsIfWeHadNeverWritten(t *testing.T) {
+// TestAsIfWeHadNeverWritten: the author's next server-side apply goes through
+// without a conflict, and the managers own what they owned.
+func TestAsIfWeHadNeverWritten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, k := range target.Kinds() {

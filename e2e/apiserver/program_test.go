@@ -210,9 +210,9 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: narrow}]
 	assert.NotContains(t, p.log.String(), "forbidden")
 }
 
-// TestInvariant15_TheCRDComesAndGoes has a control plane of its own, since the
-// CRD is there for all or for none.
-func TestInvariant15_TheCRDComesAndGoes(t *testing.T) {
+// TestTheCRDComesAndGoes has a control plane of its own, since the CRD is there
+// for all or for none.
+func TestTheCRDComesAndGoes(t *testing.T) {
 	t.Parallel()
 	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{})
 	require.NoError(t, err)

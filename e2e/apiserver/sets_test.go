@@ -18,7 +18,7 @@ import (
 
 func defaultSet() string { return page.SetName(pages.Default().Hash()) }
 
-func TestInvariant7_SameContentOneSet(t *testing.T) {
+func TestSameContentOneSet(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(customPage("one", "page.html", "<h1>same</h1>"), customPage("two", "page.html", "<h1>same</h1>"))
@@ -42,9 +42,9 @@ func TestInvariant7_SameContentOneSet(t *testing.T) {
 	}
 }
 
-// TestInvariant8_ASetTakenUpAgainIsNeverCollected toggles a target just when its
+// TestASetTakenUpAgainIsNeverCollected toggles a target just when its
 // set's grace period ends.
-func TestInvariant8_ASetTakenUpAgainIsNeverCollected(t *testing.T) {
+func TestASetTakenUpAgainIsNeverCollected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))
@@ -60,7 +60,7 @@ func TestInvariant8_ASetTakenUpAgainIsNeverCollected(t *testing.T) {
 	assert.GreaterOrEqual(t, serves(), 1)
 }
 
-func TestInvariant8_NothingIsCollectedWhileAKindCannotBeListed(t *testing.T) {
+func TestNothingIsCollectedWhileAKindCannotBeListed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(ingress("my-app"))

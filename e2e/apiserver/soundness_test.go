@@ -25,8 +25,8 @@ import (
 
 func isConflict(err error) bool { return apierrors.IsConflict(err) }
 
-// soundness reads every revision of every target of a world, and of the backups:
-// invariant 2. A slot that points at a page set has its original in that same
+// soundness reads every revision of every target of a world, and of the backups.
+// A slot that points at a page set has its original in that same
 // revision, or in a backup that was there before; no original is ever a page set.
 type soundness struct {
 	mu        sync.Mutex

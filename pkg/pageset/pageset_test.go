@@ -160,7 +160,7 @@ func slice(owner types.UID, pods ...types.UID) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// TestServing is invariant 6: leftovers of a deleted namesake do not count.
+// TestServing: leftovers of a deleted namesake do not count.
 func TestServing(t *testing.T) {
 	service := func() *corev1.Service {
 		s := Service(configMap(), Template{}, nil)

@@ -36,7 +36,7 @@ func TestClaims(t *testing.T) {
 	assert.Empty(t, c.Users(set1))
 }
 
-// TestNoClaimWhileASetIsCollected is the heart of invariant 8.
+// TestNoClaimWhileASetIsCollected is why no page set that anybody uses is deleted.
 func TestNoClaimWhileASetIsCollected(t *testing.T) {
 	c := newClaims()
 	assert.True(t, c.collect(set1))

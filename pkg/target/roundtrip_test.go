@@ -20,8 +20,7 @@ const (
 	seeds = 500
 )
 
-// swapThenUndoIsTheIdentity: invariant 1, over random objects, through any number
-// of page changes.
+// swapThenUndoIsTheIdentity, over random objects, through any number of page changes.
 func swapThenUndoIsTheIdentity(t require.TestingT, e example) {
 	for seed := range uint64(seeds) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
@@ -35,8 +34,7 @@ func swapThenUndoIsTheIdentity(t require.TestingT, e example) {
 	}
 }
 
-// editsDuringMaintenanceAreKept: invariant 3. Random edits between swap and
-// restore: what was added stays, what was removed stays away, what was written
+// editsDuringMaintenanceAreKept makes random edits between swap and restore: what was added stays, what was removed stays away, what was written
 // over stays as written, and everything else is as it was before.
 func editsDuringMaintenanceAreKept(t require.TestingT, e example) {
 	for seed := range uint64(seeds) {
