@@ -1,13 +1,18 @@
 package apiserver
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -22,14 +27,19 @@ import (
 // restoreCommand runs the command as a person with a kubeconfig does.
 func (w *world) restoreCommand(args ...string) (code int, out string) {
 	w.Helper()
+	var text bytes.Buffer
+	code = w.restoreTo(&text, args...)
+	return code, text.String()
+}
+
+func (w *world) restoreTo(out io.Writer, args ...string) (code int) {
+	w.Helper()
 	kubeconfig, err := plane.KubeconfigFor("somebody", "system:masters")
 	require.NoError(w, err)
-	var text bytes.Buffer
-	code = app.Main(w.Context(), app.Process{
+	return app.Main(w.Context(), app.Process{
 		Args: append([]string{"restore", "--kubeconfig=" + kubeconfig, "--controller-namespace=" + w.own, "--page-set-grace-period=10ms"}, args...),
-		Env:  func(string) (string, bool) { return "", false }, Stdout: &text, Stderr: &text,
+		Env:  func(string) (string, bool) { return "", false }, Stdout: out, Stderr: out,
 	})
-	return code, text.String()
 }
 
 // inMaintenance puts objects in maintenance and stops the controller then.
@@ -127,6 +137,57 @@ func TestRestoreSaysWhatItCannotDo(t *testing.T) {
 	assert.Contains(t, out, "kept       page set "+w.namespace+"/"+defaultSet()+": "+ref.String()+" points at it")
 	assert.True(t, restored(w.get(ingresses, "known")))
 	w.until(configMaps, defaultSet(), "to stay", exists)
+}
+
+// TestRestoreTellsEachAsItFalls: one target that is tried again and again hides no
+// other, and says why when the time is over; the rest is tidied all the same.
+func TestRestoreTellsEachAsItFalls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.inMaintenance(ingress("stuck"), ingressRoute("quick"))
+	webhooks := w.client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	nowhere, side, scope := "https://127.0.0.1:1/", admissionv1.SideEffectClassNone, admissionv1.NamespacedScope
+	_, err := webhooks.Create(t.Context(), &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: w.namespace},
+		Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "nowhere.example.com", SideEffects: &side, AdmissionReviewVersions: []string{"v1"},
+			ClientConfig:      admissionv1.WebhookClientConfig{URL: &nowhere},
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.namespace}},
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{admissionv1.Update},
+				Rule:       admissionv1.Rule{APIGroups: []string{"networking.k8s.io"}, APIVersions: []string{"v1"}, Resources: []string{"ingresses"}, Scope: &scope},
+			}},
+		}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := w.dynamic.Resource(ingresses).Namespace(w.namespace).Update(t.Context(), w.get(ingresses, "stuck"), metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+		return apierrors.IsInternalError(err)
+	}, patience, 50*time.Millisecond, "the API server knows of the webhook")
+
+	code, out := w.restoreCommand("--all", "--watch-namespaces="+w.namespace, "--timeout=2s", "--scale-down=not-there")
+	assert.Equal(t, 1, code, out)
+	assert.Regexp(t, "FAILED     Ingress "+w.namespace+"/stuck: .*failed calling webhook", out)
+	assert.Contains(t, out, "kept       page set "+w.namespace+"/"+defaultSet()+": Ingress "+w.namespace+"/stuck points at it")
+	assert.NotContains(t, out, "context deadline exceeded", "what comes after the restore has time of its own")
+	w.on(ingressRoutes, "quick") // once more
+
+	said, says := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- w.restoreTo(says, "--all", "--watch-namespaces="+w.namespace, "--remove-annotations")
+		_ = says.Close()
+	}()
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && !strings.Contains(lines.Text(), "IngressRoute "+w.namespace+"/quick") {
+		continue // the lines before
+	}
+	assert.Contains(t, lines.Text(), "IngressRoute "+w.namespace+"/quick", "told while the other is still tried")
+	require.NoError(t, webhooks.Delete(t.Context(), w.namespace, metav1.DeleteOptions{}))
+	_, err = io.Copy(io.Discard, said)
+	require.NoError(t, err)
+	assert.Equal(t, 0, <-ended)
+	assert.True(t, restored(w.get(ingresses, "stuck")))
 }
 
 // TestRestoreBesideAController: what asks for maintenance would be put in again.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +47,7 @@ func (o *restoreOptions) flags() *pflag.FlagSet {
 	f.StringVar(&o.leaseName, "lease-name", "maintenance-controller", "name of the controller's Lease. While a controller holds it, targets that ask for maintenance are not restored: it would put them in again")
 	f.StringVar(&o.scaleDown, "scale-down", "", "with --all: scale this Deployment of the controller to 0 first, wait for its Pods, and delete the Lease at the end")
 	f.DurationVar(&o.grace, "page-set-grace-period", 10*time.Second, "with --all: how long page sets stay after the restore, for ingress controllers that lag")
-	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "when to give up what fails")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "when to give up restoring what fails; what is not used any more is deleted after that")
 	return f
 }
 
@@ -145,8 +144,6 @@ func restoreMain(ctx context.Context, p Process) int {
 }
 
 func (o *restoreOptions) run(ctx context.Context, p Process) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout of %s is over", o.timeout))
-	defer cancel()
 	config, err := o.cluster.config()
 	if err != nil {
 		return err
@@ -164,10 +161,23 @@ func (o *restoreOptions) run(ctx context.Context, p Process) error {
 		Client: c.client, Dynamic: c.dynamic, Kinds: kinds, Keys: o.keys, RemoveAnnotations: o.removeAnnotations, DryRun: o.dryRun,
 	}}
 	report := &restoreReport{out: p.Stdout, dryRun: o.dryRun, key: o.keys.Enabled}
-	if o.all {
-		return o.everything(ctx, r, report)
+	limited, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout of %s is over", o.timeout))
+	defer cancel()
+	if !o.all {
+		return o.named(limited, r, report)
 	}
-	return o.named(ctx, r, report)
+	if err := o.rest(limited, r, report); err != nil {
+		return err
+	}
+	namespaces := o.watchNamespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{""}
+	}
+	err = r.Everything(limited, namespaces, report.outcome)
+	if !o.dryRun {
+		err = errors.Join(err, o.collect(ctx, r, report, namespaces))
+	}
+	return errors.Join(err, report.end())
 }
 
 // named restores the targets of the arguments.
@@ -187,44 +197,42 @@ func (o *restoreOptions) named(ctx context.Context, r *restore.Restorer, report 
 	return report.end()
 }
 
-// everything restores all targets and collects what is left.
-func (o *restoreOptions) everything(ctx context.Context, r *restore.Restorer, report *restoreReport) error {
+// rest stops the controller, or finds out which one goes on working.
+func (o *restoreOptions) rest(ctx context.Context, r *restore.Restorer, report *restoreReport) error {
 	switch {
 	case o.scaleDown == "":
 		r.Working = o.whoWorks(ctx, r, report)
+		return nil
 	case o.dryRun: // none would work by then
 		report.say("would scale Deployment %s/%s to 0", o.ownNamespace, o.scaleDown)
+		return nil
 	default:
 		report.say("scale Deployment %s/%s to 0", o.ownNamespace, o.scaleDown)
-		if err := restore.Rest(ctx, r.Client, o.ownNamespace, o.scaleDown); err != nil {
-			return err
-		}
+		return restore.Rest(ctx, r.Client, o.ownNamespace, o.scaleDown)
 	}
-	namespaces := o.watchNamespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{""}
-	}
-	outcomes, err := r.Everything(ctx, namespaces)
-	for _, outcome := range outcomes {
-		report.outcome(outcome)
-	}
-	if o.dryRun {
-		return errors.Join(err, report.end())
-	}
-	if slices.ContainsFunc(outcomes, func(o restore.Outcome) bool { return o.Changed }) {
+}
+
+// collectTimeout bounds what comes after the restore, whose time may be over: a target
+// that cannot be restored must not keep what no other uses.
+const collectTimeout = 20 * time.Second
+
+// collect deletes what is left once ingress controllers have followed.
+func (o *restoreOptions) collect(ctx context.Context, r *restore.Restorer, report *restoreReport, namespaces []string) error {
+	if report.changed {
 		report.say("page sets stay another %s, for ingress controllers that lag", o.grace)
 		select {
 		case <-time.After(o.grace):
 		case <-ctx.Done():
 		}
 	}
-	deleted, used, collectErr := r.Collect(ctx, namespaces)
+	ctx, cancel := context.WithTimeout(ctx, collectTimeout)
+	defer cancel()
+	deleted, used, err := r.Collect(ctx, namespaces)
 	report.collected(deleted, used)
-	err = errors.Join(err, collectErr)
 	if o.scaleDown != "" {
 		err = errors.Join(err, restore.DropLease(ctx, r.Client, o.ownNamespace, o.leaseName))
 	}
-	return errors.Join(err, report.end())
+	return err
 }
 
 // whoWorks names the controller that works. Should that be unknown, a person is told.

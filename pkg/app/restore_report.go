@@ -20,6 +20,7 @@ type restoreReport struct {
 	out      io.Writer
 	dryRun   bool
 	key      string // of the annotation that asks for maintenance
+	changed  bool   // whether anything was written, or would have been
 	restored int
 	failed   int
 	asking   []target.Ref
@@ -28,6 +29,7 @@ type restoreReport struct {
 func (r *restoreReport) say(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
 
 func (r *restoreReport) outcome(o restore.Outcome) {
+	r.changed = r.changed || o.Changed
 	if o.Enabled {
 		r.asking = append(r.asking, o.Ref)
 	}

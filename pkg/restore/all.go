@@ -28,9 +28,10 @@ const (
 // Everything restores every target in the namespaces ("" means all of them)
 // that the controller has left anything on or beside: it points at a page set,
 // carries an annotation of ours, or has a backup or an origin Service. Targets
-// that only ask for maintenance are in the outcomes too. They are sorted; the
+// that only ask for maintenance are in the outcomes too. Each is told as it falls,
+// one after the other: what is tried until ctx ends must not hide the rest. The
 // error says what could not be looked at.
-func (r *Restorer) Everything(ctx context.Context, namespaces []string) ([]Outcome, error) {
+func (r *Restorer) Everything(ctx context.Context, namespaces []string, tell func(Outcome)) error {
 	var refs []target.Ref
 	var errs []error
 	for _, namespace := range namespaces {
@@ -41,21 +42,24 @@ func (r *Restorer) Everything(ctx context.Context, namespaces []string) ([]Outco
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
 	refs = slices.Compact(refs)
-	outcomes := make([]Outcome, len(refs))
 	var wg sync.WaitGroup
+	var telling sync.Mutex
 	free := make(chan struct{}, workers)
-	for i, ref := range refs {
+	for _, ref := range refs {
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
-			outcomes[i] = r.Target(ctx, ref)
-			if apierrors.IsNotFound(outcomes[i].Err) {
-				outcomes[i].Err = r.dropCopies(ctx, ref)
+			outcome := r.Target(ctx, ref)
+			if apierrors.IsNotFound(outcome.Err) {
+				outcome.Err = r.dropCopies(ctx, ref)
 			}
+			telling.Lock()
+			defer telling.Unlock()
+			tell(outcome)
 		})
 	}
 	wg.Wait()
-	return outcomes, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // dropCopies removes what was kept of a target that is not there any more.
