@@ -14,7 +14,8 @@ cannot be restored, it says what and why, and nothing but the controller's Pods 
 deleted: mend that and run it again. What was done already is not done twice.
 
   NAMESPACE               of the controller (default: maintenance-system)
-      --release NAME      the Helm release (default: the one that is found there)
+      --release NAME      the release, of helm install or helm template (default: the
+                          one that is found there)
   -y, --yes               end maintenance without asking
       --remove-annotations
                           take off the annotations that ask for maintenance as well;
@@ -82,15 +83,11 @@ while [ $# -gt 0 ]; do
 	shift
 done
 namespace=${namespace:-maintenance-system}
-case $namespace in
-*[!a-z0-9-]* | -* | *-) refuse "\"$namespace\" is no name of a namespace" ;;
-esac
-case $timeout in
-*[!0-9]* | 0*) refuse "--timeout \"$timeout\" is no number of seconds" ;;
-esac
-case $remove_namespace:$namespace in
-true:default | true:kube-*) refuse "namespace $namespace is not this script's to delete" ;;
-esac
+[[ $namespace != *[!a-z0-9-]* && $namespace != -* && $namespace != *- ]] || refuse "\"$namespace\" is no name of a namespace"
+[[ $timeout == [1-9]* && $timeout != *[!0-9]* ]] || refuse "--timeout \"$timeout\" is no number of seconds"
+if $remove_namespace && [[ $namespace == default || $namespace == kube-* ]]; then
+	refuse "namespace $namespace is not this script's to delete"
+fi
 
 command -v kubectl >/dev/null || fail 'kubectl is not there: https://kubernetes.io/docs/tasks/tools/'
 if [ -n "$program" ] && ! "$program" --version >/dev/null; then
@@ -117,30 +114,29 @@ does() {
 until_none() {
 	local what=$1 left end=$((SECONDS + timeout))
 	shift
-	while :; do
-		left=$("$@")
-		if [ -z "$left" ]; then return; fi
-		if [ $SECONDS -ge $end ]; then
-			fail "after $timeout s there is still $what:
-$left"
-		fi
+	left=$("$@")
+	while [ -n "$left" ]; do
+		if [ $SECONDS -ge $end ]; then fail "after $timeout s there is still $what:
+$left"; fi
 		sleep 1
+		left=$("$@")
 	done
 }
 
 # What is there?
 
-# find_controller: sets deployment, by_helm and release.
+# find_controller: sets deployment, its labels instance and name, by_helm and release.
 find_controller() {
 	local selector=app.kubernetes.io/name=maintenance-controller found of
 	if [ -n "$release" ]; then selector=app.kubernetes.io/instance=$release; fi
 	found=$("${own[@]}" get deployments --selector="$selector" \
-		--output=jsonpath='{range .items[*]}{.metadata.name}{" "}{.metadata.annotations.meta\.helm\.sh/release-name}{"\n"}{end}')
+		--output=jsonpath='{range .items[*]}{.metadata.name}|{.metadata.labels.app\.kubernetes\.io/instance}|{.metadata.labels.app\.kubernetes\.io/name}|{.metadata.annotations.meta\.helm\.sh/release-name}{"\n"}{end}')
 	case $found in
 	*$'\n'*) fail "there are several in namespace $namespace, name the Helm release with --release:
-$found" ;;
+${found//|/ }" ;;
 	esac
-	read -r deployment of <<<"$found"
+	IFS='|' read -r deployment instance name of <<<"$found"
+	instance=${instance:-${release:-maintenance-controller}} name=${name:-maintenance-controller}
 	if [ -n "$of" ]; then
 		release=$of by_helm=true
 		command -v helm >/dev/null || fail "Helm has installed release $release, and helm is not there: https://helm.sh/docs/intro/install/"
@@ -189,14 +185,13 @@ rest() {
 	# shellcheck disable=SC2016 # the dollars are the template's
 	pods=$("${own[@]}" get deployment "$deployment" --output=go-template='{{range $key, $value := .spec.selector.matchLabels}},{{$key}}={{$value}}{{end}}')
 	does "${own[@]}" scale deployment "$deployment" --replicas=0
-	if ! $dry; then
-		until_none 'a Pod of the controller' "${own[@]}" get pods --selector="${pods#,}" --output=name \
-			--field-selector=status.phase!=Succeeded,status.phase!=Failed
-	fi
+	$dry || until_none 'a Pod of the controller' "${own[@]}" get pods --selector="${pods#,}" --output=name \
+		--field-selector=status.phase!=Succeeded,status.phase!=Failed
 	does "${own[@]}" delete lease "$lease" --ignore-not-found
 }
 
-# job: the manifest of a Job with the controller's image, settings and rights.
+# job: the manifest of a Job with the controller's image, settings and rights, and a
+# minute to tell and to tidy. No mesh may put a container beside, which would not end.
 job() {
 	local container spec words
 	container=$("${own[@]}" get deployment "$deployment" --output=jsonpath='{.spec.template.spec.containers[0].name}')
@@ -207,14 +202,15 @@ job() {
 		"livenessProbe": null, "readinessProbe": null, "startupProbe": null}]}}}}' <<-END
 		{"apiVersion": "batch/v1", "kind": "Job",
 		 "metadata": {"name": "$job", "namespace": "$namespace", "labels": {"app.kubernetes.io/name": "$job"}},
-		 "spec": {"backoffLimit": 0, "activeDeadlineSeconds": $timeout, "template": {"spec": $spec}}}
+		 "spec": {"backoffLimit": 0, "activeDeadlineSeconds": $((timeout + 60)), "template": {"spec": $spec,
+		  "metadata": {"labels": {"sidecar.istio.io/inject": "false"}, "annotations": {"linkerd.io/inject": "disabled"}}}}}
 	END
 }
 
 # restore_by_job runs that Job, prints its log and says whether all went well. It is
 # called in a condition, where bash goes on after what fails.
 restore_by_job() {
-	local manifest ended='' waits='' seen
+	local manifest ended='' waits='' told=false seen
 	manifest=$(job) || return
 	if $dry; then
 		echo 'would run a Job:' maintenance-controller "${restore[@]}"
@@ -225,12 +221,16 @@ restore_by_job() {
 	until [[ $ended == *Complete* || $ended == *Failed* ]]; do
 		sleep 1
 		ended=$("${own[@]}" get job "$job" --output=jsonpath='{.status.conditions[?(@.status=="True")].type}') || return
-		seen=$("${own[@]}" get pods --selector="job-name=$job" --output=jsonpath='{.items[*].status.containerStatuses[*].state.waiting.message}')
-		waits=${seen:-$waits}
+		seen=$("${own[@]}" get pods --selector="job-name=$job" --output=jsonpath='{.items[*].status.containerStatuses[*].state.waiting.message}{.items[*].status.phase}')
+		case $seen in
+		Pending) ;;
+		*Pending) waits=${seen%Pending} ;;
+		?*) waits='' && { $told || ! "${own[@]}" logs --follow "job/$job" || told=true; } ;;
+		esac
 	done
 	# After the time is over, the Pod and its log are gone.
-	if [[ $ended == *Failed* && -n $waits ]]; then echo "the Pod of the Job did not start: $waits"; fi
-	"${own[@]}" logs "job/$job" || true
+	if [ -n "$waits" ]; then echo "the Pod of the Job did not start: $waits"; fi
+	$told || "${own[@]}" logs "job/$job" || true
 	"${own[@]}" delete job "$job" >/dev/null
 	[[ $ended == *Complete* ]]
 }
@@ -264,10 +264,7 @@ confirm() {
 	if $yes || $dry; then return; fi
 	if [ ! -t 0 ]; then fail 'visitors would meet these apps again: say --yes to end their maintenance'; fi
 	read -r -p 'Visitors will meet these apps again. Go on? [y/N] ' word
-	case $word in
-	y | Y | yes) ;;
-	*) fail 'nothing was done' ;;
-	esac
+	[[ $word == [yY] || $word == yes ]] || fail 'nothing was done'
 }
 
 # Deleting
@@ -278,12 +275,25 @@ uninstall_release() {
 	does "${helm[@]}" uninstall "$release" --namespace "$namespace" "${flags[@]}"
 }
 
-# delete_manifests: by their labels, since the manifests may have been of another
-# version. The namespace, and the pages in it, are not among them.
+# delete_unowned KINDS FLAGS…: those with the labels that no release of Helm owns.
+delete_unowned() {
+	local found
+	found=$("${kubectl[@]}" get "$@" --selector="$selector" --ignore-not-found --output=go-template='{{range .items}}{{$of := ""}}{{with .metadata.annotations}}{{$of = index . "meta.helm.sh/release-name"}}{{end}}{{if not $of}}{{.kind}}/{{.metadata.name}} {{end}}{{end}}')
+	# shellcheck disable=SC2086 # each is a word
+	if [ -n "$found" ]; then does "${kubectl[@]}" delete "${@:2}" --ignore-not-found $found; fi
+}
+
+# delete_manifests: by the labels of the Deployment, since the manifests may have been of
+# another version or name. The namespace and people's own pages are not among them.
 delete_manifests() {
-	local selector="app.kubernetes.io/instance=maintenance-controller,app.kubernetes.io/managed-by!=Helm"
-	does "${own[@]}" delete deployments,poddisruptionbudgets,rolebindings,roles,serviceaccounts --selector="$selector" --ignore-not-found
-	does "${kubectl[@]}" delete clusterrolebindings,clusterroles --selector="$selector" --ignore-not-found
+	local selector="app.kubernetes.io/instance=$instance,app.kubernetes.io/name in ($name,${deployment:-$name}-uninstall)" in
+	local kinds=deployments,poddisruptionbudgets,jobs,services,configmaps,rolebindings,roles,serviceaccounts
+	kinds+=$("${kubectl[@]}" api-resources --api-group=monitoring.coreos.com --output=name | awk '/^(servicemonitors|prometheusrules)\./ { printf ",%s", $0 }' || true)
+	does "${own[@]}" delete "$kinds" --selector="$selector" --ignore-not-found
+	delete_unowned clusterrolebindings,clusterroles
+	for in in ${served//,/ }; do
+		delete_unowned rolebindings,roles --namespace "$in"
+	done
 	does "${own[@]}" delete lease "$lease" --ignore-not-found
 }
 

@@ -146,6 +146,32 @@ func TestUninstallOfARelease(t *testing.T) {
 	p.run("scripts/uninstall.sh from-helm")
 }
 
+// TestUninstallOfWhatWasRendered is the chart without Helm's hands: by `helm template`,
+// as Argo CD applies it as well, under another name and with all that it can bring.
+// Its labels say Helm, and nothing else does.
+func TestUninstallOfWhatWasRendered(t *testing.T) {
+	p := newPerson(t)
+	p.run("kubectl create namespace rendered; kubectl create namespace served")
+	p.Cleanup(func() { _, _ = p.try("kubectl delete namespace --wait=false rendered served") })
+	const render = "helm template x deploy/chart --namespace rendered --set image.repository=registry.example/mc,image.tag=v1,maintenance.customPages.spring.text=spring,metrics.grafanaDashboard.enabled=true"
+	for _, settings := range []string{"", ",controller.watchNamespaces={served}"} {
+		p.run(render + settings + " | kubectl apply -f -")
+		p.give(strings.ReplaceAll(block(t, "page"), "maintenance-system", "rendered"), "kubectl apply -f -")
+		// What only looks like it: somebody else's of the same release, and a release of Helm's.
+		p.run("kubectl -n rendered create serviceaccount other; kubectl -n rendered label serviceaccount other app.kubernetes.io/instance=x app.kubernetes.io/name=other")
+		p.run("kubectl create clusterrole helms --verb=get --resource=pods; kubectl label clusterrole helms app.kubernetes.io/instance=x app.kubernetes.io/name=maintenance-controller; " +
+			"kubectl annotate clusterrole helms meta.helm.sh/release-name=x")
+		p.Cleanup(func() { _, _ = p.try("kubectl delete clusterrole helms") })
+
+		out := p.run("scripts/uninstall.sh rendered --program " + p.restorer())
+		assert.Contains(t, out, "Found Deployment x-maintenance-controller in namespace rendered, from manifests.")
+		assert.Contains(t, out, "Namespace rendered stays, with the pages page-spring (")
+		assert.Empty(t, p.run(render+settings+" | kubectl get -f - --ignore-not-found -o name"))
+		p.run("kubectl -n rendered delete serviceaccount other")
+		p.run("kubectl delete clusterrole helms")
+	}
+}
+
 func TestUninstallSaysWhatIsMissing(t *testing.T) {
 	p := newPerson(t)
 	const script = "scripts/uninstall.sh"
