@@ -16,6 +16,10 @@ VALUES   := e2e/demo/values.yaml
 CACHE    := $(or $(MAINTENANCE_E2E_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/maintenance-controller)
 NODES    ?= 1
 
+# Tools of pinned versions, made once.
+GOVULNCHECK_VERSION := v1.8.0
+GOVULNCHECK         := $(CACHE)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+
 # It runs in the folder of its module; the paths that it is given are absolute.
 CLUSTER := go -C e2e run ./cmd/cluster
 STATE   := --dir $(CURDIR)/.cluster
@@ -82,6 +86,10 @@ lint: ## Run golangci-lint over all modules, and check the scripts.
 	@for module in . e2e e2e/pageserver; do (cd $$module && echo "lint $$module" && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); done
 	@shellcheck -S warning .ci/run $$(git ls-files '*.sh')
 
+.PHONY: vuln
+vuln: $(GOVULNCHECK) ## Run govulncheck; VULN_ARGS=--snapshot asks no database but the tree's own.
+	@go -C e2e run ./cmd/vuln --govulncheck $(GOVULNCHECK) $(VULN_ARGS)
+
 .PHONY: verify
 verify: ## Check that generated and formatted files are up to date.
 	@e2e/verify.sh
@@ -93,6 +101,10 @@ lint: $(GOLANGCI_LINT)
 $(GOLANGCI_LINT):
 	@echo "build golangci-lint $(GOLANGCI_VERSION)"
 	@GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(GOVULNCHECK):
+	@echo "build govulncheck $(GOVULNCHECK_VERSION)"
+	@GOBIN=$(@D) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 
 .PHONY: clean
 clean: ## Remove what was built, except the cache.
