@@ -26,7 +26,7 @@ STATE   := --dir $(CURDIR)/.cluster
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##  Programs
 
@@ -72,6 +72,10 @@ test: ## Run all tests; the node tier needs root.
 soak: ## Run the long forms of the tests, as root; at most 43 minutes, mostly 27.
 	@go -C e2e run ./cmd/soak --logs $(CURDIR)/dist/soak $(SOAK_ARGS)
 
+.PHONY: release-snapshot
+release-snapshot: ## Make the artefacts of a release, and try them on a cluster (needs root).
+	@e2e/release/test.sh
+
 .PHONY: bench
 bench: ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./...
@@ -85,6 +89,7 @@ bench-page: ## Race maintenance-page against nginx (needs Debian's nginx and wrk
 lint: ## Run golangci-lint over all modules, and check the scripts.
 	@for module in . e2e e2e/pageserver; do (cd $$module && echo "lint $$module" && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); done
 	@shellcheck -S warning .ci/run $$(git ls-files '*.sh')
+	@$(ACTIONLINT) .github/workflows/*.yml
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Run govulncheck; VULN_ARGS=--snapshot asks no database but the tree's own.
@@ -94,10 +99,15 @@ vuln: $(GOVULNCHECK) ## Run govulncheck; VULN_ARGS=--snapshot asks no database b
 verify: ## Check that generated and formatted files are up to date.
 	@e2e/verify.sh
 
-# golangci-lint of the pinned version, made once; lint needs it.
+# The linters, each of a pinned version and made once.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI_LINT    := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
-lint: $(GOLANGCI_LINT)
+ACTIONLINT_VERSION := v1.7.12
+ACTIONLINT       := $(CACHE)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+lint: $(GOLANGCI_LINT) $(ACTIONLINT)
+$(ACTIONLINT):
+	@echo "build actionlint $(ACTIONLINT_VERSION)"
+	@GOBIN=$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 $(GOLANGCI_LINT):
 	@echo "build golangci-lint $(GOLANGCI_VERSION)"
 	@GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -108,4 +118,4 @@ $(GOVULNCHECK):
 
 .PHONY: clean
 clean: ## Remove what was built, except the cache.
-	rm -rf bin dist
+	rm -rf bin dist build

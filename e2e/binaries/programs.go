@@ -100,10 +100,24 @@ func Promtool() Program {
 	return Program{Name: "promtool", pkg: path + "/cmd/promtool", from: &module{folder: "promtool", path: path, tags: "remove_all_sd"}}
 }
 
+// Goreleaser makes the artefacts of a release.
+func Goreleaser() Program {
+	const path = "github.com/goreleaser/goreleaser/v2"
+	return Program{Name: "goreleaser", pkg: path, from: &module{
+		folder: "goreleaser", path: path,
+		versionFlags: func(version string) []string {
+			return []string{"-X", "main.version=" + strings.TrimPrefix(version, "v")}
+		},
+	}}
+}
+
 // ChartTools lists what the tests of the chart need; none of it needs root.
 func ChartTools() []Program {
 	return []Program{Helm(), HelmUnittest(), Kubeconform(), Promtool()}
 }
+
+// ReleaseTools lists what a release takes beside.
+func ReleaseTools() []Program { return []Program{Goreleaser()} }
 
 // ControlPlane lists what the API-server tier needs.
 func ControlPlane() []Program {

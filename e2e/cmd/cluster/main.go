@@ -141,7 +141,7 @@ func tool(ctx context.Context, names []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range binaries.Everything() {
+	for _, p := range append(binaries.Everything(), binaries.ReleaseTools()...) {
 		if !slices.Equal(names, []string{p.Name}) {
 			continue
 		}
