@@ -56,8 +56,9 @@ func TestWhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
 	w.on(ingresses, "my-app")
 	set := allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
 	c.stop()
-	w.sound.loses()
-	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), backup.Name(target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "my-app"}), metav1.DeleteOptions{}))
+	ref := target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "my-app"}
+	w.loses(ref)
+	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), backup.Name(ref), metav1.DeleteOptions{}))
 	w.annotate(ingresses, "my-app", map[string]any{annotations.Original: nil, annotations.DefaultEnabled: nil})
 	c = w.start()
 	w.until(ingresses, "my-app", "blocked", state(annotations.Blocked))

@@ -17,12 +17,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"maintenance-controller.io/e2e/cluster"
 	"maintenance-controller.io/e2e/played"
 	"maintenance-controller.io/e2e/program"
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/target"
 )
 
 // The whole program, as a user runs it: flags, service account, Lease, metrics.
@@ -218,12 +218,13 @@ func TestTheCRDComesAndGoes(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(own.Stop)
 	require.NoError(t, played.Kubelet(t.Context(), own.Config()))
-	w := newWorldOn(t, own.Config(), false)
+	w := newWorldOn(t, own.Config(), target.Ingress(), target.Service())
 	w.apply(ingress("my-app"))
 	w.start()
 	w.on(ingresses, "my-app")
 	w.until(ingresses, "my-app", "active", state(annotations.Active))
 	require.NoError(t, own.InstallTraefikCRDs(t.Context()))
+	require.NoError(t, w.sound.Follow(target.IngressRoute()))
 	w.apply(ingressRoute("my-route"))
 	w.on(ingressRoutes, "my-route")
 	w.until(ingressRoutes, "my-route", "active", state(annotations.Active))
@@ -237,24 +238,58 @@ func TestTheCRDComesAndGoes(t *testing.T) {
 	w.untilClean()
 }
 
-// TestItOutlivesTheAPIServer restarts the API server while a target is in maintenance.
+// TestItOutlivesTheAPIServer takes the API server away while a target of each kind is
+// in maintenance. What is asked of it first when it is back, before the program has
+// found it again, is done by the same process; and so is what comes later.
 func TestItOutlivesTheAPIServer(t *testing.T) {
 	t.Parallel()
 	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{TraefikCRDs: true})
 	require.NoError(t, err)
 	t.Cleanup(own.Stop)
 	require.NoError(t, played.Kubelet(t.Context(), own.Config()))
-	w := newWorldOn(t, own.Config(), false)
-	w.apply(ingress("my-app"))
-	w.start()
-	w.on(ingresses, "my-app")
-	w.until(ingresses, "my-app", "active", state(annotations.Active))
-	require.NoError(t, own.RestartAPIServer(t.Context()))
-	w.off(ingresses, "my-app")
-	w.until(ingresses, "my-app", "restored", restored)
-	w.untilClean()
-	client, err := kubernetes.NewForConfig(own.Config())
-	require.NoError(t, err)
-	_, err = client.CoreV1().Namespaces().Get(t.Context(), w.namespace, metav1.GetOptions{})
-	require.NoError(t, err)
+	w := newWorldOn(t, own.Config(), target.Kinds()...)
+	w.restarts.Store(true)
+	before := map[string]string{}
+	for _, k := range target.Kinds() {
+		w.apply(manifests[k.Name]("my-app"))
+		before[k.Name] = spec(t, w.get(k.Resource, "my-app"))
+	}
+	p := w.proxied()
+	p.restart()
+	all := func(what string, ask func(schemaGVR, string), ok condition) {
+		for _, k := range target.Kinds() {
+			ask(k.Resource, "my-app")
+		}
+		for _, k := range target.Kinds() {
+			w.until(k.Resource, "my-app", what, ok)
+		}
+	}
+	all("active", w.on, state(annotations.Active))
+
+	own.StopAPIServer()
+	require.Eventually(t, func() bool { return p.proxy.Watches() == 0 }, patience, 10*time.Millisecond, "the program sees that nobody is there")
+	back := make(chan error, 1)
+	go func() { back <- own.StartAPIServer(t.Context()) }()
+	all("restored", func(gvr schemaGVR, name string) {
+		require.Eventually(t, func() bool {
+			return w.patched(gvr, name, map[string]any{annotations.DefaultEnabled: nil}) == nil
+		}, patience, 10*time.Millisecond, "the API server answers again")
+	}, restored)
+	require.NoError(t, <-back)
+	same := func() {
+		t.Helper()
+		for _, k := range target.Kinds() {
+			assert.Equal(t, before[k.Name], spec(t, w.get(k.Resource, "my-app")), "the spec, to the byte")
+		}
+		w.untilClean()
+	}
+	same()
+	all("active again", w.on, state(annotations.Active))
+	all("restored again", w.off, restored)
+	same()
+	select {
+	case <-p.program().Done():
+		t.Error("the program has ended")
+	default:
+	}
 }

@@ -126,8 +126,8 @@ func TestRestoreSaysWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.inMaintenance(ingress("known"), ingress("lost"))
-	w.sound.loses()
 	ref := target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "lost"}
+	w.loses(ref)
 	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), backup.Name(ref), metav1.DeleteOptions{}))
 	w.annotate(ingresses, "lost", map[string]any{annotations.Original: nil})
 

@@ -138,7 +138,7 @@ func TestRightsAreThoseThatAreUsed(t *testing.T) {
 	t.Cleanup(own.Stop)
 	require.NoError(t, played.Kubelet(t.Context(), own.Config()))
 	installed(t, own, rendered[1:]...)
-	w, taken, bystander := newWorldOn(t, own.Config(), true), newWorldOn(t, own.Config(), true), newWorldOn(t, own.Config(), true)
+	w, taken, bystander := newWorldOn(t, own.Config(), target.Kinds()...), newWorldOn(t, own.Config(), target.Kinds()...), newWorldOn(t, own.Config(), target.Kinds()...)
 	bystander.apply(ingress("my-app"), customPage("spring", "page.html", "another team's"))
 	everythingItDoes(w, taken, w.tokenKubeconfig(accountNamespace, accountName))
 

@@ -84,12 +84,13 @@ func (s *soaked) toggle(lasts time.Duration) int64 {
 	for _, m := range s.members {
 		if !seen[m.resource] {
 			seen[m.resource] = true
-			s.everyRevision(ctx, &wg, m.resource, func(_ watch.EventType, u *unstructured.Unstructured) {
+			stream := s.everyRevision(ctx, m.resource, func(_ watch.EventType, u *unstructured.Unstructured) {
 				select {
 				case moved[u.GetKind()+"/"+u.GetName()] <- struct{}{}:
 				default: // it is told already, or is no member
 				}
 			})
+			defer stream.Stop()
 		}
 		wg.Go(func() { s.alternate(ctx, m, moved[m.Kind+"/"+m.Name], &toggles) })
 	}

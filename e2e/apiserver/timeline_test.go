@@ -5,17 +5,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"maintenance-controller.io/e2e/revisions"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/target"
@@ -51,18 +50,15 @@ type moment struct {
 func (w *world) wantNoHoles() {
 	w.Helper()
 	t := &timeline{}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
+	var streams []*revisions.Stream
 	record := func(gvr schemaGVR, fill func(*moment, *unstructured.Unstructured)) {
-		w.everyRevision(ctx, &wg, gvr, func(e watch.EventType, u *unstructured.Unstructured) {
-			version, err := strconv.ParseUint(u.GetResourceVersion(), 10, 64)
-			require.NoError(w, err)
-			m := moment{version: version, gone: e == watch.Deleted, what: string(e) + " " + gvr.Resource + " " + u.GetName()}
+		streams = append(streams, w.everyRevision(context.Background(), gvr, func(e watch.EventType, u *unstructured.Unstructured) {
+			m := moment{version: revisions.Version(u), gone: e == watch.Deleted, what: string(e) + " " + gvr.Resource + " " + u.GetName()}
 			fill(&m, u)
 			t.mu.Lock()
 			defer t.mu.Unlock()
 			t.events = append(t.events, m)
-		})
+		}))
 	}
 	for _, k := range target.Kinds() {
 		record(k.Resource, func(m *moment, u *unstructured.Unstructured) {
@@ -81,8 +77,12 @@ func (w *world) wantNoHoles() {
 		m.pods = taking(u)
 	})
 	w.Cleanup(func() {
-		cancel()
-		wg.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for _, s := range streams {
+			assert.NoError(w, s.CatchUp(ctx))
+			s.Stop()
+		}
 		holes := t.holes()
 		for _, hole := range holes {
 			w.Error(hole)

@@ -64,7 +64,8 @@ func TestForgedOriginals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, plane.Config(), false) // such revisions are not sound, by the test's own doing
+			w := newWorld(t)
+			w.sound.Forged(original)
 			w.apply(ingress("my-app"))
 			before := spec(t, w.get(ingresses, "my-app"))
 			w.start()
@@ -197,7 +198,7 @@ func TestAForgedOrigin(t *testing.T) {
 // all places that are quoted.
 func TestWhatPeopleWriteIsToldOnOneLine(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, plane.Config(), false)
+	w := newWorld(t)
 	nasty := "two\nlines\r\t\x1b[31mred\u202e" + strings.Repeat("x", 60<<10)
 	w.apply(ingress("page"), ingress("value"), ingress("original"), ingress("status"))
 	p := runProgram(t, plane.Kubeconfig(), "--watch-namespaces="+w.namespace, "--namespace="+w.own, "--leader-elect=false", "--log-level=debug", "--log-format=console")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/yaml"
 
+	"maintenance-controller.io/e2e/soundness"
 	"maintenance-controller.io/pages"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/controller"
@@ -54,19 +56,21 @@ type world struct {
 	config         *rest.Config
 	client         kubernetes.Interface
 	dynamic        dynamic.Interface
-	sound          *soundness
+	sound          *soundness.Watcher
+	hasTargets     bool         // some were applied
+	restarts       *atomic.Bool // the test takes the API server away
 }
 
 // newWorld makes the namespaces and watches every revision of every target in
 // them: whatever a test does, none may ever be without its originals.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return newWorldOn(t, plane.Config(), true)
+	return newWorldOn(t, plane.Config(), target.Kinds()...)
 }
 
-// newWorldOn makes a world on a control plane of the test's own, which may be
-// without the CRD that soundness wants to watch.
-func newWorldOn(t *testing.T, config *restConfig, watched bool) *world {
+// newWorldOn makes a world on a control plane of the test's own, which serves these
+// kinds. For one that it is to serve later, the test says so with sound.Follow.
+func newWorldOn(t *testing.T, config *restConfig, kinds ...target.Kind) *world {
 	t.Helper()
 	config = rest.CopyConfig(config)
 	config.WarningHandler = rest.NoWarnings{} // that a test's object is in an old form
@@ -74,7 +78,7 @@ func newWorldOn(t *testing.T, config *restConfig, watched bool) *world {
 	require.NoError(t, err)
 	dyn, err := dynamic.NewForConfig(config)
 	require.NoError(t, err)
-	w := &world{T: t, config: config, client: client, dynamic: dyn}
+	w := &world{T: t, config: config, client: client, dynamic: dyn, restarts: &atomic.Bool{}}
 	// The strictest namespace there is: page Pods have to pass it in every test.
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	made, err := client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{})
@@ -83,9 +87,7 @@ func newWorldOn(t *testing.T, config *restConfig, watched bool) *world {
 	_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.own}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	w.until(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, "default", "service account", exists)
-	if watched {
-		w.sound = watchSoundness(w)
-	}
+	w.watchSoundness(kinds)
 	return w
 }
 
@@ -144,6 +146,8 @@ func (w *world) apply(manifests ...string) {
 	w.Helper()
 	for _, m := range manifests {
 		u := w.parse(m)
+		_, isTarget := target.KindByName(u.GetKind())
+		w.hasTargets = w.hasTargets || isTarget && u.GetNamespace() == w.namespace
 		_, err := w.dynamic.Resource(resourceOf(u)).Namespace(u.GetNamespace()).Create(w.Context(), u, metav1.CreateOptions{FieldManager: "author"})
 		require.NoError(w, err)
 	}

@@ -9,13 +9,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"maintenance-controller.io/e2e/soundness"
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/target"
 )
 
 // scene is a target of each kind, with visitors at all of them, on a cluster where
@@ -41,6 +44,7 @@ const sceneRate = 220
 // openScene begins to send visitors.
 func openScene(w *world) *scene {
 	s := &scene{world: w, specs: map[*subject]string{}, troubles: map[string]int{}}
+	w.watchSoundness()
 	hosts := []string{w.host("ingress"), w.host("ingressroute"), w.host("service")}
 	front := `apiVersion: v1
 kind: Service
@@ -61,6 +65,24 @@ spec:
 	s.visitors, s.lasting = w.visitors(sceneRate, hosts...), w.linger(hosts...)
 	s.visitors.await(sceneRate)
 	return s
+}
+
+// watchSoundness judges every revision of every target until the test ends: none is on
+// a page without its originals, and no page is ever taken for one.
+func (w *world) watchSoundness() {
+	w.Helper()
+	sound, err := soundness.Watch(w.dynamic, w.namespace, func(err error) { w.Error(err) }, target.Kinds()...)
+	require.NoError(w, err)
+	w.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		assert.NoError(w, sound.End(ctx))
+		judged, wrong := sound.Judge()
+		w.report("revisions that are not sound", wrong)
+		assert.Positive(w, judged, "revisions of targets")
+		result(w.T, "revisions judged", judged)
+		result(w.T, "revisions not sound", len(wrong))
+	})
 }
 
 // makeNoise changes an Ingress and an IngressRoute of nobody's, so that both of

@@ -1,0 +1,139 @@
+package soundness
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/yaml"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/target"
+)
+
+const (
+	set       = "maintenance-0123456789abcdef"
+	known     = `{"v":1,"slots":[{"type":"defaultBackend","at":0,"value":{"service":{"name":"app","port":{"number":80}}}}]}`
+	knownPort = `{"v":1,"slots":[{"type":"selector","at":0,"value":{"app":"a"}},{"type":"targetPort","path":"80/TCP","at":1,"value":"http"}]}`
+)
+
+var ref = target.Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}
+
+// ingress is a revision of one that leads to a Service.
+func ingress(t *testing.T, at int, leadsTo, original string) func(*Book) {
+	t.Helper()
+	return of(t, target.Ingress(), at, original, `
+spec: {defaultBackend: {service: {name: `+leadsTo+`, port: {number: 80}}}}`)
+}
+
+// service is a revision of one that is on a page.
+func service(t *testing.T, at int, original string) func(*Book) {
+	t.Helper()
+	return of(t, target.Service(), at, original, `
+spec: {selector: {`+annotations.PageSetLabel+`: `+set+`}, ports: [{port: 80, targetPort: `+page.PortName+`}]}`)
+}
+
+func of(t *testing.T, k target.Kind, at int, original, spec string) func(*Book) {
+	t.Helper()
+	u := parse(t, at, fmt.Sprintf("kind: %s\nmetadata: {name: my-app, namespace: shop}", k.Name)+spec)
+	if original != "" {
+		u.SetAnnotations(map[string]string{annotations.Original: original})
+	}
+	return func(b *Book) { b.Target(k, u) }
+}
+
+// copied is a revision of the Ingress's backup.
+func copied(t *testing.T, at int, e watch.EventType, originals string) func(*Book) {
+	t.Helper()
+	u := parse(t, at, fmt.Sprintf("kind: ConfigMap\nmetadata: {name: %s, namespace: shop, labels: {%s: %s}}\ndata: {kind: Ingress, name: my-app, originals: %q}",
+		backup.Name(ref), annotations.ComponentLabel, annotations.ComponentBackup, originals))
+	return func(b *Book) { b.ConfigMap(e, u) }
+}
+
+func parse(t *testing.T, at int, manifest string) *unstructured.Unstructured {
+	t.Helper()
+	raw, err := yaml.YAMLToJSON([]byte("apiVersion: v1\n" + manifest))
+	require.NoError(t, err)
+	u := &unstructured.Unstructured{}
+	require.NoError(t, u.UnmarshalJSON(raw))
+	u.SetResourceVersion(fmt.Sprint(at))
+	return u
+}
+
+// TestTheSoundnessFindsLosses: what is judged by it can fail.
+func TestTheSoundnessFindsLosses(t *testing.T) {
+	t.Parallel()
+	added, deleted := watch.Added, watch.Deleted
+	taken := strings.ReplaceAll(known, `"app"`, `"`+set+`"`)
+	otherSlot := strings.ReplaceAll(known, "defaultBackend", "Prefix")
+	for name, test := range map[string]struct {
+		seen []func(*Book)
+		want int
+	}{
+		"on the app":                          {[]func(*Book){ingress(t, 5, "app", "")}, 0},
+		"on a page, with its record":          {[]func(*Book){ingress(t, 5, set, known)}, 0},
+		"on a page, without a record":         {[]func(*Book){ingress(t, 5, set, "")}, 1},
+		"with a record that is not parsable":  {[]func(*Book){ingress(t, 5, set, "{")}, 1},
+		"with a record of another format":     {[]func(*Book){ingress(t, 5, set, strings.Replace(known, "1", "2", 1))}, 1},
+		"with a record of no slot":            {[]func(*Book){ingress(t, 5, set, `{"v":1,"slots":[]}`)}, 1},
+		"the backup is older":                 {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, "")}, 0},
+		"the backup is older, and seen later": {[]func(*Book){ingress(t, 5, set, ""), copied(t, 4, added, known)}, 0},
+		"the backup is newer":                 {[]func(*Book){ingress(t, 5, set, ""), copied(t, 6, added, known)}, 1},
+		"the backup was deleted before":       {[]func(*Book){copied(t, 3, added, known), copied(t, 4, deleted, known), ingress(t, 5, set, "")}, 1},
+		"the backup is deleted later":         {[]func(*Book){copied(t, 3, added, known), ingress(t, 5, set, ""), copied(t, 6, deleted, known)}, 0},
+		"the backup was emptied before":       {[]func(*Book){copied(t, 3, added, known), copied(t, 4, watch.Modified, `{"v":1,"slots":[]}`), ingress(t, 5, set, "")}, 1},
+		"the backup is not parsable":          {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, "")}, 1},
+		"the backup fills a bad record":       {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, "{")}, 0},
+		"two revisions without":               {[]func(*Book){ingress(t, 5, set, ""), ingress(t, 6, set, "")}, 2},
+		"the record holds a page set":         {[]func(*Book){ingress(t, 5, "app", taken)}, 1},
+		"on a page, and so is its original":   {[]func(*Book){ingress(t, 5, set, taken)}, 2},
+		"the backup holds a page set":         {[]func(*Book){copied(t, 4, added, taken)}, 1},
+		"a Service with its record":           {[]func(*Book){service(t, 5, knownPort)}, 0},
+		"a Service without":                   {[]func(*Book){service(t, 5, "")}, 1},
+		"the record holds a page set's label": {[]func(*Book){of(t, target.Service(), 5, strings.Replace(knownPort, `{"app":"a"}`, `{"x":"`+set+`"}`, 1), "")}, 1},
+		"the record holds the page's port":    {[]func(*Book){of(t, target.Service(), 5, strings.Replace(knownPort, `"http"`, `"`+page.PortName+`"`, 1), "")}, 1},
+		"the original of another slot, alone": {[]func(*Book){ingress(t, 5, set, otherSlot)}, 0}, // it is what a renamed slot gets back
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := NewBook()
+			for _, see := range test.seen {
+				see(b)
+			}
+			_, wrong := b.Judge()
+			assert.Len(t, wrong, test.want)
+		})
+	}
+}
+
+// TestWhatATestDoesItself is not held against the program, and nothing else is let
+// through with it.
+func TestWhatATestDoesItself(t *testing.T) {
+	t.Parallel()
+	b := NewBook()
+	ingress(t, 5, set, "")(b)
+	b.Loses(ref, 5)
+	ingress(t, 6, set, "")(b)
+	b.Loses(target.Ref{Kind: "Ingress", Namespace: "shop", Name: "other"}, 0)
+	_, wrong := b.Judge()
+	assert.Len(t, wrong, 1, "one was before")
+	assert.Contains(t, wrong[0], "at 5")
+
+	taken := strings.ReplaceAll(known, `"app"`, `"`+set+`"`)
+	b = NewBook()
+	b.Forged(taken)
+	ingress(t, 5, "app", taken)(b)
+	judged, wrong := b.Judge()
+	assert.Equal(t, 1, judged)
+	assert.Empty(t, wrong)
+	ingress(t, 6, "app", taken+" ")(b)
+	ingress(t, 7, set, taken)(b)
+	_, wrong = b.Judge()
+	assert.Len(t, wrong, 2, "another text, and being on a page with nothing else")
+}
