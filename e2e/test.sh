@@ -7,6 +7,11 @@ cd "$(dirname "$0")/.." || exit
 if [ -t 1 ]; then bold=$'\e[1m' off=$'\e[0m'; else bold='' off=''; fi
 summary=() failed=0 begin=$SECONDS
 
+# What tests have counted. It is outside of their module, or go would not know
+# whether to trust a result that it has kept.
+export MAINTENANCE_E2E_COUNTS=$PWD/dist/counts
+mkdir -p dist && : >"$MAINTENANCE_E2E_COUNTS"
+
 # tier NAME NOTE CMD…: runs the tests of a tier and notes the outcome.
 tier() {
 	local name=$1 note=$2 at=$SECONDS outcome=passed
@@ -60,6 +65,10 @@ fi
 
 printf '\n%s── summary, after %ss%s\n' "$bold" $((SECONDS - begin)) "$off"
 printf '  %s\n' "${summary[@]}"
+if [ -s "$MAINTENANCE_E2E_COUNTS" ]; then
+	printf '\n%s── counted%s (what go had kept of an earlier run is not)\n' "$bold" "$off"
+	awk -F= '{ all[$1] += $2 } END { for (name in all) printf "  %-28s %d\n", name, all[name] }' "$MAINTENANCE_E2E_COUNTS" | sort
+fi
 if [ $failed != 0 ]; then
 	echo 'FAILED'
 	exit 1

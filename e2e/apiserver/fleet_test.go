@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
 	"maintenance-controller.io/pkg/target"
@@ -180,7 +181,7 @@ func (f *fleet) tellLost() {
 		}
 		lost += len(list.Items)
 	}
-	result(f.T, "objects lost or left over", int64(lost))
+	tally.Tell(f.T, "objects lost or left over", int64(lost))
 }
 
 // told names faults and how often each was put in.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 )
 
@@ -83,5 +84,5 @@ func TestTwoVersionsHandOver(t *testing.T) {
 	w.until(ingresses, "my-app", "restored", specIs(ingress("my-app")))
 	w.until(services, "my-app", "restored", and(restored, leadsToApp(service("my-app"))))
 	w.untilClean()
-	result(t, "handovers", int64(rounds))
+	tally.Tell(t, "handovers", int64(rounds))
 }

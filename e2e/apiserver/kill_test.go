@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/e2e/faultproxy"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
 )
@@ -32,7 +33,7 @@ func TestKilledAfterEveryWrite(t *testing.T) {
 		moments["after the answer"] = faultproxy.Answered
 	}
 	var kills atomic.Int64
-	t.Cleanup(func() { result(t, "kills", kills.Load()) })
+	t.Cleanup(func() { tally.Tell(t, "kills", kills.Load()) })
 	for moment, fault := range moments {
 		for name, scenario := range killScenarios(kinds) {
 			t.Run(name+", "+moment, func(t *testing.T) {

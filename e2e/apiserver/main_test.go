@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 
 	"maintenance-controller.io/e2e/cluster"
@@ -18,12 +17,6 @@ import (
 
 // long asks for the long forms of the tests that have one; `make soak` does.
 var long = flag.Bool("long", false, "run tests that have a long form at length")
-
-// result prints what a test has counted, as name=number, for `make soak` to add up.
-func result(t *testing.T, name string, count int64) {
-	t.Helper()
-	t.Logf("result: %s=%d", strings.ReplaceAll(name, " ", "-"), count)
-}
 
 // plane is shared by all tests of the package; each has namespaces of its own.
 var plane *cluster.ControlPlane

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"maintenance-controller.io/e2e/faultproxy"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 )
 
@@ -55,11 +56,11 @@ func TestSoak(t *testing.T) {
 	assert.LessOrEqual(t, after.heap, before.heap+moreHeap)
 	assert.LessOrEqual(t, after.goroutines, before.goroutines+moreGoroutines)
 	s.wantQuiet(rounds)
-	result(t, "toggles", toggles)
-	result(t, "heap KiB before", int64(before.heap>>10))
-	result(t, "heap KiB after", int64(after.heap>>10))
-	result(t, "goroutines before", int64(before.goroutines))
-	result(t, "goroutines after", int64(after.goroutines))
+	tally.Tell(t, "toggles", toggles)
+	tally.Tell(t, "heap KiB before", int64(before.heap>>10))
+	tally.Tell(t, "heap KiB after", int64(after.heap>>10))
+	tally.Tell(t, "goroutines before", int64(before.goroutines))
+	tally.Tell(t, "goroutines after", int64(after.goroutines))
 }
 
 // soaked is a fleet whose program is looked into.

@@ -12,6 +12,7 @@ import (
 
 	"maintenance-controller.io/e2e/revisions"
 	"maintenance-controller.io/e2e/soundness"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -33,8 +34,8 @@ func (w *world) watchSoundness(kinds []target.Kind) {
 			w.Error(what)
 		}
 		assert.True(w, judged > 0 || !w.hasTargets, "there were targets, and no revision of any was seen")
-		result(w.T, "revisions judged", int64(judged))
-		result(w.T, "revisions not sound", int64(len(wrong)))
+		tally.Tell(w.T, "revisions judged", int64(judged))
+		tally.Tell(w.T, "revisions not sound", int64(len(wrong)))
 	})
 }
 

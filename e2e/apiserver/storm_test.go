@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"maintenance-controller.io/e2e/faultproxy"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
 )
@@ -62,9 +63,9 @@ func TestAStormOfFaults(t *testing.T) {
 	counts := p.proxy.Counts()
 	assert.Greater(t, counts.Injected(), counts.Calls/8, "a fifth of the calls, and some watches")
 	t.Logf("%d steps, %d of %d calls went wrong (%s), %d restarts", f.steps, counts.Injected(), counts.Calls, told(counts.Faults), restarts())
-	result(t, "toggles", int64(f.steps))
-	result(t, "faults injected", int64(counts.Injected()))
-	result(t, "calls to the API server", int64(counts.Calls))
+	tally.Tell(t, "toggles", int64(f.steps))
+	tally.Tell(t, "faults injected", int64(counts.Injected()))
+	tally.Tell(t, "calls to the API server", int64(counts.Calls))
 }
 
 // during adds an episode to the weather: calls of a sort all go wrong in one way.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"maintenance-controller.io/e2e/revisions"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/target"
@@ -87,7 +88,7 @@ func (w *world) wantNoHoles() {
 		for _, hole := range holes {
 			w.Error(hole)
 		}
-		result(w.T, "holes", int64(len(holes)))
+		tally.Tell(w.T, "holes", int64(len(holes)))
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/e2e/soundness"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
 )
@@ -80,8 +81,8 @@ func (w *world) watchSoundness() {
 		judged, wrong := sound.Judge()
 		w.report("revisions that are not sound", wrong)
 		assert.Positive(w, judged, "revisions of targets")
-		result(w.T, "revisions judged", judged)
-		result(w.T, "revisions not sound", len(wrong))
+		tally.Tell(w.T, "revisions judged", int64(judged))
+		tally.Tell(w.T, "revisions not sound", int64(len(wrong)))
 	})
 }
 
@@ -122,7 +123,7 @@ func (s *scene) annotate(changes ...string) {
 	args := []string{"annotate"}
 	for _, subject := range s.subjects {
 		args = append(args, subject.object())
-		subject.changes()
+		subject.switches()
 	}
 	s.switches = append(s.switches, time.Now())
 	s.kubectl(append(args, changes...)...)
@@ -268,7 +269,8 @@ type outcome struct {
 	PerSecond   float64        `json:"requestsPerSecond"`
 	App         int            `json:"fromApp"`
 	Page        int            `json:"fromPage"`
-	Judged      int            `json:"judged"` // answers of which it was certain who had to give them
+	Judged      int            `json:"judged"`              // answers of which it was certain who had to give them
+	Changing    int            `json:"duringChangesOfPage"` // answers of which it was certain that a page had to give them, of one set or the next
 	Wrong       int            `json:"wrong"`
 	Downloads   int            `json:"downloadsAcrossSwitches"`
 	WebSockets  int            `json:"webSocketsAcrossSwitches"`
@@ -307,8 +309,8 @@ func (s *scene) close() outcome {
 	part := func(percent int) float64 { return waits[(len(waits)-1)*percent/100].Seconds() * 1000 }
 	o.P50, o.P99, o.Slowest = part(50), part(99), part(100)
 	for _, subject := range s.subjects {
-		wrong, right := subject.judge(answers)
-		o.wrong, o.Judged = append(o.wrong, wrong...), o.Judged+right
+		v := subject.judge(answers)
+		o.wrong, o.Judged, o.Changing = append(o.wrong, v.wrong...), o.Judged+v.right, o.Changing+v.changing
 	}
 	cut, lived := s.lasting.judge(s.switches)
 	o.wrong, o.Downloads, o.WebSockets = append(o.wrong, cut...), lived["download"], lived["WebSocket"]

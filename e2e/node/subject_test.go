@@ -30,7 +30,8 @@ type subject struct {
 	mu           sync.Mutex
 	now          revision
 	changed      chan struct{} // closed and replaced at each revision
-	expectations []expectation
+	expectations []expectation // one after the other, with times between when two may answer
+	maintenance  []expectation // somePage, from its beginning to its end, over all changes of the page
 }
 
 // revision is what matters here of a target's.
@@ -42,8 +43,21 @@ type revision struct {
 
 // expectation: visits that lie within it are answered by one and nobody else.
 type expectation struct {
-	who      string // anApp, or a page set
+	who      string // anApp, a page set, or somePage
 	from, to time.Time
+}
+
+// somePage is the page of whatever set.
+const somePage = "a page"
+
+// fits says whether the answer is from whom it had to be.
+func (e expectation) fits(a answer) bool {
+	return a.from == e.who || e.who == somePage && fromPage(a)
+}
+
+// covers says whether the visit lies within the expectation.
+func (e expectation) covers(a answer) bool {
+	return !a.started.Before(e.from) && !a.ended().After(e.to)
 }
 
 // subject begins to watch a target that is not in maintenance, and whose visitors
@@ -99,6 +113,9 @@ func (s *subject) see(u *unstructured.Unstructured) {
 	switch {
 	case r.active && r.set != "" && (!before.active || before.set != r.set):
 		s.expectLocked(r.set, now.Add(activeLag))
+		if n := len(s.maintenance); n == 0 || !s.maintenance[n-1].to.IsZero() {
+			s.maintenance = append(s.maintenance, expectation{who: somePage, from: now.Add(activeLag)})
+		}
 	case before.set != "" && r.set == "":
 		s.expectLocked(anApp, now.Add(restoredLag))
 	}
@@ -111,21 +128,30 @@ func (s *subject) expect(who string, from time.Time) {
 }
 
 func (s *subject) expectLocked(who string, from time.Time) {
-	s.release(time.Now())
+	endLast(s.expectations, time.Now())
 	s.expectations = append(s.expectations, expectation{who: who, from: from})
 }
 
-// changes says that from now on somebody else may answer.
+// changes says that from now on somebody else may answer: the page of another set,
+// if the target stays in maintenance.
 func (s *subject) changes() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.release(time.Now())
+	endLast(s.expectations, time.Now())
 }
 
-// release ends the expectation that stands, if one does.
-func (s *subject) release(now time.Time) {
-	if n := len(s.expectations); n > 0 && s.expectations[n-1].to.IsZero() {
-		s.expectations[n-1].to = now
+// switches says that from now on the app may answer, or the page.
+func (s *subject) switches() {
+	s.changes()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	endLast(s.maintenance, time.Now())
+}
+
+// endLast ends the expectation that stands, if one does.
+func endLast(all []expectation, now time.Time) {
+	if n := len(all); n > 0 && all[n-1].to.IsZero() {
+		all[n-1].to = now
 	}
 }
 
@@ -156,28 +182,43 @@ func (s *subject) settled() time.Time {
 	return s.expectations[len(s.expectations)-1].from
 }
 
-// judge tells which answers of a load that has stopped are not from whom they had to
-// be, and how many were.
-func (s *subject) judge(answers []answer) (wrong []string, right int) {
-	s.changes()
+// verdict is what the answers to the visitors of a subject were like.
+type verdict struct {
+	wrong    []string // not from whom they had to be
+	right    int      // from just him
+	changing int      // from a page, while it changed: either set may have answered
+}
+
+// judge judges the answers of a load that has stopped.
+func (s *subject) judge(answers []answer) (v verdict) {
+	s.switches()
 	answers = slices.DeleteFunc(slices.Clone(answers), func(a answer) bool { return a.host != s.host || a.from == nobody })
-	for _, e := range s.expectations {
+	certain := map[int]bool{} // answers that an expectation covers, right or wrong
+	judge := func(e expectation) (right int) {
 		found := 0
-		for _, a := range answers {
-			switch {
-			case a.started.Before(e.from) || a.ended().After(e.to):
-			case a.from == e.who:
-				found++
-			default:
-				wrong = append(wrong, fmt.Sprintf("%s: from %s, but since %s it had to be from %s", a, a.from, e.from.Format(clock), e.who))
+		for i, a := range answers {
+			if !e.covers(a) || e.who == somePage && certain[i] {
+				continue
 			}
+			if certain[i] = true; e.fits(a) {
+				right++
+			} else {
+				v.wrong = append(v.wrong, fmt.Sprintf("%s: from %s, but since %s it had to be from %s", a, a.from, e.from.Format(clock), e.who))
+			}
+			found++
 		}
-		right += found
-		if found == 0 {
-			wrong = append(wrong, fmt.Sprintf("%s: nobody came from %s to %s, when the answer had to be from %s", s.object(), e.from.Format(clock), e.to.Format(clock), e.who))
+		if found == 0 && e.who != somePage {
+			v.wrong = append(v.wrong, fmt.Sprintf("%s: nobody came from %s to %s, when the answer had to be from %s", s.object(), e.from.Format(clock), e.to.Format(clock), e.who))
 		}
+		return right
 	}
-	return wrong, right
+	for _, e := range s.expectations {
+		v.right += judge(e)
+	}
+	for _, e := range s.maintenance {
+		v.changing += judge(e)
+	}
+	return v
 }
 
 // clock is how times of a test are shown.

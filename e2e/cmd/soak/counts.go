@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"maintenance-controller.io/e2e/tally"
 )
 
 // counts are what the tests have counted, by name.
@@ -47,13 +49,10 @@ var rows = []struct {
 	{"tests that failed", none},
 }
 
-// mark begins what a line holds of counts.
-const mark = "result: "
-
 // add reads a line of a test's output. A line without counts is passed over; one
 // that the table has no row for is an error, or it would be missed by nobody.
 func (c counts) add(line string) error {
-	_, text, ok := strings.Cut(line, mark)
+	_, text, ok := strings.Cut(line, tally.Mark)
 	if !ok {
 		return nil
 	}
