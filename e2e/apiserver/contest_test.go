@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -18,6 +18,16 @@ import (
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
+
+var handsSeed = flag.Uint64("hands-seed", 0, "seed of the tests in which random hands write; 0 is a new one each time")
+
+// seedOfHands is printed by who uses it.
+func seedOfHands() uint64 {
+	if *handsSeed != 0 {
+		return *handsSeed
+	}
+	return rand.Uint64()
+}
 
 // TestWhoHealsItselfIsContested: a tool writes its backends back whenever it finds
 // them changed. It gets its way for longer and longer, people are told who it is
@@ -102,15 +112,30 @@ func TestWhoStripsOurAnnotations(t *testing.T) {
 	}
 }
 
-// lists are where people insert, remove, rename and reorder: an entry's field that
-// names it, and names that are not there yet.
-var lists = map[string]struct {
-	list, field string
-	fresh       func(n int) any
-}{
-	"Ingress":      {"rules", "host", func(n int) any { return fmt.Sprintf("h%d.example", n) }},
-	"IngressRoute": {"routes", "match", func(n int) any { return fmt.Sprintf("Host(`h%d.example`)", n) }},
-	"Service":      {"ports", "port", func(n int) any { return int64(9000 + n) }},
+// place is a list of a spec in which people insert, remove, rename and reorder.
+type place struct {
+	list, field string          // field is what names an entry
+	fresh       func(n int) any // a name that is not there yet
+	rule        bool            // the list is in each of the spec's rules
+}
+
+// places are those of each kind.
+var places = map[string][]place{
+	"Ingress": {
+		{list: "rules", field: "host", fresh: func(n int) any { return fmt.Sprintf("h%d.example", n) }},
+		{list: "paths", field: "path", fresh: func(n int) any { return fmt.Sprintf("/p%d", n) }, rule: true},
+	},
+	"IngressRoute": {{list: "routes", field: "match", fresh: func(n int) any { return fmt.Sprintf("Host(`h%d.example`)", n) }}},
+	"Service":      {{list: "ports", field: "port", fresh: func(n int) any { return int64(9000 + n) }}},
+}
+
+// in gives what has the list: the spec, or one of its rules.
+func (p place) in(spec map[string]any, pick uint64) map[string]any {
+	if !p.rule {
+		return spec
+	}
+	list := spec["rules"].([]any)
+	return list[pick%uint64(len(list))].(map[string]any)["http"].(map[string]any)
 }
 
 // TestWhoRenamesAndReorders makes the same random changes to a target and to a
@@ -118,8 +143,8 @@ var lists = map[string]struct {
 func TestWhoRenamesAndReorders(t *testing.T) {
 	t.Parallel()
 	for _, k := range target.Kinds() {
-		for range 3 {
-			seed := rand.Uint64()
+		for n := range uint64(3) {
+			seed := seedOfHands() + n
 			t.Run(fmt.Sprintf("%s, seed %d", k.Name, seed), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
@@ -128,7 +153,7 @@ func TestWhoRenamesAndReorders(t *testing.T) {
 				w.on(k.Resource, "my-app")
 				w.until(k.Resource, "my-app", "active", state(annotations.Active))
 				rnd := rand.New(rand.NewPCG(seed, 0))
-				for n := range 12 {
+				for n := range 16 {
 					change := w.randomChange(rnd, k, n)
 					w.edit(k.Resource, "twin", change)
 					w.edit(k.Resource, "my-app", change)
@@ -152,15 +177,15 @@ func (w *world) bare(u *unstructured.Unstructured) string {
 	return spec(w, u)
 }
 
-// randomChange gives a change of the kind's list.
+// randomChange gives a change of one of the kind's lists.
 func (w *world) randomChange(rnd *rand.Rand, k target.Kind, n int) func(*unstructured.Unstructured) {
-	where := lists[k.Name]
+	where := places[k.Name][rnd.IntN(len(places[k.Name]))]
 	what, pick, name := rnd.IntN(4), rnd.Uint64(), where.fresh(n)
-	added := w.parse(manifests[k.Name]("x")).Object["spec"].(map[string]any)[where.list].([]any)[0]
+	added := where.in(w.parse(manifests[k.Name]("x")).Object["spec"].(map[string]any), 0)[where.list].([]any)[0]
 	return func(u *unstructured.Unstructured) {
-		entries, _, err := unstructured.NestedSlice(u.Object, "spec", where.list)
-		require.NoError(w, err)
-		at := int(pick % uint64(len(entries)))
+		holder := where.in(u.Object["spec"].(map[string]any), pick)
+		entries := holder[where.list].([]any)
+		at := int(pick / 7 % uint64(len(entries)))
 		switch {
 		case what == 0:
 			entries[at].(map[string]any)[where.field] = name
@@ -176,7 +201,7 @@ func (w *world) randomChange(rnd *rand.Rand, k target.Kind, n int) func(*unstruc
 			}
 			entries = slices.Insert(entries, at, any(entry))
 		}
-		require.NoError(w, unstructured.SetNestedSlice(u.Object, entries, "spec", where.list))
+		holder[where.list] = entries
 	}
 }
 
