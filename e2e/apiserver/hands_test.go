@@ -66,6 +66,14 @@ func (w *world) kubectl(object *unstructured.Unstructured, args ...string) strin
 // tool runs a program against the API server. It must succeed.
 func (w *world) tool(p binaries.Program, object *unstructured.Unstructured, args ...string) string {
 	w.Helper()
+	out, err := w.tries(p, object, args...)
+	require.NoError(w, err, "%s %s: %s", p.Name, strings.Join(args, " "), out)
+	return out
+}
+
+// tries runs a program that may fail.
+func (w *world) tries(p binaries.Program, object *unstructured.Unstructured, args ...string) (string, error) {
+	w.Helper()
 	cache, err := binaries.NewCache(os.Stderr)
 	require.NoError(w, err)
 	require.NoError(w, cache.Build(w.Context(), p))
@@ -84,8 +92,7 @@ func (w *world) tool(p binaries.Program, object *unstructured.Unstructured, args
 		cmd.Env = append(cmd.Env, editorWants+"="+file, "KUBE_EDITOR="+os.Args[0])
 	}
 	out, err := cmd.CombinedOutput()
-	require.NoError(w, err, "%s %s: %s", p.Name, strings.Join(args, " "), out)
-	return string(out)
+	return string(out), err
 }
 
 func apply(flags ...string) func(*world, *unstructured.Unstructured) {
@@ -147,9 +154,16 @@ func actAsEditor(file, wants string) error {
 	return os.WriteFile(file, raw, 0o600)
 }
 
+// replace is tried again if somebody wrote the object while kubectl did.
 func replace(w *world, want *unstructured.Unstructured) {
 	w.Helper()
-	w.kubectl(want, "replace", "--filename=-")
+	for {
+		out, err := w.tries(binaries.Kubectl(), want, "replace", "--namespace="+w.namespace, "--filename=-")
+		if err == nil {
+			return
+		}
+		require.Contains(w, out, "(Conflict)")
+	}
 }
 
 func patchMerge(w *world, want *unstructured.Unstructured) {
@@ -180,14 +194,19 @@ func text(value any) string {
 // helm releases a chart that holds the object and nothing else.
 func helm(w *world, want *unstructured.Unstructured) {
 	w.Helper()
-	chart := w.TempDir()
+	w.tool(binaries.Helm(), nil, "upgrade", "--install", "--namespace="+w.namespace, want.GetName(), w.chartOf(want))
+}
+
+func (w *world) chartOf(want *unstructured.Unstructured) (chart string) {
+	w.Helper()
+	chart = w.TempDir()
 	require.NoError(w, os.Mkdir(filepath.Join(chart, "templates"), 0o700))
 	for file, content := range map[string]any{"Chart.yaml": map[string]any{"apiVersion": "v2", "name": "app", "version": "1.0.0"}, "templates/object.yaml": want.Object} {
 		raw, err := yaml.Marshal(content)
 		require.NoError(w, err)
 		require.NoError(w, os.WriteFile(filepath.Join(chart, file), raw, 0o600))
 	}
-	w.tool(binaries.Helm(), nil, "upgrade", "--install", "--namespace="+w.namespace, want.GetName(), chart)
+	return chart
 }
 
 // terraform writes as the kubernetes provider's kubernetes_ingress_v1 does: the
@@ -202,12 +221,16 @@ func terraform(w *world, want *unstructured.Unstructured) {
 	there := w.namedIn(want)
 	if len(there) == 0 {
 		_, err = resource.Create(w.Context(), want, metav1.CreateOptions{})
-	} else {
-		u := want.DeepCopy()
-		if k, _ := target.KindByName(u.GetKind()); k.Custom {
-			u.SetResourceVersion(there[0].GetResourceVersion()) // custom resources want one
-		}
-		_, err = resource.Update(w.Context(), u, metav1.UpdateOptions{})
+		require.NoError(w, err)
+		return
+	}
+	u := want.DeepCopy()
+	if k, _ := target.KindByName(u.GetKind()); k.Custom {
+		u.SetResourceVersion(there[0].GetResourceVersion()) // custom resources want one
+	}
+	if _, err = resource.Update(w.Context(), u, metav1.UpdateOptions{}); isConflict(err) {
+		terraform(w, want)
+		return
 	}
 	require.NoError(w, err)
 }

@@ -1,12 +1,14 @@
 package apiserver
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/annotations"
@@ -122,4 +124,69 @@ func severalManagers(w *world, k target.Kind, before, during []part) {
 		}
 	}
 	assert.Equal(w, w.shape(w.get(k.Resource, "twin")), w.shape(w.get(k.Resource, "my-app")))
+}
+
+// TestWhoWritesJustBeforeTheRestoreOwnsIt: somebody writes the target on the page,
+// and maintenance ends before the controller has seen it. What is restored belongs to
+// them, and not to whoever wrote it before them.
+func TestWhoWritesJustBeforeTheRestoreOwnsIt(t *testing.T) {
+	t.Parallel()
+	for _, k := range target.Kinds() {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			for _, name := range []string{"my-app", "twin"} {
+				w.apply(manifests[k.Name](name))
+			}
+			c := w.start()
+			w.on(k.Resource, "my-app")
+			w.annotate(k.Resource, "twin", map[string]any{annotations.DefaultEnabled: "false"})
+			w.until(k.Resource, "my-app", "active", state(annotations.Active))
+			c.stop()
+			for _, name := range []string{"my-app", "twin"} {
+				if k.Name == "Service" {
+					w.patch(k.Resource, name, types.MergePatchType, `{"spec": {"selector": {"app": "shop", "tier": "v2"}}}`)
+				} else {
+					w.edit(k.Resource, name, func(u *unstructured.Unstructured) {
+						slices.Reverse(u.Object["spec"].(map[string]any)[places[k.Name][0].list].([]any))
+					})
+				}
+				w.off(k.Resource, name)
+			}
+			w.start()
+			u := w.until(k.Resource, "my-app", "restored", restored)
+			assert.Equal(t, w.shape(w.get(k.Resource, "twin")), w.shape(u))
+		})
+	}
+}
+
+// TestWhatIsOwnedDuringMaintenance is what the README says of the fields that a tool
+// leaves alone if it is told to leave the controller's. Rules and routes are atomic:
+// who writes one backend owns hosts and paths as well.
+func TestWhatIsOwnedDuringMaintenance(t *testing.T) {
+	t.Parallel()
+	const ours = `"f:annotations":{"f:maintenance/original":{},"f:maintenance/page-set":{},"f:maintenance/since":{},"f:maintenance/state":{}}`
+	for kind, spec := range map[string]string{
+		"Ingress":      `{"f:defaultBackend":{"f:service":{"f:name":{},"f:port":{}}},"f:rules":{}}`,
+		"IngressRoute": `{"f:routes":{}}`,
+		"Service":      `{"f:ports":{"k:{\"port\":443,\"protocol\":\"TCP\"}":{"f:targetPort":{}},"k:{\"port\":80,\"protocol\":\"TCP\"}":{"f:targetPort":{}}},"f:selector":{}}`,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			k, _ := target.KindByName(kind)
+			w.apply(manifests[kind]("my-app"))
+			w.start()
+			w.on(k.Resource, "my-app")
+			u := w.until(k.Resource, "my-app", "active", state(annotations.Active))
+			var owned []string
+			for _, e := range u.GetManagedFields() {
+				if e.Manager == ownership.Manager {
+					owned = append(owned, string(e.FieldsV1.Raw))
+				}
+			}
+			require.Len(t, owned, 1)
+			assert.JSONEq(t, `{"f:metadata":{`+ours+`},"f:spec":`+spec+`}`, owned[0])
+		})
+	}
 }

@@ -74,6 +74,26 @@ func Owns(entries []metav1.ManagedFieldsEntry) bool {
 	return slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == Manager && e.Subresource == "" })
 }
 
+// Holds says whether the controller owns the path, a part or an ancestor of it: if
+// not, somebody else has written it last, be it with the very value that was there.
+func Holds(entries []metav1.ManagedFieldsEntry, path Path) bool {
+	for _, e := range entries {
+		if e.Manager != Manager || e.Subresource != "" || e.FieldsV1 == nil {
+			continue
+		}
+		set, err := decode(e.FieldsV1.Raw)
+		if err != nil {
+			continue
+		}
+		holds := false
+		set.Iterate(func(p fieldpath.Path) { holds = holds || related(p, path) })
+		if holds {
+			return true
+		}
+	}
+	return false
+}
+
 // LastWriter names the manager that wrote any of the paths most recently: the
 // tool to talk to when a swap is reverted. Empty if nobody owns them.
 func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {

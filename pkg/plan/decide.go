@@ -164,12 +164,22 @@ func (d *draft) restore() {
 		d.tellLost(plan.Lost)
 	}
 	if len(plan.Writes) > 0 {
-		d.update(plan.Writes, d.status)
+		d.update(plan.Writes, d.withOwners())
 		return
 	}
 	blocked := d.status
 	blocked.State, blocked.Message = annotations.Blocked, d.Events[len(d.Events)-1].Message
 	d.annotate(blocked)
+}
+
+// withOwners gives the status with those who wrote since the last swap: the restore
+// takes fields from them as well.
+func (d *draft) withOwners() annotations.Status {
+	before := d.known.String()
+	if d.rememberOwners(); d.known.String() == before {
+		return d.status
+	}
+	return d.withRecord(d.status, d.known)
 }
 
 func (d *draft) tellLost(lost []swap.Slot) {

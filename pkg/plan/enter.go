@@ -134,7 +134,7 @@ func (d *draft) halfway(plan swap.Plan) bool {
 // reverted by half is reverted in full, so that visitors get the app meanwhile.
 func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
 	if d.halfway(plan) {
-		d.update(swap.Back(d.Slots, plan.Record).Writes, status)
+		d.update(swap.Back(d.Slots, plan.Record).Writes, d.withRecord(status, plan.Record))
 		return
 	}
 	d.annotate(status)
@@ -166,7 +166,7 @@ func (d *draft) reverted(plan swap.Plan) bool {
 	if m.Reverts > patience {
 		delay := min(maxDelay, time.Second<<min(m.Reverts-patience-1, 10))
 		m.ResumeAt = d.Now.Add(delay)
-		then = fmt.Sprintf("they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
+		then = fmt.Sprintf("the state is contested, and they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
 	}
 	d.warn(BackendReverted, "field manager %q wrote the backends of %s back while the target is annotated: %s; %s",
 		annotations.Clip(who), nameSlots(plan.Reverted), then, advice(who))
@@ -216,11 +216,13 @@ func (d *draft) swap(plan swap.Plan) {
 	d.again(d.Settings.Settle)
 }
 
-// rememberOwners adds the managers of the fields that a swap is about to take.
+// rememberOwners adds the managers of the fields that a write is about to take: of
+// slots on the app, and of those that somebody else has written as they were on the
+// page, such as who reorders rules.
 func (d *draft) rememberOwners() {
 	var taken []swap.Slot
 	for _, s := range d.Slots {
-		if !s.OnPage() {
+		if !s.OnPage() || !ownership.Holds(d.managers(), s.Owned()) {
 			taken = append(taken, s)
 		}
 	}
@@ -233,6 +235,17 @@ func (d *draft) rememberOwners() {
 			d.known.Owners = merged
 		}
 	}
+}
+
+// withRecord gives the status with a record that says more than the one that is
+// there. It goes without if there is no room: a write to the app is never given up.
+func (d *draft) withRecord(status annotations.Status, record swap.Record) annotations.Status {
+	with := status
+	with.Original = record.String()
+	if annotations.Size(with.Write(d.object.GetAnnotations())) > annotations.MaxTotalSize {
+		return status
+	}
+	return with
 }
 
 // recorded plans the backup of the record and the way to the app that stays, and
