@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -309,24 +310,37 @@ func (w *world) reaches(ctx context.Context, gvr schema.GroupVersionResource, na
 // untilEvent watches for an Event on an object.
 func (w *world) untilEvent(name, reason string) *unstructured.Unstructured {
 	w.Helper()
+	return w.untilEventWith(name, reason, "")
+}
+
+// untilTold watches for an Event whose message has these words, and gives it.
+func (w *world) untilTold(name, reason, words string) string {
+	w.Helper()
+	return message(w.untilEventWith(name, reason, words))
+}
+
+func (w *world) untilEventWith(name, reason, words string) *unstructured.Unstructured {
+	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	resource := w.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("events")).Namespace(w.namespace)
 	selector := fmt.Sprintf("involvedObject.name=%s,reason=%s", name, reason)
 	list, err := resource.List(ctx, metav1.ListOptions{FieldSelector: selector})
 	require.NoError(w, err)
-	if len(list.Items) > 0 {
-		return &list.Items[0]
+	for i := range list.Items {
+		if strings.Contains(message(&list.Items[i]), words) {
+			return &list.Items[i]
+		}
 	}
 	watch, err := resource.Watch(ctx, metav1.ListOptions{FieldSelector: selector, ResourceVersion: list.GetResourceVersion()})
 	require.NoError(w, err)
 	defer watch.Stop()
 	for e := range watch.ResultChan() {
-		if u, ok := e.Object.(*unstructured.Unstructured); ok {
+		if u, ok := e.Object.(*unstructured.Unstructured); ok && strings.Contains(message(u), words) {
 			return u
 		}
 	}
-	w.Fatalf("no event %s on %s", reason, name)
+	w.Fatalf("no event %s on %s with %q", reason, name, words)
 	return nil
 }
 
