@@ -204,12 +204,47 @@ func TestKubectlApplyDuringMaintenance(t *testing.T) {
 	p.run(serverSide)
 }
 
+// TestHelmSwitchesMaintenance is what the README says of a chart with the annotation
+// among its values.
+func TestHelmSwitchesMaintenance(t *testing.T) {
+	p := newPerson(t)
+	p.ownNamespace()
+	p.traefik()
+	p.inNamespace("readme-helm")
+	p.dir = t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(p.dir, "chart", "templates"), 0o700))
+	for file, text := range map[string]string{
+		"Chart.yaml":  "{apiVersion: v2, name: app, version: 1.0.0}",
+		"values.yaml": "ingress: {annotations: {team: shop}}",
+		"templates/ingress.yaml": `
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: {{ .Release.Name }}
+  annotations: {{- toYaml .Values.ingress.annotations | nindent 4 }}
+spec:
+  rules: [{host: a.example, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: app, port: {number: 80}}}}]}}]
+`,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(p.dir, "chart", file), []byte(text), 0o600))
+	}
+	startController(t, plane.Kubeconfig(), onlyIn("readme-helm")...)
+	p.run("helm install my-app ./chart")
+	before := p.run(fmt.Sprintf(specOf, "ingress/my-app"))
+	p.run(block(t, "helm-on"))
+	assert.Contains(t, p.run(fmt.Sprintf(specOf, "ingress/my-app")), `"maintenance-`)
+	p.run(block(t, "helm-off"))
+	p.untilState("ingress/my-app", "")
+	assert.Equal(t, before, p.run(fmt.Sprintf(specOf, "ingress/my-app")))
+}
+
 func TestGenerated(t *testing.T) { newPerson(t).run("scripts/generate.sh --verify") }
 
-// TestReadmeNamesWhatIsThere checks its links to files and sections, and the tests that it cites.
+// TestReadmeNamesWhatIsThere checks its links to files and sections, and the tests that
+// it cites: in the table of promises, that each is in the folder that is named before it.
 func TestReadmeNamesWhatIsThere(t *testing.T) {
 	top := root(t)
-	tests := map[string]bool{}
+	tests, within := map[string]bool{}, map[string]bool{}
 	require.NoError(t, filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
@@ -217,6 +252,9 @@ func TestReadmeNamesWhatIsThere(t *testing.T) {
 		text, err := os.ReadFile(path)
 		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(text), -1) {
 			tests[m[1]] = true
+			folder, err := filepath.Rel(top, filepath.Dir(path))
+			require.NoError(t, err)
+			within[folder+" "+m[1]] = true
 		}
 		return err
 	}))
@@ -225,6 +263,9 @@ func TestReadmeNamesWhatIsThere(t *testing.T) {
 		require.NoError(t, err)
 		for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(raw), -1) {
 			assert.True(t, tests[name[1]], "%s cites %s", document, name[1])
+		}
+		for _, cited := range promised(string(raw)) {
+			assert.True(t, within[cited], "%s cites, as a folder and a test in it: %s", document, cited)
 		}
 		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(string(raw), -1) {
 			file, section, _ := strings.Cut(link[1], "#")
@@ -244,6 +285,31 @@ func TestReadmeNamesWhatIsThere(t *testing.T) {
 			}
 		}
 	}
+}
+
+// promised lists the folder and the name of each test in the table of promises.
+func promised(text string) (all []string) {
+	_, table, found := strings.Cut(text, "| promise | proved by |")
+	if !found {
+		return nil
+	}
+	for row := range strings.Lines(table) {
+		if row = strings.TrimSpace(row); row == "" {
+			continue
+		}
+		if !strings.HasPrefix(row, "|") {
+			break
+		}
+		folder := "no folder"
+		for _, word := range regexp.MustCompile("`([^`]+)`(:?)").FindAllStringSubmatch(row[strings.LastIndex(strings.TrimSuffix(row, "|"), "|"):], -1) {
+			if word[2] == ":" {
+				folder = word[1]
+			} else if strings.HasPrefix(word[1], "Test") {
+				all = append(all, folder+" "+word[1])
+			}
+		}
+	}
+	return all
 }
 
 // sections are the anchors of a document's headings, as GitHub makes them.
