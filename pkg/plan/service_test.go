@@ -6,12 +6,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -85,6 +87,35 @@ func TestAServiceThatIsHalfRevertedServesTheAppUntilThePageCan(t *testing.T) {
 	d = Decide(s)
 	require.NotNil(t, d.Update)
 	assert.Equal(t, map[string]any{annotations.PageSetLabel: setA}, selector(d.Update))
+}
+
+// TestWhoMergedIsRemembered: whenever what somebody merged into a page's selector is
+// written out, be it to end maintenance or to wait for the page, the record says
+// whose field that was.
+func TestWhoMergedIsRemembered(t *testing.T) {
+	for name, change := range map[string]func(s *State){
+		"at the end": func(s *State) { s.Request.On = false },
+		"until the page can": func(s *State) {
+			s.Sets = map[string]pageset.Status{setA: {Phase: pageset.Starting, Message: "starting"}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := merged(t, swapped(t))
+			u := unstructured.Unstructured{Object: s.Object}
+			u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl-patch", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1",
+				FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:selector":{}}}`)}}})
+			s = refresh(t, s)
+			change(&s)
+			d := Decide(s)
+			require.NotNil(t, d.Update)
+			assert.Equal(t, map[string]any{"app": "a"}, selector(d.Update))
+			after := unstructured.Unstructured{Object: d.Update}
+			record, err := swap.ParseRecord(after.GetAnnotations()[annotations.Original])
+			require.NoError(t, err)
+			require.Len(t, record.Owners, 1)
+			assert.Equal(t, "kubectl-patch", record.Owners[0].Manager)
+		})
+	}
 }
 
 // TestAPortThatIsNewLeavesVisitorsThePage: nothing was reverted.
