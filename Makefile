@@ -37,7 +37,7 @@ build: ## Build the programs into bin/.
 
 .PHONY: image
 image: ## Write the container image to dist/, with docker where it runs, or without.
-	@e2e/image/make.sh $(CURDIR)/dist '$(VERSION)' '$(COMMIT)' '$(DATE)'
+	@ARCH=$(ARCH) e2e/image/make.sh $(CURDIR)/dist '$(VERSION)' '$(COMMIT)' '$(DATE)'
 
 ##  A cluster of this machine's own (needs root)
 

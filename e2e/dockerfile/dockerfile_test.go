@@ -92,30 +92,43 @@ func TestTheDockerfileMakesTheSameImage(t *testing.T) {
 	}
 	run("clean") // what a run that was cut off has left
 	t.Cleanup(func() { run("clean") })
-	run("base", "localhost/go")
+	// In place of docker, where make.sh looks for it.
+	path := t.TempDir()
+	require.NoError(t, os.Symlink(engine, filepath.Join(path, "docker")))
+	for _, arch := range []string{"amd64", "arm64"} {
+		base := "localhost/go-" + arch
+		run("base", base, arch)
+		docker := makeImage(t, root, dir, "ARCH="+arch, "BUILD_IMAGE="+base, "PATH="+path+":"+os.Getenv("PATH"))
+		plain := makeImage(t, root, "ARCH="+arch, "ENGINE=none")
+		requireTheSame(t, arch, docker, plain)
+		if arch != runtime.GOARCH {
+			continue // its programs do not run here
+		}
+		for _, program := range []string{"maintenance-controller", "maintenance-page"} {
+			out, err := exec.CommandContext(t.Context(), extract(t, docker.archive, program), "--version").CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			for _, want := range []string{version, commit, date} {
+				assert.Contains(t, string(out), want, program)
+			}
+		}
+	}
+}
 
-	docker := makeImage(t, root, dir, "ENGINE="+engine, "BUILD_IMAGE=localhost/go")
-	plain := makeImage(t, root, "ENGINE=none")
-
+// requireTheSame compares an image of the Dockerfile with one that was made without.
+func requireTheSame(t *testing.T, arch string, docker, plain built) {
+	t.Helper()
 	assert.Regexp(t, `^maintenance-controller:dev-[0-9a-f]{12}$`, docker.reference)
 	assert.Equal(t, plain.files, docker.files, "the same files, to the byte: the programs are reproducible")
 	assert.Len(t, docker.files, 3, "nothing but the two programs and the names of users")
 	for _, c := range []*v1.ConfigFile{docker.config, plain.config} {
 		assert.Equal(t, "65532:65532", c.Config.User, "a number, so that runAsNonRoot can be checked")
 		assert.Equal(t, []string{"/maintenance-controller"}, c.Config.Entrypoint)
-		assert.Equal(t, "linux/"+runtime.GOARCH, c.OS+"/"+c.Architecture)
+		assert.Equal(t, "linux/"+arch, c.OS+"/"+c.Architecture)
 		assert.Equal(t, []string{"PATH=/"}, c.Config.Env)
 		for label, want := range map[string]string{"version": version, "revision": commit, "created": date, "title": "maintenance-controller", "licenses": "Apache-2.0"} {
 			assert.Equal(t, want, c.Config.Labels["org.opencontainers.image."+label], label)
 		}
 		assert.Contains(t, c.Config.Labels["org.opencontainers.image.description"], "maintenance page")
-	}
-	for _, program := range []string{"maintenance-controller", "maintenance-page"} {
-		out, err := exec.CommandContext(t.Context(), extract(t, docker.archive, program), "--version").CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		for _, want := range []string{version, commit, date} {
-			assert.Contains(t, string(out), want, program)
-		}
 	}
 }
 

@@ -17,7 +17,8 @@ save) # -o FILE REFERENCE
 	rm -f "$2"
 	engine push --quiet "$3" "docker-archive:$2:$3"
 	;;
-base) # NAME: an image to build with, of this machine's Go, since there is no registry to pull one from
+info) ;; # it is there
+base) # NAME ARCH: an image to build with, of this machine's Go, since there is no registry to pull one from
 	container=$(engine from scratch)
 	mkdir -p "$TMPDIR/base/tmp"
 	engine copy --quiet "$container" "$TMPDIR/base" / >/dev/null
@@ -25,6 +26,8 @@ base) # NAME: an image to build with, of this machine's Go, since there is no re
 	engine copy --quiet "$container" /bin/busybox /bin/busybox >/dev/null
 	engine copy --quiet "$container" /bin/busybox /bin/sh >/dev/null
 	engine copy --quiet "$container" /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ >/dev/null
+	# buildah (of 1.28) looks for the base among images of the target's architecture, whatever FROM --platform says.
+	engine config --arch "$2" "$container"
 	engine config --env PATH=/usr/local/go/bin:/bin --env GOPATH=/go --env GOPROXY="$(go env GOPROXY)" --env GOSUMDB="$(go env GOSUMDB)" "$container"
 	engine commit --quiet --rm "$container" "$1" >/dev/null
 	;;

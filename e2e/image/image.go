@@ -5,6 +5,7 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -30,6 +31,8 @@ type Spec struct {
 	Programs  []string // files of this machine; each goes to /<its base name>
 	// Entrypoint is the base name of the program that runs by default.
 	Entrypoint string
+	// Arch is what the programs are for, as Go names it; this machine's if it is empty.
+	Arch string
 	// Labels, as the names of org.opencontainers.image.* and their values.
 	Labels map[string]string
 }
@@ -53,7 +56,7 @@ func write(path string, s Spec) error {
 		return err
 	}
 	base, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
-		Architecture: runtime.GOARCH,
+		Architecture: cmp.Or(s.Arch, runtime.GOARCH),
 		OS:           "linux",
 		Config: v1.Config{
 			User:       "65532:65532",

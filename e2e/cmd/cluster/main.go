@@ -29,7 +29,7 @@ const usage = `usage: cluster COMMAND [FLAGS] [ARGUMENTS]
                               hold it, and print where it is: kubectl, helm, …
   up [--nodes N]              start the cluster; no change when it is up
   down                        stop it and remove every trace
-  image --out FILE --name NAME[:TAG] [--label NAME=VALUE]... PROGRAM...
+  image --out FILE --name NAME[:TAG] [--arch ARCH] [--label NAME=VALUE]... PROGRAM...
                               write an image of static programs, the first of
                               which it runs, and print its reference; the tag
                               is by content if none is given
@@ -50,10 +50,10 @@ func main() {
 
 // options are the flags of all commands.
 type options struct {
-	dir, out, name, image string
-	nodes                 int
-	labels                map[string]string
-	args                  []string
+	dir, out, name, image, arch string
+	nodes                       int
+	labels                      map[string]string
+	args                        []string
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -100,6 +100,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.out, "out", "", "")
 	flags.StringVar(&o.name, "name", "", "")
 	flags.StringVar(&o.image, "image", "", "")
+	flags.StringVar(&o.arch, "arch", "", "")
 	flags.IntVar(&o.nodes, "nodes", 1, "")
 	flags.Func("label", "", func(pair string) error {
 		name, value, ok := strings.Cut(pair, "=")
@@ -172,7 +173,7 @@ func writeImage(o options, stdout io.Writer) error {
 		}
 		reference += ":" + tag
 	}
-	s := image.Spec{Reference: reference, Programs: o.args, Entrypoint: filepath.Base(o.args[0]), Labels: o.labels}
+	s := image.Spec{Reference: reference, Programs: o.args, Entrypoint: filepath.Base(o.args[0]), Arch: o.arch, Labels: o.labels}
 	if err := image.Write(o.out, s); err != nil {
 		return err
 	}
