@@ -36,13 +36,15 @@ var site struct {
 // ownNamespace is the controller's, as the documents have it.
 const ownNamespace = "maintenance-system"
 
-// settings make what is waited for quick, by the variables that users have. The
-// settle time and the drain stay what they are: they are what visitors rely on.
+// graceful and settings make what is waited for quick, by the value and the variables
+// that users have. The settle time and the drain stay what they are: they are what
+// visitors rely on.
+const graceful = "10s"
+
 var settings = map[string]string{
-	"MAINTENANCE_PAGE_SET_GRACE_PERIOD": "10s",
-	"MAINTENANCE_LEASE_DURATION":        "8s",
-	"MAINTENANCE_LEASE_RENEW_DEADLINE":  "6s",
-	"MAINTENANCE_LEASE_RETRY_PERIOD":    "1s",
+	"MAINTENANCE_LEASE_DURATION":       "8s",
+	"MAINTENANCE_LEASE_RENEW_DEADLINE": "6s",
+	"MAINTENANCE_LEASE_RETRY_PERIOD":   "1s",
 }
 
 func TestMain(m *testing.M) {
@@ -138,24 +140,24 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 }
 
 // install installs the chart as users do, or upgrades it, with an image of this tree
-// and more environment variables, and returns when both replicas run it.
-func install(ctx context.Context, image string, env map[string]string) error {
-	values, err := yaml.Marshal(valuesWith(env))
+// and more values, and returns when both replicas run it.
+func install(ctx context.Context, image string, more map[string]any) error {
+	values, err := yaml.Marshal(valuesWith(more))
 	if err != nil {
 		return err
 	}
 	return local.Cluster{Dir: filepath.Dir(site.Kubeconfig()), Log: os.Stderr}.Install(ctx, image, string(values), "-")
 }
 
-// valuesWith are the chart's values, with more environment variables.
-func valuesWith(env map[string]string) map[string]any {
-	all := maps.Clone(settings)
-	maps.Copy(all, env)
+// valuesWith are the chart's values, with more groups of them.
+func valuesWith(more map[string]any) map[string]any {
 	var variables []corev1.EnvVar
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		variables = append(variables, corev1.EnvVar{Name: name, Value: all[name]})
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		variables = append(variables, corev1.EnvVar{Name: name, Value: settings[name]})
 	}
-	return map[string]any{"controller": map[string]any{
-		"targets": []string{"Ingress", "IngressRoute", "Service"}, "extraEnv": variables,
+	values := map[string]any{"controller": map[string]any{
+		"targets": []string{"Ingress", "IngressRoute", "Service"}, "pageSetGracePeriod": graceful, "extraEnv": variables,
 	}}
+	maps.Copy(values, more)
+	return values
 }

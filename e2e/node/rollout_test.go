@@ -87,7 +87,7 @@ func TestAnUpgradeRollsPagePods(t *testing.T) {
 	fewest := w.watchReady(set)
 	l.await(25)
 	l.phase("upgrade")
-	require.NoError(t, install(t.Context(), site.nextImage, map[string]string{"MAINTENANCE_PAGE_LABELS": "team=web"}))
+	require.NoError(t, install(t.Context(), site.nextImage, map[string]any{"pagePods": map[string]any{"labels": map[string]string{"team": "web"}}}))
 	w.untilPods(set, "two ready Pods of the new image and label, and no others", func(p *corev1.Pod) bool {
 		return ready(p) && p.Spec.Containers[0].Image == site.nextImage && p.Labels["team"] == "web"
 	})

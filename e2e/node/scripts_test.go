@@ -59,7 +59,10 @@ func TestScriptsOnANode(t *testing.T) {
 	state, err := json.Marshal(site.State())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "state.json"), state, 0o600))
-	r.runs("scripts/deploy.sh v0.0.0-scripts --load 'go -C e2e run ./cmd/cluster load --dir " + folder + "'")
+	// In a copy: what it builds is root's, and would take the place of what others built.
+	tree := t.TempDir()
+	r.runs("tar -c --exclude=./.git --exclude=./.cluster --exclude=./bin --exclude=./dist . | tar -x -C " + tree)
+	r.runs("cd " + tree + " && scripts/deploy.sh v0.0.0-scripts --load 'go -C e2e run ./cmd/cluster load --dir " + folder + "'")
 	deployed := w.kubectl("-n", ownNamespace, "get", "deployment", helm.Release, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 	assert.NotEqual(t, site.image, deployed)
 	said := w.kubectl("-n", ownNamespace, "exec", "deployment/"+helm.Release, "--", "/maintenance-controller", "--version")
@@ -88,6 +91,14 @@ func TestScriptsOnANode(t *testing.T) {
 	w.arrives(host, fromPage)
 	w.kubectl("annotate", "ingress", "my-app", original)
 
+	// What is tried until the time is over: the Job is there long enough to say why.
+	allow := r.refuses()
+	out, code = r.script("scripts/uninstall.sh --yes --timeout 5")
+	assert.Equal(t, 1, code)
+	assert.Regexp(t, `FAILED +Ingress `+w.namespace+`/my-app: .*failed calling webhook`, out)
+	w.arrives(host, fromPage)
+	allow()
+
 	out = r.runs("scripts/uninstall.sh --yes --remove-annotations --remove-namespace")
 	assert.Contains(t, out, "restored   Ingress "+w.namespace+"/my-app")
 	w.arrives(host, fromApp)
@@ -95,6 +106,23 @@ func TestScriptsOnANode(t *testing.T) {
 	assert.Empty(t, ourAnnotations(w, "ingress/my-app"))
 	r.requireNothingLeft()
 	assert.Empty(t, w.kubectl("get", "namespace", ownNamespace, "--ignore-not-found", "-o", "name"))
+}
+
+// refuses makes a webhook that nobody answers stand before updates of the Ingress: an
+// error that may pass, as the API server says it.
+func (r *release) refuses() (allow func()) {
+	r.Helper()
+	r.apply(strings.ReplaceAll(`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: NAME}, webhooks: [{
+  name: nowhere.example.com, clientConfig: {url: "https://127.0.0.1:1/"}, sideEffects: None, admissionReviewVersions: [v1],
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAME}},
+  rules: [{apiGroups: [networking.k8s.io], apiVersions: [v1], operations: [UPDATE], resources: [ingresses]}]}]}`, "NAME", r.namespace))
+	const probe = "kubectl label ingress my-app probe=x --overwrite --dry-run=server -n "
+	r.runs("while " + probe + r.namespace + "; do sleep 0.1; done")
+	return func() {
+		r.Helper()
+		r.kubectl("delete", "validatingwebhookconfiguration", r.namespace)
+		r.runs("until " + probe + r.namespace + "; do sleep 0.1; done")
+	}
 }
 
 // strip takes both copies of an Ingress's originals while no controller is there to
