@@ -18,8 +18,10 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 )
 
-// earlierChart is the chart of commit 3c36e71, packed: a shallow clone has no
-// earlier commits.
+// earlierChart is the chart of commit 3c36e71, packed by helm package: a shallow clone
+// has no earlier commits, for which reason nothing checks that it is. It runs today's
+// image: what is tested is the way between two charts, and not that between two
+// versions of the program, which is TestTwoVersionsHandOver.
 const earlierChart = "testdata/maintenance-controller-0.1.0-3c36e71.tgz"
 
 // release is the installation that all tests share, in the hands of one of them:
@@ -41,6 +43,12 @@ func newRelease(w *world) *release {
 // revision.
 func (r *release) upgrade(chart, image, title string) (revision string) {
 	r.Helper()
+	return r.puts("upgrade", chart, image, title)
+}
+
+// puts is helm upgrade, or helm install where there is no release.
+func (r *release) puts(verb, chart, image, title string) (revision string) {
+	r.Helper()
 	values := valuesWith(nil)
 	values["maintenance"] = map[string]any{"customPages": map[string]any{"spring": map[string]any{
 		"html": fmt.Sprintf("<!doctype html><title>%[1]s</title><h1>%[1]s</h1>", title),
@@ -50,7 +58,7 @@ func (r *release) upgrade(chart, image, title string) (revision string) {
 	}}}
 	text, err := yaml.Marshal(values)
 	require.NoError(r, err)
-	args := append([]string{"upgrade", helm.Release, chart, "--wait", "--timeout", patience.String(), "--values", "-", "-o", "json"}, helm.Image(image)...)
+	args := append([]string{verb, helm.Release, chart, "--wait", "--timeout", patience.String(), "--values", "-", "-o", "json"}, helm.Image(image)...)
 	out, err := r.helm.Give(r.Context(), string(text), args...)
 	require.NoError(r, err)
 	var status struct{ Version int }
@@ -136,11 +144,13 @@ func TestAReleaseFromItsInstallationToItsEnd(t *testing.T) {
 	l.arrives(from(second))
 
 	l.phase("uninstall")
-	_, err = r.helm.Run(t.Context(), "uninstall", helm.Release, "--wait")
+	out, err := r.helm.Run(t.Context(), "uninstall", helm.Release, "--wait")
 	require.NoError(t, err)
 	l.arrives(fromApp)
 	l.phase("uninstalled")
 	for name, object := range targets {
+		kind, _, _ := strings.Cut(object, "/")
+		assert.Regexp(t, "(?mi)still annotated with maintenance/enabled: "+kind+" "+w.namespace+"/"+name+";", out, "helm says so though all went well")
 		assert.Equal(t, specs[object], w.spec(object), name)
 		assert.ElementsMatch(t, []string{"maintenance/enabled", "maintenance/custom-page"}, ourAnnotations(w, object))
 	}
@@ -157,6 +167,10 @@ func TestAReleaseFromItsInstallationToItsEnd(t *testing.T) {
 	l.only("and forth", from(first), from(second))
 	l.only("uninstall", from(second), fromApp)
 	l.only("uninstalled", fromApp)
+
+	// What is still annotated goes in again, with the page of the values.
+	r.puts("install", chart, site.image, "The first page")
+	require.Equal(t, first, r.untilOn("shop", "The first page"))
 	for _, object := range targets {
 		w.off(object)
 	}

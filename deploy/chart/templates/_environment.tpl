@@ -1,58 +1,62 @@
 {{/*
-The controller's settings, as environment variables: `kubectl set env` can change them then. What is left empty is not
-given, and the program's own default holds.
+The controller's settings by the names of its environment variables, each with the value of the chart that it comes from. They
+are given as variables, since `kubectl set env` can change these. What is left empty is not given, and the program's own
+default holds.
 */}}
-{{- define "maintenance.environment" -}}
+{{- define "maintenance.settings" -}}
 {{- $c := .Values.controller }}
 {{- $p := .Values.pagePods }}
-{{- $o := .Values.operator }}
-{{- $settings := dict
-  "TARGETS" (join "," $c.targets)
-  "WATCH_NAMESPACES" (include "maintenance.namespaces" . | fromJsonArray | join ",")
-  "INGRESS_CLASS" (join "," $c.ingressClasses)
-  "ENABLED_KEY" ($o.maintenanceAnnotation | default $c.annotations.enabled)
-  "ENABLED_VALUE" ($o.maintenanceAnnotationValue | default $c.annotations.enabledValue)
-  "CUSTOM_PAGE_KEY" ($o.customPageAnnotation | default $c.annotations.customPage)
-  "NAMESPACE_PAGES" (ternary "" "false" .Values.maintenance.namespacePages)
-  "PAGE_LEAD_TIME" $c.pageLeadTime
-  "SETTLE_TIME" $c.settleTime
-  "PAGE_SET_GRACE_PERIOD" $c.pageSetGracePeriod
-  "PAGE_READY_TIMEOUT" $c.pageReadyTimeout
-  "PAGE_DEBOUNCE" $c.pageDebounce
-  "LOG_LEVEL" $c.log.level
-  "LOG_FORMAT" $c.log.format
-  "LEASE_NAME" (include "maintenance.fullname" .)
-  "PAGE_IMAGE" (include "maintenance.image" .)
-  "PAGE_IMAGE_PULL_POLICY" .Values.image.pullPolicy
-  "PAGE_IMAGE_PULL_SECRETS" (include "maintenance.names" ($p.imagePullSecrets | default .Values.imagePullSecrets))
-  "PAGE_REPLICAS" (toString $p.replicas)
-  "PAGE_LABELS" (include "maintenance.pairs" $p.labels)
-  "PAGE_ANNOTATIONS" (include "maintenance.pairs" $p.annotations)
-  "PAGE_NODE_SELECTOR" (include "maintenance.pairs" $p.nodeSelector)
-  "PAGE_TOLERATIONS" (include "maintenance.json" $p.tolerations)
-  "PAGE_AFFINITY" (include "maintenance.json" $p.affinity)
-  "PAGE_TOPOLOGY_SPREAD" (include "maintenance.json" $p.topologySpreadConstraints)
-  "PAGE_RESOURCES" (include "maintenance.json" $p.resources)
-  "PAGE_POD_SECURITY_CONTEXT" (include "maintenance.json" $p.podSecurityContext)
-  "PAGE_SECURITY_CONTEXT" (include "maintenance.json" $p.securityContext)
-  "PAGE_PRIORITY_CLASS" $p.priorityClassName
-  "PAGE_DRAIN" $p.drain
-  "PAGE_SERVICE_TYPE" $p.service.type
-  "PAGE_SERVICE_ANNOTATIONS" (include "maintenance.pairs" $p.service.annotations)
-  "PAGE_SERVICE_CLASSES" (include "maintenance.json" $p.service.classes)
-  "PAGE_NETWORK_POLICY" $p.networkPolicy
--}}
+{{- $keys := include "maintenance.keys" . | fromJson }}
+{{- dict
+  "TARGETS" (list "controller.targets" (join "," $c.targets))
+  "WATCH_NAMESPACES" (list "controller.watchNamespaces" (include "maintenance.namespaces" . | fromJsonArray | join ","))
+  "INGRESS_CLASS" (list "controller.ingressClasses" (join "," $c.ingressClasses))
+  "ENABLED_KEY" (list "controller.annotations.enabled" $keys.enabled)
+  "ENABLED_VALUE" (list "controller.annotations.enabledValue" $keys.enabledValue)
+  "CUSTOM_PAGE_KEY" (list "controller.annotations.customPage" $keys.customPage)
+  "NAMESPACE_PAGES" (list "maintenance.namespacePages" (ternary "" "false" .Values.maintenance.namespacePages))
+  "PAGE_LEAD_TIME" (list "controller.pageLeadTime" $c.pageLeadTime)
+  "SETTLE_TIME" (list "controller.settleTime" $c.settleTime)
+  "PAGE_SET_GRACE_PERIOD" (list "controller.pageSetGracePeriod" $c.pageSetGracePeriod)
+  "PAGE_READY_TIMEOUT" (list "controller.pageReadyTimeout" $c.pageReadyTimeout)
+  "PAGE_DEBOUNCE" (list "controller.pageDebounce" $c.pageDebounce)
+  "LOG_LEVEL" (list "controller.log.level" $c.log.level)
+  "LOG_FORMAT" (list "controller.log.format" $c.log.format)
+  "LEASE_NAME" (list "fullnameOverride" (include "maintenance.fullname" .))
+  "PAGE_IMAGE" (list "image" (include "maintenance.image" .))
+  "PAGE_IMAGE_PULL_POLICY" (list "image.pullPolicy" .Values.image.pullPolicy)
+  "PAGE_IMAGE_PULL_SECRETS" (list "pagePods.imagePullSecrets" (include "maintenance.names" ($p.imagePullSecrets | default .Values.imagePullSecrets)))
+  "PAGE_REPLICAS" (list "pagePods.replicas" (toString $p.replicas))
+  "PAGE_LABELS" (list "pagePods.labels" (include "maintenance.pairs" $p.labels))
+  "PAGE_ANNOTATIONS" (list "pagePods.annotations" (include "maintenance.pairs" $p.annotations))
+  "PAGE_NODE_SELECTOR" (list "pagePods.nodeSelector" (include "maintenance.pairs" $p.nodeSelector))
+  "PAGE_TOLERATIONS" (list "pagePods.tolerations" (include "maintenance.json" $p.tolerations))
+  "PAGE_AFFINITY" (list "pagePods.affinity" (include "maintenance.json" $p.affinity))
+  "PAGE_TOPOLOGY_SPREAD" (list "pagePods.topologySpreadConstraints" (include "maintenance.json" $p.topologySpreadConstraints))
+  "PAGE_RESOURCES" (list "pagePods.resources" (include "maintenance.json" $p.resources))
+  "PAGE_POD_SECURITY_CONTEXT" (list "pagePods.podSecurityContext" (include "maintenance.json" $p.podSecurityContext))
+  "PAGE_SECURITY_CONTEXT" (list "pagePods.securityContext" (include "maintenance.json" $p.securityContext))
+  "PAGE_PRIORITY_CLASS" (list "pagePods.priorityClassName" $p.priorityClassName)
+  "PAGE_DRAIN" (list "pagePods.drain" $p.drain)
+  "PAGE_SERVICE_TYPE" (list "pagePods.service.type" $p.service.type)
+  "PAGE_SERVICE_ANNOTATIONS" (list "pagePods.service.annotations" (include "maintenance.pairs" $p.service.annotations))
+  "PAGE_SERVICE_CLASSES" (list "pagePods.service.classes" (include "maintenance.json" $p.service.classes))
+  "PAGE_NETWORK_POLICY" (list "pagePods.networkPolicy" $p.networkPolicy)
+  | toJson }}
+{{- end }}
+
+{{- define "maintenance.environment" -}}
 - name: MAINTENANCE_NAMESPACE
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
-{{- range $name, $value := $settings }}
-{{- if $value }}
+{{- range $name, $setting := include "maintenance.settings" . | fromJson }}
+{{- with last $setting }}
 - name: MAINTENANCE_{{ $name }}
-  value: {{ $value | quote }}
+  value: {{ . | quote }}
 {{- end }}
 {{- end }}
-{{- with $c.extraEnv }}
+{{- with .Values.controller.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

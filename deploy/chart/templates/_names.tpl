@@ -49,13 +49,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- .Values.operator.watchNamespaces | default .Values.controller.watchNamespaces | toJson }}
 {{- end }}
 
+{{/* The annotations that people write; what is empty is the program's default. */}}
+{{- define "maintenance.keys" -}}
+{{- $own := .Values.controller.annotations -}}
+{{- $value := .Values.operator.maintenanceAnnotationValue | default $own.enabledValue -}}
+{{- dict
+  "enabled" (.Values.operator.maintenanceAnnotation | default $own.enabled)
+  "enabledValue" (ternary (toString $value) "" (not (empty $value)))
+  "customPage" (.Values.operator.customPageAnnotation | default $own.customPage)
+  | toJson }}
+{{- end }}
+
 {{/* What maintenance-operator's values name, or else what the chart's own do. */}}
 {{- define "maintenance.podSettings" -}}
 {{- $own := .Values.controller }}
 {{- dict
   "podAnnotations" (.Values.podAnnotations | default $own.podAnnotations)
-  "podSecurityContext" (.Values.podSecurityContext | default $own.podSecurityContext)
-  "securityContext" (.Values.securityContext | default $own.securityContext)
+  "podSecurityContext" (merge (deepCopy (.Values.podSecurityContext | default dict)) ($own.podSecurityContext | default dict))
+  "securityContext" (merge (deepCopy (.Values.securityContext | default dict)) ($own.securityContext | default dict))
   "resources" (.Values.resources | default $own.resources)
   "nodeSelector" (.Values.nodeSelector | default $own.nodeSelector)
   "tolerations" (.Values.tolerations | default $own.tolerations)

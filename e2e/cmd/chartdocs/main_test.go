@@ -31,6 +31,8 @@ group:
 # @schema {additionalProperties: true}
 resources: {cpu: "1"}
 list: [a]
+# @schema {minItems: 1}
+least: [a]
 `
 
 func TestOutputs(t *testing.T) {
@@ -41,16 +43,17 @@ func TestOutputs(t *testing.T) {
 	assert.JSONEq(t, `{
 		"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of maintenance-controller",
 		"definitions": {"size": {"type": "integer", "maximum": 3}},
-		"type": "object", "additionalProperties": false,
+		"type": "object", "additionalProperties": false, "required": ["group", "least"],
 		"properties": {
 			"global": {"type": "object"},
 			"count": {"$ref": "#/definitions/size", "description": "How many, as a number"},
-			"group": {"type": "object", "additionalProperties": false, "properties": {
+			"group": {"type": "object", "additionalProperties": false, "required": ["on"], "properties": {
 				"on": {"type": "boolean", "description": "On or | off"},
 				"free": {"type": "object"}
 			}},
 			"resources": {"type": "object", "additionalProperties": true, "description": "Given whole"},
-			"list": {"type": "array"}
+			"list": {"type": "array"},
+			"least": {"type": "array", "minItems": 1}
 		}
 	}`, schema.String())
 	require.NoError(t, run([]string{"table", file}, &table))
@@ -58,7 +61,7 @@ func TestOutputs(t *testing.T) {
 	assert.Equal(t, "\n### First\n\n"+head+
 		"| `count` | `1` | How many, as a number |\n| `group.on` | `true` | On or \\| off |\n| `group.free` | `{}` |  |\n"+
 		"\n### Second\n\n"+head+
-		"| `resources` | `{\"cpu\":\"1\"}` | Given whole |\n| `list` | `[\"a\"]` |  |\n", table.String())
+		"| `resources` | `{\"cpu\":\"1\"}` | Given whole |\n| `list` | `[\"a\"]` |  |\n| `least` | `[\"a\"]` |  |\n", table.String())
 }
 
 func TestWhatIsWrongIsNamed(t *testing.T) {

@@ -36,13 +36,29 @@ func (v *value) toSchema() map[string]any {
 	}
 	if len(v.children) > 0 {
 		properties := map[string]any{}
+		var required []string
 		for _, child := range v.children {
 			properties[child.name] = child.toSchema()
+			if child.required() {
+				required = append(required, child.name)
+			}
 		}
 		schema["properties"], schema["additionalProperties"] = properties, false
+		if len(required) > 0 {
+			schema["required"] = required
+		}
 	}
 	maps.Copy(schema, v.schema)
 	return schema
+}
+
+// required says that the value may not be set to null, by which Helm takes a key away
+// with all that its schema asks: a group that templates look into, a switch, and what
+// has a least.
+func (v *value) required() bool {
+	least, has := v.schema["minimum"].(int)
+	return len(v.children) > 0 || typeOf(v.node) == "boolean" || v.schema["minItems"] != nil || v.schema["minLength"] != nil ||
+		has && least > 0 && v.node.Tag != "!!null"
 }
 
 func typeOf(n *yaml.Node) string {
