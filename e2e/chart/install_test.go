@@ -20,7 +20,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 
 	"maintenance-controller.io/e2e/binaries"
@@ -221,8 +223,51 @@ func TestRolesInSomeNamespaces(t *testing.T) {
 		out, _ := runTool(t, binaries.Kubectl(), "", "auth", "can-i", verb, "ingresses", "-n", "default", "--as=system:serviceaccount:narrow:narrow-maintenance-controller")
 		assert.Equal(t, "no\n", out, verb)
 	}
+	for _, object := range []string{"ingress/my-app", "service/my-app"} {
+		kubectl(t, "", "-n", "shop", "annotate", object, "maintenance/enabled=true")
+		until(t, "active", "-n", "shop", "get", object, "-o", stateOf)
+	}
 	p.stop()
 	assert.NotContains(t, p.log.String(), "forbidden", "the chart grants all that is needed")
+
+	out := uninstallHook(t, d)
+	assert.Contains(t, out, "2 restored, 0 failed")
+	assert.Contains(t, out, "deleted    page set shop/")
+	assert.Contains(t, out, "still annotated with maintenance/enabled: Service shop/my-app")
+	for _, object := range []string{"ingress/my-app", "service/my-app"} {
+		until(t, "", "-n", "shop", "get", object, "-o", stateOf)
+	}
+	until(t, "", "-n", "narrow", "get", "leases", "-o", "name")
+	until(t, "", "-n", "narrow", "get", "pods", "-o", "name")
+}
+
+// uninstallHook does what the Job of the pre-delete hook would do, as its account and
+// with its rights, which must suffice.
+func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
+	t.Helper()
+	hooks, err := runTool(t, binaries.Helm(), "", "get", "hooks", d.Namespace, "--namespace", d.Namespace)
+	require.NoError(t, err, hooks)
+	var job batchv1.Job
+	for _, u := range objects(t, hooks) {
+		if u.GetKind() == "Job" { // no node runs it here
+			require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &job))
+			continue
+		}
+		text, err := u.MarshalJSON()
+		require.NoError(t, err)
+		kubectl(t, string(text), "apply", "-f", "-")
+	}
+	pod := job.Spec.Template.Spec
+	kubeconfig, err := plane.KubeconfigFor("system:serviceaccount:"+d.Namespace+":"+pod.ServiceAccountName, "system:authenticated")
+	require.NoError(t, err)
+	path, err := program.Path()
+	require.NoError(t, err)
+	args := append(pod.Containers[0].Command[1:], pod.Containers[0].Args...)
+	cmd := exec.CommandContext(t.Context(), path, append(args, "--kubeconfig="+kubeconfig, "--page-set-grace-period=100ms")...)
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	assert.NotContains(t, string(text), "forbidden")
+	return string(text)
 }
 
 // TestKustomization is `kubectl apply -k deploy/manifests`, with an image that is

@@ -55,6 +55,9 @@ func TestPackage(t *testing.T) {
 	require.NoError(t, err, out)
 	assert.Contains(t, out, "maintenance-controller:v1.2.3")
 	assert.Contains(t, out, "maintenance_targets", "the dashboard is in the package")
+	out, err = runTool(t, binaries.Helm(), "", "show", "readme", archive)
+	require.NoError(t, err, out)
+	assert.NotContains(t, out, "](../", "what is linked to is not in the package")
 }
 
 // TestPagesFromValuesAreRead: the controller takes every page that the chart makes.
