@@ -60,10 +60,12 @@ func newFleet(p *proxied, seed uint64, size int) *fleet {
 	return f
 }
 
-// toggle asks something else of a target, or changes a page, one each tick.
-func (f *fleet) toggle(ctx context.Context, each time.Duration) {
+// toggle asks something else of a target, or changes a page, a hundred times a second.
+func (f *fleet) toggle(lasts time.Duration) {
 	f.Helper()
-	tick := time.NewTicker(each)
+	ctx, cancel := context.WithTimeout(f.Context(), lasts)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		f.step()

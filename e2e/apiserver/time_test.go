@@ -117,13 +117,7 @@ func (w *world) writeToken(file, secret string) {
 	w.Helper()
 	if secret == "first" {
 		for _, namespace := range []string{w.namespace, w.own} {
-			require.NoError(w, plane.Apply(w.Context(), fmt.Appendf(nil, `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: all, namespace: %s}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
-subjects: [{kind: ServiceAccount, name: default, namespace: %s}]
-`, namespace, w.own)))
+			require.NoError(w, w.grant(namespace))
 		}
 	}
 	s, err := w.client.CoreV1().Secrets(w.own).Create(w.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret}}, metav1.CreateOptions{})
@@ -137,4 +131,17 @@ subjects: [{kind: ServiceAccount, name: default, namespace: %s}]
 	token, err := w.client.CoreV1().ServiceAccounts(w.own).CreateToken(w.Context(), "default", request, metav1.CreateOptions{})
 	require.NoError(w, err)
 	require.NoError(w, os.WriteFile(file, []byte(token.Status.Token), 0o600))
+}
+
+// everything is the name of the RoleBinding by which a token may do all in a namespace.
+const everything = "everything"
+
+func (w *world) grant(namespace string) error {
+	return plane.Apply(w.Context(), fmt.Appendf(nil, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: %s, namespace: %s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: default, namespace: %s}]
+`, everything, namespace, w.own))
 }

@@ -12,9 +12,15 @@ import (
 
 // Fault is something that goes wrong with a call.
 type Fault struct {
-	Name string // for counts
+	Name string // for counts; empty for what is none
 	// over lets it go wrong: next is the way to the API server.
 	over func(next http.Handler) http.Handler
+}
+
+// Named gives the fault another name.
+func (f Fault) Named(name string) *Fault {
+	f.Name = name
+	return &f
 }
 
 // Refuse answers with an HTTP status in the API server's place, which never

@@ -174,9 +174,11 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		way(w, r)
 		return
 	}
-	p.mu.Lock()
-	p.counts.Faults[fault.Name]++
-	p.mu.Unlock()
+	if fault.Name != "" {
+		p.mu.Lock()
+		p.counts.Faults[fault.Name]++
+		p.mu.Unlock()
+	}
 	fault.over(way).ServeHTTP(w, r)
 }
 

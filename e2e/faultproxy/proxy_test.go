@@ -264,25 +264,39 @@ func TestAGateHoldsEventsBack(t *testing.T) {
 }
 
 func TestWeatherIsAsItsSeedSays(t *testing.T) {
-	draw := func(seed uint64) (names []string) {
-		judge := Weather{Seed: seed, Share: 0.2, Wait: time.Second, Life: time.Second}.Judge()
+	weather := Weather{Share: 0.2, Wait: time.Second, Life: time.Second}
+	draw := func(seed uint64, verb string) (names []string) {
+		weather.Seed = seed
+		judge := weather.Judge()
 		for range 1000 {
 			name := ""
-			if f := judge(Call{Verb: "get", Resource: "ingresses", Name: "a"}); f != nil {
+			if f := judge(Call{Verb: verb, Resource: "ingresses", Name: "a"}); f != nil {
 				name = f.Name
 			}
 			names = append(names, name)
 		}
 		return names
 	}
-	assert.Equal(t, draw(1), draw(1))
-	assert.NotEqual(t, draw(1), draw(2))
-	faults := map[string]int{}
-	for _, name := range draw(1) {
-		faults[name]++
+	assert.Equal(t, draw(1, "get"), draw(1, "get"))
+	assert.NotEqual(t, draw(1, "get"), draw(2, "get"))
+	all := map[string]bool{}
+	for verb, kinds := range map[string]int{"get": 8, "watch": 4} {
+		faults := map[string]int{}
+		for _, name := range draw(1, verb) {
+			faults[name]++
+			all[name] = true
+		}
+		assert.InDelta(t, 800, faults[""], 50, "no fault")
+		delete(faults, "")
+		assert.Len(t, faults, kinds, "each of them: %v", faults)
+		for name, n := range faults {
+			assert.InDelta(t, 200/kinds, n, float64(50/kinds), "%s comes as often as the others", name)
+		}
 	}
-	assert.InDelta(t, 800, faults[""], 50)
-	assert.Len(t, faults, 9, "no fault, and each of the others: %v", faults)
+	for _, name := range weather.Names() {
+		assert.True(t, all[name], name)
+	}
+	assert.Len(t, all, len(weather.Names())+1)
 }
 
 func TestCalls(t *testing.T) {
