@@ -20,6 +20,7 @@ import (
 	"maintenance-controller.io/e2e/faultproxy"
 	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/target"
 )
 
 // Growth that a soak may show. The heap is what lives after a collection.
@@ -28,26 +29,32 @@ const (
 	moreGoroutines = 10
 )
 
+// manyToggles is what the long form has to reach: less would not show slow growth.
+const manyToggles = 20000
+
 // TestSoak toggles targets as fast as the program follows, while their pages
 // change, and reads the program's own debug endpoint in
 // the quiet before and after. Then it leaves some targets in maintenance and wants
 // no write at all, however often the program has to list everything anew.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	size, warm, lasts, rounds := 25, 2*time.Second, 7*time.Second, 2
+	size, warm, lasts, rounds, often := 25, 2*time.Second, 7*time.Second, 2, 500*time.Millisecond
 	if *long {
-		size, warm, lasts, rounds = 50, time.Minute, 8*time.Minute, 6
+		size, warm, lasts, rounds, often = 50, time.Minute, 8*time.Minute, 6, 5*time.Second
 	}
 	w := newWorld(t)
 	p := w.proxied()
 	f := newFleet(p, 1, size)
-	s := &soaked{fleet: f, at: freeAddress(t), debug: freeAddress(t)}
+	s := &soaked{fleet: f, often: often, at: freeAddress(t), debug: freeAddress(t)}
 	p.restart("--listen="+s.at, "--debug-listen="+s.debug, "--settle-time=0s")
 
 	s.toggle(warm)
 	s.settle()
 	before := s.measure()
 	toggles := s.toggle(lasts)
+	if *long {
+		assert.Greater(t, toggles, int64(manyToggles))
+	}
 	s.settle()
 	after := s.measure()
 	s.tellLost()
@@ -55,7 +62,10 @@ func TestSoak(t *testing.T) {
 		before.heap>>10, after.heap>>10, before.goroutines, after.goroutines, writes(p.proxy.Counts()))
 	assert.LessOrEqual(t, after.heap, before.heap+moreHeap)
 	assert.LessOrEqual(t, after.goroutines, before.goroutines+moreGoroutines)
+	assert.Greater(t, s.samples, 2*int(lasts/time.Second), "looks at the queues")
+	assert.LessOrEqual(t, s.queue, size, "no queue is longer than there are targets")
 	s.wantQuiet(rounds)
+	tally.Tell(t, "largest queue", int64(s.queue))
 	tally.Tell(t, "toggles", toggles)
 	tally.Tell(t, "heap KiB before", int64(before.heap>>10))
 	tally.Tell(t, "heap KiB after", int64(after.heap>>10))
@@ -67,10 +77,13 @@ func TestSoak(t *testing.T) {
 type soaked struct {
 	*fleet
 	at, debug string // addresses of the program's metrics, and of its profiles
+
+	often          time.Duration // a page changes
+	queue, samples int           // the largest length of a queue that was seen, and how often one was looked at
 }
 
 // toggle asks each target for the opposite as soon as it is as it was asked to be,
-// while a page changes twice a second. It gives how often it has asked.
+// while pages change now and then. It gives how often it has asked.
 func (s *soaked) toggle(lasts time.Duration) int64 {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), lasts)
@@ -96,6 +109,7 @@ func (s *soaked) toggle(lasts time.Duration) int64 {
 		wg.Go(func() { s.alternate(ctx, m, moved[m.Kind+"/"+m.Name], &toggles) })
 	}
 	wg.Go(func() { s.changePages(ctx) })
+	wg.Go(func() { s.watchQueues(ctx) })
 	wg.Wait()
 	return toggles.Load()
 }
@@ -119,11 +133,30 @@ func (s *soaked) alternate(ctx context.Context, m *member, moved <-chan struct{}
 }
 
 func (s *soaked) changePages(ctx context.Context) {
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(s.often)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		s.steps++
 		s.changePage()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// watchQueues remembers how long the queues have become.
+func (s *soaked) watchQueues(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	length := regexp.MustCompile(`(?m)^maintenance_queue_length\{.*\} (\d+)$`)
+	for ctx.Err() == nil {
+		for _, found := range length.FindAllStringSubmatch(get(s, s.at, "/metrics"), -1) {
+			n, err := strconv.Atoi(found[1])
+			assert.NoError(s, err)
+			s.samples++
+			s.queue = max(s.queue, n)
+		}
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
@@ -158,16 +191,44 @@ func (s *soaked) wantQuiet(rounds int) {
 	}
 	assert.Positive(s, s.untilAsAsked())
 	s.untilIdle()
+	s.untilAllIsTold()
 	before := s.proxy.Counts()
 	s.relist(rounds)
-	assert.Equal(s, writes(before), writes(s.proxy.Counts()), "writes, though nothing has changed: %v", s.proxy.Counts().Writes)
+	assert.Equal(s, before.Writes, s.proxy.Counts().Writes, "writes, Events included, though nothing has changed")
 	s.restart()
 	untilMetric(s, s.at, "maintenance_leader 1")
 	get(s, s.at, "/readyz")
 	s.relist(1)
 	s.untilIdle()
-	assert.Equal(s, writes(before), writes(s.proxy.Counts()), "writes after a restart, though nothing has changed: %v", s.proxy.Counts().Writes)
+	s.untilAllIsTold()
+	now := s.proxy.Counts()
+	assert.Equal(s, writes(before), writes(now), "writes after a restart, though nothing has changed: %v", now.Writes)
+	// A warning that holds still is told once by each process: of each Service, that
+	// nobody answers on its port for UDP.
+	warnings := 0
+	for _, m := range s.members {
+		if m.on && m.Kind == target.Service().Name {
+			warnings++
+		}
+	}
+	assert.LessOrEqual(s, events(now)-events(before), warnings, "Events after a restart")
 }
+
+// untilAllIsTold waits until the program has sent its Events, which it does beside
+// its work: until none has come for a while.
+func (s *soaked) untilAllIsTold() {
+	s.Helper()
+	const quiet = 500 * time.Millisecond
+	told := -1
+	require.Eventually(s, func() bool {
+		now := s.proxy.Counts()
+		before := told
+		told = events(now)
+		return told == before
+	}, patience, quiet)
+}
+
+func events(c faultproxy.Counts) int { return c.Writes["create events"] + c.Writes["patch events"] }
 
 // relist ends all watches and says, when they are to go on, that the revision is
 // forgotten: each has to list all that there is anew.

@@ -45,6 +45,7 @@ var rows = []struct {
 	{"heap KiB after", told},
 	{"goroutines before", told},
 	{"goroutines after", told},
+	{"largest queue", told},
 	{"p99 ms", told},
 	{"tests that failed", none},
 }
