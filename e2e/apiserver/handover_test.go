@@ -37,7 +37,8 @@ func (r *replica) image(u *unstructured.Unstructured) bool {
 // TestTwoVersionsHandOver: while targets are in maintenance, two versions of the
 // program take the lead from each other, by an orderly stop and by SIGKILL in turns.
 // Each time the Pods roll once, new before old; the targets are not written at all;
-// and whoever stands by writes nothing.
+// and whoever stands by writes nothing. The two are built from the same sources and
+// differ in their version alone, and by that in the image of their page Pods.
 func TestTwoVersionsHandOver(t *testing.T) {
 	t.Parallel()
 	rounds := 3

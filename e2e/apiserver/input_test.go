@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -154,15 +157,41 @@ func TestKeysOfThePredecessor(t *testing.T) {
 	w.until(ingresses, "my-app", "restored", restored)
 }
 
+// TestADeletedNamespaceIsNoError: what is in maintenance there goes with it, nothing
+// is tried for ever, and the work in other namespaces goes on.
 func TestADeletedNamespaceIsNoError(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w, other := newWorld(t), newWorld(t)
 	w.apply(ingress("my-app"))
-	w.start()
-	w.on(ingresses, "my-app")
-	w.until(ingresses, "my-app", "active", state(annotations.Active))
+	other.apply(ingress("my-app"), ingress("later"))
+	logged, errors := observer.New(zap.ErrorLevel)
+	c := w.start(func(c *controllerConfig, _ *restConfig) {
+		c.Namespaces = append(c.Namespaces, other.namespace)
+		c.Log = zap.New(logged)
+	})
+	for _, in := range []*world{w, other} {
+		in.on(ingresses, "my-app")
+		in.until(ingresses, "my-app", "active", state(annotations.Active))
+	}
 	require.NoError(t, w.client.CoreV1().Namespaces().Delete(t.Context(), w.namespace, metav1.DeleteOptions{}))
 	cluster := *w
 	cluster.namespace = ""
 	cluster.until(schemaGVR{Version: "v1", Resource: "namespaces"}, w.namespace, "its end", absent)
+
+	other.on(ingresses, "later")
+	other.until(ingresses, "later", "active", state(annotations.Active))
+	for _, name := range []string{"my-app", "later"} {
+		other.off(ingresses, name)
+		assert.Equal(t, spec(t, w.parse(ingress("x"))), spec(t, other.until(ingresses, name, "restored", restored)))
+	}
+	other.untilClean()
+	require.Eventually(t, func() bool {
+		for _, n := range c.Snapshot().Queued {
+			if n > 0 {
+				return false
+			}
+		}
+		return true
+	}, patience, 10*time.Millisecond, "nothing is left to do")
+	assert.Empty(t, errors.All(), "logged as errors")
 }

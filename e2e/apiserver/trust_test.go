@@ -82,8 +82,8 @@ func TestForgedOriginals(t *testing.T) {
 	}
 }
 
-// TestForgedBackups: for a target outside maintenance, for one in it, and for one
-// of another namespace.
+// TestForgedBackups: for a target outside maintenance, for one in it, and under a name
+// that no backup has. That one is nobody's: it stays until whoever made it deletes it.
 func TestForgedBackups(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -109,6 +109,8 @@ func TestForgedBackups(t *testing.T) {
 	for _, name := range []string{"outside", "other"} {
 		assert.Equal(t, before, spec(t, w.get(ingresses, name)))
 	}
+	require.NoError(t, w.client.CoreV1().ConfigMaps(w.namespace).Delete(t.Context(), "a-name-of-its-own", metav1.DeleteOptions{}))
+	w.untilClean()
 }
 
 // TestForgedUsers of a page set, and a forged claim to it: neither touches a target,
@@ -194,6 +196,10 @@ func TestAForgedOrigin(t *testing.T) {
 	w.untilClean()
 }
 
+// unprintable is what a terminal does not show as it is: control characters, and
+// those that change the direction or the shape of others.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
 // TestWhatPeopleWriteIsToldOnOneLine: texts of any length and any characters, in
 // all places that are quoted.
 func TestWhatPeopleWriteIsToldOnOneLine(t *testing.T) {
@@ -219,7 +225,12 @@ func TestWhatPeopleWriteIsToldOnOneLine(t *testing.T) {
 	require.Greater(t, len(events), 5)
 	for _, e := range events {
 		assert.LessOrEqual(t, len(message(&e)), annotations.MaxMessage)
-		assert.False(t, strings.ContainsFunc(message(&e), unicode.IsControl), "%q", message(&e))
+		assert.False(t, strings.ContainsFunc(message(&e), unprintable), "%q", message(&e))
+	}
+	for _, name := range []string{"page", "value", "original", "status"} {
+		told := w.get(ingresses, name).GetAnnotations()[annotations.Message]
+		assert.LessOrEqual(t, len(told), annotations.MaxMessage)
+		assert.False(t, strings.ContainsFunc(told, unprintable), "%q", told)
 	}
 	p.Stop()
 	for line := range strings.Lines(p.log.String()) {
