@@ -11,9 +11,10 @@ Installs maintenance-controller, or upgrades it, and waits until it runs. Settin
 of an earlier installation by Helm stay, unless they are given anew.
 
   IMAGE       the image that the cluster is to pull, as registry/name:tag or
-              registry/name@sha256:…. Needed unless the chart names one of a registry;
-              so far none is published, and it does not
+              registry/name@sha256:…. Needed unless the release has one already or the
+              chart names one of a registry; so far none is published, and it does not
   NAMESPACE   namespace of the controller (default: maintenance-system)
+  RELEASE     name of the Helm release (default: maintenance-controller)
   VERSION     a released version, such as v1.2.3 (default: this source tree)
   RELEASES    URL or folder with the files of releases, each in a folder VERSION,
               as https://github.com/OWNER/NAME/releases/download has them. Needed
@@ -41,7 +42,7 @@ refuse() {
 	exit 2
 }
 
-image=${IMAGE:-} namespace=${NAMESPACE:-maintenance-system} version=${VERSION:-} releases=${RELEASES:-}
+image=${IMAGE:-} release=${RELEASE:-maintenance-controller} namespace=${NAMESPACE:-maintenance-system} version=${VERSION:-} releases=${RELEASES:-}
 kubectl=(kubectl) helm=(helm) helm_flags=()
 manifests=false dry=false
 while [ $# -gt 0 ]; do
@@ -69,6 +70,9 @@ while [ $# -gt 0 ]; do
 done
 case $namespace in
 *[!a-z0-9-]* | -* | *-) refuse "NAMESPACE \"$namespace\" is no name of a namespace" ;;
+esac
+case $release in
+*[!a-z0-9.-]* | [.-]* | *[.-]) refuse "RELEASE \"$release\" is no name of a release" ;;
 esac
 case $version in
 *[!A-Za-z0-9.+_-]*) refuse "VERSION \"$version\" is no version" ;;
@@ -150,13 +154,20 @@ would() {
 	echo
 }
 
-# What one way has installed, the other would make half its own.
-others=app.kubernetes.io/name=maintenance-controller,app.kubernetes.io/managed-by
-if $manifests; then others+='=Helm'; else others+='!=Helm'; fi
-if [ -n "$("${kubectl[@]}" --namespace "$namespace" get deployments --selector="$others" --output=name)" ]; then
-	if $manifests; then fail "Helm has installed it in $namespace: leave --manifests out, or uninstall it first"; fi
-	fail "manifests have installed it in $namespace: say --manifests, or uninstall it first"
-fi
+# What one way has installed, the other would make half its own; and two controllers
+# would not know of each other.
+found=$("${kubectl[@]}" --namespace "$namespace" get deployments --selector=app.kubernetes.io/name=maintenance-controller \
+	--output=jsonpath='{range .items[*]}{.metadata.name}|{.metadata.annotations.meta\.helm\.sh/release-name}{"\n"}{end}')
+while IFS='|' read -r deployment of; do
+	case $manifests:$of in
+	false: | true:) if [ -n "$deployment" ] && ! { $manifests && [ "$deployment" = maintenance-controller ]; }; then
+		fail "manifests have installed it in $namespace, as Deployment $deployment: say --manifests if they are install.yaml's, or uninstall it first"
+	fi ;;
+	true:*) fail "Helm has installed it in $namespace: leave --manifests out, or uninstall it first" ;;
+	false:"$release") ;;
+	*) fail "release $of is in $namespace: upgrade that with RELEASE=$of, or uninstall it first" ;;
+	esac
+done <<<"$found"
 
 # trouble: says what the Pods of a failed installation wait for.
 trouble() {
@@ -170,8 +181,14 @@ $waits}"
 
 by_helm() {
 	source_of deploy/chart "maintenance-controller-${version#v}.tgz"
-	needs_image "$("${helm[@]}" show values "$source" | awk '/^[^ #]/ { in_image = $1 == "image:" } in_image && $1 == "repository:" { print $2 }')"
-	local command=("${helm[@]}" upgrade maintenance-controller "$source" --install --namespace "$namespace" --create-namespace
+	local named
+	# The release's own value comes last, and counts; before the first installation there is none.
+	named=$({
+		"${helm[@]}" show values "$source"
+		"${helm[@]}" get values "$release" --namespace "$namespace" 2>/dev/null || true
+	} | awk '/^[^ #]/ { in_image = $1 == "image:" } in_image && $1 == "repository:" { last = $2 } END { print last }')
+	needs_image "$named"
+	local command=("${helm[@]}" upgrade "$release" "$source" --install --namespace "$namespace" --create-namespace
 		--reset-then-reuse-values --wait --timeout 5m)
 	if [ -n "$image" ]; then
 		command+=(--set-string "image.repository=$name,image.tag=$tag,image.digest=$digest")

@@ -90,11 +90,29 @@ func TestQuickInstall(t *testing.T) {
 	assert.Contains(t, container, `"value":"debug"`)
 	generation := p.deployed("quick", ".metadata.generation")
 	p.run("IMAGE=" + digest + " " + install)
+	p.run(install) // the image stays as well
 	assert.Equal(t, generation, p.deployed("quick", ".metadata.generation"), "the same again changes nothing")
 
 	assert.Contains(t, p.fails(1, "IMAGE="+anImage+" "+install+" --manifests"), "Helm has installed it in quick")
+	assert.Contains(t, p.fails(1, "RELEASE=mine IMAGE="+anImage+" "+install), "release maintenance-controller is in quick: upgrade that with RELEASE=maintenance-controller")
 	out = p.fails(1, "IMAGE="+anImage+" "+install+" -- --set controller.replicas=none")
 	assert.Contains(t, out, "got string, want integer", "the chart refuses it")
+}
+
+// TestQuickInstallOfAnotherRelease: two controllers for all namespaces would not know of
+// each other.
+func TestQuickInstallOfAnotherRelease(t *testing.T) {
+	p := newPerson(t)
+	p.removes("named")
+	p.Cleanup(func() {
+		_, _ = p.try("kubectl delete clusterroles,clusterrolebindings -l app.kubernetes.io/instance=mine")
+	})
+	const install = "NAMESPACE=named scripts/quick-install.sh"
+	p.run("IMAGE=" + anImage + " RELEASE=mine " + install)
+	assert.Contains(t, p.fails(1, "IMAGE="+anImage+" "+install), "release mine is in named: upgrade that with RELEASE=mine")
+	p.run("RELEASE=mine " + install + " -- --set controller.replicas=1")
+	assert.Equal(t, "mine\n", p.run("helm -n named list --short"))
+	assert.Contains(t, p.run("kubectl -n named get deployment mine-maintenance-controller -o jsonpath='{"+containerField+".image}'"), anImage)
 }
 
 func TestQuickInstallByManifests(t *testing.T) {
@@ -150,6 +168,7 @@ func TestQuickInstallSaysWhatIsMissing(t *testing.T) {
 		"IMAGE=a/b " + script:                              "neither a tag nor a digest",
 		"IMAGE='a b:1' " + script:                          "is no name of an image",
 		"VERSION=v1 " + script:                             "nothing has been released yet",
+		"RELEASE=A_b " + script:                            "is no name of a release",
 		"NAMESPACE=a/b " + script:                          "is no name of a namespace",
 		script + " v1":                                     `argument "v1" is not known`,
 		script + " --context":                              "--context needs a value",
