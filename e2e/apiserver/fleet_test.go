@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,6 +74,17 @@ func (f *fleet) toggle(lasts time.Duration) {
 		case <-ctx.Done():
 		case <-tick.C:
 		}
+	}
+}
+
+// toggleUntil toggles for some time, and for as long as faults of these names have
+// not come.
+func (f *fleet) toggleUntil(lasts time.Duration, faults ...string) {
+	f.Helper()
+	deadline := time.Now().Add(patience)
+	missing := func(name string) bool { return f.proxy.Counts().Faults[name] == 0 }
+	for f.toggle(lasts); slices.ContainsFunc(faults, missing) && time.Now().Before(deadline); {
+		f.toggle(100 * time.Millisecond)
 	}
 }
 

@@ -61,13 +61,13 @@ func TestAStormOfFaults(t *testing.T) {
 	f.toggle(calm)
 	for _, e := range episodes {
 		p.proxy.Judge(during(storm, e.which, e.fault.Named(e.name)))
-		f.toggle(e.lasts)
+		f.toggleUntil(e.lasts, e.name)
 	}
 	p.proxy.Judge(storm)
 	w.revokeAll()
 	f.toggle(episode)
 	w.grantAll()
-	f.toggle(calm)
+	f.toggleUntil(calm, weather.Names()...)
 	on := f.untilAsAsked()
 	assert.Positive(t, on)
 	f.allOff()
