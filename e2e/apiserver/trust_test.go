@@ -113,6 +113,36 @@ func TestForgedBackups(t *testing.T) {
 	w.untilClean()
 }
 
+// TestABackupOfAnotherNamespaceIsNobodys: a backup counts for the target of its own
+// namespace, whatever it says of others, and whoever may write in one namespace gets
+// nothing written in another.
+func TestABackupOfAnotherNamespaceIsNobodys(t *testing.T) {
+	t.Parallel()
+	victim, forger := newWorld(t), newWorld(t)
+	victim.apply(ingress("my-app"), ingress("here-alone"))
+	forger.apply(ingress("my-app"))
+	before := spec(t, victim.get(ingresses, "my-app"))
+	for _, of := range []string{"my-app", "here-alone"} {
+		ref := target.Ref{Kind: "Ingress", Namespace: forger.namespace, Name: of}
+		forger.apply(fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":%q,"labels":{%q:%q,%q:%q,%q:%q}},"data":{"kind":"Ingress","namespace":%q,"name":%q,"page-set":%q,"originals":%q}}`,
+			backup.Name(ref), annotations.ManagedByLabel, annotations.ManagedBy, annotations.ComponentLabel, annotations.ComponentBackup,
+			annotations.PageSetLabel, defaultSet(), victim.namespace, of, defaultSet(), forged(evil)))
+	}
+	runProgram(t, plane.Kubeconfig(), "--watch-namespaces="+victim.namespace+","+forger.namespace, "--namespace="+victim.own, "--leader-elect=false").get(t, "/readyz")
+	for _, of := range []string{"my-app", "here-alone"} {
+		forger.until(configMaps, backup.Name(target.Ref{Kind: "Ingress", Name: of}), "its end", absent)
+	}
+	for _, w := range []*world{victim, forger} {
+		w.on(ingresses, "my-app")
+		w.until(ingresses, "my-app", "active", state(annotations.Active))
+		w.off(ingresses, "my-app")
+		assert.Equal(t, before, spec(t, w.until(ingresses, "my-app", "restored", restored)))
+	}
+	assert.Equal(t, before, spec(t, victim.get(ingresses, "here-alone")))
+	victim.untilClean()
+	forger.untilClean()
+}
+
 // TestForgedUsers of a page set, and a forged claim to it: neither touches a target,
 // nor keeps the set.
 func TestForgedUsers(t *testing.T) {
@@ -204,10 +234,19 @@ func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 // all places that are quoted.
 func TestWhatPeopleWriteIsToldOnOneLine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	for _, format := range []string{"json", "console"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			newWorld(t).tellsOnOneLine(format)
+		})
+	}
+}
+
+func (w *world) tellsOnOneLine(logFormat string) {
+	t := w.T
 	nasty := "two\nlines\r\t\x1b[31mred\u202e" + strings.Repeat("x", 60<<10)
 	w.apply(ingress("page"), ingress("value"), ingress("original"), ingress("status"))
-	p := runProgram(t, plane.Kubeconfig(), "--watch-namespaces="+w.namespace, "--namespace="+w.own, "--leader-elect=false", "--log-level=debug", "--log-format=console")
+	p := runProgram(t, plane.Kubeconfig(), "--watch-namespaces="+w.namespace, "--namespace="+w.own, "--leader-elect=false", "--log-level=debug", "--log-format="+logFormat)
 	p.get(t, "/readyz")
 	w.annotate(ingresses, "page", map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: nasty})
 	w.annotate(ingresses, "value", map[string]any{annotations.DefaultEnabled: nasty, "maintenance/" + strings.Repeat("y", 60): nasty})
@@ -234,8 +273,8 @@ func TestWhatPeopleWriteIsToldOnOneLine(t *testing.T) {
 	}
 	p.Stop()
 	for line := range strings.Lines(p.log.String()) {
-		line = strings.TrimSuffix(line, "\n")
+		line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", " ")
 		assert.Less(t, len(line), 32<<10)
-		assert.False(t, strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }), "%q", line)
+		assert.False(t, strings.ContainsFunc(line, unprintable), "%q", line)
 	}
 }

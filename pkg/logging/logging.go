@@ -4,7 +4,9 @@ package logging
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -41,10 +43,11 @@ func New(w io.Writer, format, level string) (*zap.Logger, error) {
 }
 
 // maxText bounds a text in a log line, in bytes: an API server's error may quote
-// an object of a megabyte. Both formats escape control characters in fields.
+// an object of a megabyte.
 const maxText = 8 << 10
 
-// bounded is a core that cuts long texts off.
+// bounded is a core that cuts long texts off, and lets nothing through that a
+// terminal would not show as it is: what people write is quoted in the log.
 type bounded struct{ zapcore.Core }
 
 func (b bounded) With(fields []zapcore.Field) zapcore.Core {
@@ -59,7 +62,7 @@ func (b bounded) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapc
 }
 
 func (b bounded) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	entry.Message = clip(entry.Message)
+	entry.Message = visible(clip(entry.Message), 0)
 	return b.Core.Write(entry, bound(fields))
 }
 
@@ -69,16 +72,25 @@ func bound(fields []zapcore.Field) []zapcore.Field {
 		err, isError := f.Interface.(error)
 		named, isNamed := f.Interface.(fmt.Stringer)
 		switch {
-		case f.Type == zapcore.StringerType && isNamed && len(fmt.Sprint(named)) > maxText:
-			f = zap.String(f.Key, clip(fmt.Sprint(named)))
+		case f.Type == zapcore.StringerType && isNamed:
+			f = replaced(f, fmt.Sprint(named))
 		case f.Type == zapcore.StringType:
-			f.String = clip(f.String)
-		case f.Type == zapcore.ErrorType && isError && err != nil && len(err.Error()) > maxText:
-			f = zap.String(f.Key, clip(err.Error()))
+			f = replaced(f, f.String)
+		case f.Type == zapcore.ErrorType && isError && err != nil:
+			f = replaced(f, err.Error())
 		}
 		out[i] = f
 	}
 	return out
+}
+
+// replaced is a field with its text as it may be written, or the field if that is
+// the same. Both formats escape ASCII's control characters in fields themselves.
+func replaced(f zapcore.Field, text string) zapcore.Field {
+	if written := visible(clip(text), ' '); written != text {
+		return zap.String(f.Key, written)
+	}
+	return f
 }
 
 func clip(s string) string {
@@ -86,4 +98,23 @@ func clip(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:maxText], "") + fmt.Sprintf("… (%d bytes in all)", len(s))
+}
+
+// visible escapes what cannot be seen, or changes how its neighbours are seen, as Go
+// does in string literals. What is below a rune is left to others.
+func visible(s string, from rune) string {
+	hidden := func(r rune) bool { return r >= from && !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(s, hidden) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if hidden(r) {
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
