@@ -21,11 +21,15 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/faultproxy"
 	"maintenance-controller.io/e2e/program"
 )
 
@@ -242,16 +246,22 @@ func TestRolesInSomeNamespaces(t *testing.T) {
 }
 
 // uninstallHook does what the Job of the pre-delete hook would do, as its account and
-// with its rights, which must suffice.
+// with its rights, which must suffice; none that it has beside the controller's is
+// there for nothing.
 func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
 	t.Helper()
 	hooks, err := runTool(t, binaries.Helm(), "", "get", "hooks", d.Namespace, "--namespace", d.Namespace)
 	require.NoError(t, err, hooks)
 	var job batchv1.Job
+	var role rbacv1.Role
 	for _, u := range objects(t, hooks) {
 		if u.GetKind() == "Job" { // no node runs it here
 			require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &job))
 			continue
+		}
+		if u.GetKind() == "Role" {
+			require.Empty(t, role.Rules, "one Role")
+			require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &role))
 		}
 		text, err := u.MarshalJSON()
 		require.NoError(t, err)
@@ -260,6 +270,17 @@ func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
 	pod := job.Spec.Template.Spec
 	kubeconfig, err := plane.KubeconfigFor("system:serviceaccount:"+d.Namespace+":"+pod.ServiceAccountName, "system:authenticated")
 	require.NoError(t, err)
+	account, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	require.NoError(t, err)
+	var asked sync.Map // by verb and resource
+	proxy, err := faultproxy.Start(account, func(c faultproxy.Call) *faultproxy.Fault {
+		asked.Store(c.String(), true)
+		return nil
+	})
+	require.NoError(t, err)
+	t.Cleanup(proxy.Close)
+	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, proxy.WriteKubeconfig(kubeconfig, clientcmdapi.AuthInfo{}))
 	path, err := program.Path()
 	require.NoError(t, err)
 	args := append(pod.Containers[0].Command[1:], pod.Containers[0].Args...)
@@ -267,6 +288,13 @@ func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
 	text, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", text)
 	assert.NotContains(t, string(text), "forbidden")
+	require.Len(t, role.Rules, 4)
+	for _, rule := range role.Rules {
+		require.Len(t, rule.Verbs, 1)
+		resource, _, _ := strings.Cut(rule.Resources[0], "/")
+		_, used := asked.Load(rule.Verbs[0] + " " + resource)
+		assert.True(t, used, "granted for nothing: %s", rule)
+	}
 	return string(text)
 }
 
