@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/target"
@@ -50,7 +51,8 @@ func TestManyHands(t *testing.T) {
 		m.endsAsItsTwin()
 	}
 	w.untilClean()
-	t.Logf("%d targets, each written %d times, toggled %d times in all", len(members), releases, toggles)
+	tally.Tell(t, "toggles", int64(toggles))
+	tally.Tell(t, "writes of other hands", int64(len(members)*releases))
 	assert.Greater(t, toggles, 2*len(members))
 }
 
@@ -71,7 +73,8 @@ func (m *crowded) writtenAndToggled(releases int) {
 	m.write(0)
 	ctx, done := context.WithCancel(m.Context())
 	var toggling sync.WaitGroup
-	toggling.Go(func() { m.toggle(ctx, rand.New(rand.NewPCG(m.random.Uint64(), 0))) })
+	random := rand.New(rand.NewPCG(m.random.Uint64(), 0)) // its own: the writing draws meanwhile
+	toggling.Go(func() { m.toggle(ctx, random) })
 	for n := range releases {
 		m.write(n + 1)
 	}

@@ -15,12 +15,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
 )
 
 var (
-	shapesCount = flag.Int("shapes", 60, "random objects that TestEveryShape takes through maintenance")
+	shapesCount = flag.Int("shapes", 60, "random objects that TestEveryShape takes through maintenance; ten times as many with -long")
 	shapesSeed  = flag.Uint64("shapes-seed", 0, "seed of TestEveryShape; 0 is a new one each time")
 )
 
@@ -86,6 +87,10 @@ func TestEveryShape(t *testing.T) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
+	count := *shapesCount
+	if *long {
+		count *= 10
+	}
 	t.Logf("-shapes-seed=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	w := newWorld(t)
@@ -93,15 +98,19 @@ func TestEveryShape(t *testing.T) {
 		for _, s := range odd[kind.Name] {
 			w.make(rnd, kind, w.parse("apiVersion: "+kind.APIVersion()+"\nkind: "+kind.Name+"\nspec: "+s), true)
 		}
-		for range *shapesCount / 2 {
-			w.make(rnd, kind, randomTarget(rnd, kind), false)
+		valid := 0
+		for range count / 2 {
+			if w.make(rnd, kind, randomTarget(rnd, kind), false) {
+				valid++
+			}
 		}
+		assert.GreaterOrEqual(t, valid, count/2*3/4, "random objects of kind %s that the API server accepts", kind.Name)
 	}
 	a := &answers{}
 	w.start(func(_ *controllerConfig, config *restConfig) { config.Wrap(a.wrap) })
 	for _, kind := range []target.Kind{target.Ingress(), target.IngressRoute()} {
 		all := w.list(kind.Resource, "")
-		require.GreaterOrEqual(t, len(all), *shapesCount/2)
+		tally.Tell(t, "shapes restored", int64(len(all)))
 		for i := range all {
 			w.on(kind.Resource, all[i].GetName())
 		}
@@ -120,13 +129,13 @@ func TestEveryShape(t *testing.T) {
 		}
 	}
 	w.untilClean()
-	assert.Greater(t, a.all, *shapesCount)
+	assert.Greater(t, a.all, count)
 	assert.Empty(t, a.wrong)
 }
 
 // make has some managers write an object that the API server accepts. One that it
 // refuses is of no use, and a fault of the test's if it must not be.
-func (w *world) make(rnd *rand.Rand, k target.Kind, u *unstructured.Unstructured, must bool) {
+func (w *world) make(rnd *rand.Rand, k target.Kind, u *unstructured.Unstructured, must bool) (made bool) {
 	w.Helper()
 	u.SetGenerateName("")
 	u.SetName(fmt.Sprintf("shape-%d", rnd.Uint64()))
@@ -139,7 +148,7 @@ func (w *world) make(rnd *rand.Rand, k target.Kind, u *unstructured.Unstructured
 		_, err = resource.Apply(w.Context(), u.GetName(), u, metav1.ApplyOptions{FieldManager: "gitops"})
 	}
 	if apierrors.IsInvalid(err) && !must {
-		return
+		return false
 	}
 	require.NoError(w, err, "%s", text(u.Object))
 	if rnd.IntN(2) == 0 { // the same spec, owned by another as well
@@ -149,6 +158,7 @@ func (w *world) make(rnd *rand.Rand, k target.Kind, u *unstructured.Unstructured
 	if rnd.IntN(2) == 0 {
 		w.annotate(k.Resource, u.GetName(), map[string]any{"example.com/" + fmt.Sprint(rnd.IntN(5)): "a\nb\u2028ü"})
 	}
+	return true
 }
 
 func one[T any](rnd *rand.Rand, of ...T) T { return of[rnd.IntN(len(of))] }

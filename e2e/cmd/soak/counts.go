@@ -40,6 +40,8 @@ var rows = []struct {
 	{"revisions judged", some},
 	{"revisions not sound", none},
 	{"holes", none},
+	{"writes of other hands", some},
+	{"shapes restored", some},
 	{"objects lost or left over", none},
 	{"heap KiB before", told},
 	{"heap KiB after", told},
