@@ -125,7 +125,7 @@ func write(ctx context.Context, out io.Writer, root, from string) error {
 	}
 	name := filepath.Join(root, "e2e", "cmd", "vuln", "advisories.json.gz")
 	fmt.Fprintf(out, "%d of %d advisories to %s\n", count, len(files), name)
-	return os.WriteFile(name, packed.Bytes(), 0o644)
+	return os.WriteFile(name, packed.Bytes(), 0o600)
 }
 
 // usedModules are those that packages of this tree come from, and Go's own.
