@@ -19,10 +19,10 @@ type replica struct {
 	address string
 }
 
-func (w *world) replica(version string) *replica {
+func (w *world) replica(build program.Build) *replica {
 	w.Helper()
 	r := &replica{proxied: w.proxied(), address: freeAddress(w)}
-	r.build = program.Build{Version: version}
+	r.build = build
 	// The image of the page Pods is the version's own.
 	r.flags = slices.DeleteFunc(r.flags, func(flag string) bool { return flag == "--page-image="+imageServes })
 	r.flags = append(r.flags, "--leader-elect=true", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=300ms", "--listen="+r.address)
@@ -34,13 +34,33 @@ func (r *replica) image(u *unstructured.Unstructured) bool {
 	return len(containers) == 1 && containers[0].(map[string]any)["image"] == "maintenance-controller:"+r.build.Version
 }
 
+// earlier is a commit from before the record of a target's originals, and what keeps
+// it, were last changed.
+const earlier = "687dd674360bbbcdbf30d5fd6649e8c3b2684c4d"
+
 // TestTwoVersionsHandOver: while targets are in maintenance, two versions of the
 // program take the lead from each other, by an orderly stop and by SIGKILL in turns.
 // Each time the Pods roll once, new before old; the targets are not written at all;
-// and whoever stands by writes nothing. The two are built from the same sources and
-// differ in their version alone, and by that in the image of their page Pods.
+// and whoever stands by writes nothing.
 func TestTwoVersionsHandOver(t *testing.T) {
 	t.Parallel()
+	for name, first := range map[string]program.Build{
+		"that differ in the image of their page Pods alone": {Version: "v1"},
+		"of which one is built from an earlier commit":      {Version: "v1", Commit: earlier},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			has, err := program.Has(first.Commit)
+			require.NoError(t, err)
+			if first.Commit != "" && !has {
+				t.Skipf("commit %s is not there: clone with the whole history", first.Commit)
+			}
+			takeTurns(t, first, program.Build{Version: "v2"})
+		})
+	}
+}
+
+func takeTurns(t *testing.T, first, second program.Build) {
 	rounds := 3
 	if *long {
 		rounds = 12
@@ -48,7 +68,7 @@ func TestTwoVersionsHandOver(t *testing.T) {
 	w := newWorld(t)
 	w.wantNoHoles()
 	w.apply(ingress("my-app"), service("my-app"))
-	leads, standsBy := w.replica("v1"), w.replica("v2")
+	leads, standsBy := w.replica(first), w.replica(second)
 	leads.restart()
 	for _, gvr := range []schemaGVR{ingresses, services} {
 		w.on(gvr, "my-app")

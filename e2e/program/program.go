@@ -19,6 +19,8 @@ import (
 type Build struct {
 	// Version is what the program calls itself: the default of --page-image has it.
 	Version string
+	// Commit of this repository to build from, in place of the tree; see Has.
+	Commit string
 }
 
 // Program is a running maintenance-controller.
@@ -66,12 +68,45 @@ func (b Build) build(path string) error {
 	if b.Version != "" {
 		args = append(args, "-ldflags", "-X maintenance-controller.io/pkg/version.Version="+b.Version)
 	}
+	if b.Commit != "" {
+		if root, err = checkout(root, b.Commit); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(root) }() // in the temporary folder, at worst
+	}
 	build := exec.CommandContext(context.Background(), "go", append(args, "./cmd/maintenance-controller")...)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build maintenance-controller: %w: %s", err, out)
 	}
 	return nil
+}
+
+// Has says whether the tree comes with a commit: a clone without history and an
+// archive of the sources do not.
+func Has(commit string) (bool, error) {
+	root, err := binaries.Root()
+	if err != nil {
+		return false, err
+	}
+	look := exec.CommandContext(context.Background(), "git", "cat-file", "-e", commit+"^{commit}")
+	look.Dir = root
+	return look.Run() == nil, nil
+}
+
+// checkout gives a new folder with the files of a commit.
+func checkout(root, commit string) (string, error) {
+	dir, err := os.MkdirTemp("", "maintenance-commit-")
+	if err != nil {
+		return "", fmt.Errorf("folder for commit %s: %w", commit, err)
+	}
+	tree := exec.CommandContext(context.Background(), "bash", "-o", "pipefail", "-c", `git archive "$0" | tar -x -C "$1"`, commit, dir)
+	tree.Dir = root
+	if out, err := tree.CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
+		return "", fmt.Errorf("commit %s: %w: %s", commit, err, out)
+	}
+	return dir, nil
 }
 
 // Path of the program as the tree has it, which the first call builds.
