@@ -61,6 +61,7 @@ func TestTwoVersionsHandOver(t *testing.T) {
 }
 
 func takeTurns(t *testing.T, first, second program.Build) {
+	t.Helper()
 	rounds := 3
 	if *long {
 		rounds = 12
