@@ -69,7 +69,7 @@ test: ## Run all tests; the node tier needs root.
 	@e2e/test.sh
 
 .PHONY: soak
-soak: ## Run the long forms of the tests, as root; at most 51 minutes, mostly 30.
+soak: ## Run the long forms of the tests, as root; at most 51 minutes, mostly 35.
 	@go -C e2e run ./cmd/soak --logs $(CURDIR)/dist/soak $(SOAK_ARGS)
 
 .PHONY: release-snapshot

@@ -27,7 +27,7 @@ type step struct {
 	together            string // how many tests at once: those that mostly wait do not hurt each other
 }
 
-// steps take about 30 minutes on two cores; what they may take at most is longest.
+// steps take about 35 minutes on two cores; what they may take at most is longest.
 var steps = []step{
 	{"no hole under load", "./node", "^TestNoHoleUnderLoad$", 15 * time.Minute, "1"},
 	{"kill after every write", "./apiserver", "^(TestKilledAfterEveryWrite|TestTwoVersionsHandOver)$", 8 * time.Minute, "6"},
