@@ -24,7 +24,7 @@ same_crds() {
 }
 
 check 'Go files are formatted' 'gofmt -w .' bash -c 'git ls-files "*.go" | xargs gofmt -l'
-check "the README's flags, the chart's schema and README, the manifests" 'scripts/generate.sh' silent scripts/generate.sh --verify
+check "the README's flags, states and events, the chart's schema and README, the manifests" 'scripts/generate.sh' silent scripts/generate.sh --verify
 for module in . e2e e2e/pageserver; do
 	check "go.mod of $module is tidy" "cd $module && go mod tidy" env -C "$module" go mod tidy -diff
 done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes what is made from other files of this tree: the flag reference of README.md from the program's --help, the
-# schema and the tables of values of the chart from its values.yaml, and the manifests from the chart.
+# Writes what is made from other files of this tree: in README.md the flag reference from the program's --help and the
+# tables of states and events from pkg/plan; the schema and the tables of values of the chart from its values.yaml, and
+# the manifests from the chart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,9 +9,10 @@ usage() {
 	cat <<'END'
 Usage: scripts/generate.sh [--verify]
 
-Writes the flag reference of README.md, the chart's values.schema.json and tables
-of values, and the manifests of deploy/manifests. With --verify it writes nothing:
-it shows the differences and exits 1 if there are any.
+Writes the flag reference and the tables of states and events of README.md, the
+chart's values.schema.json and tables of values, and the manifests of
+deploy/manifests. With --verify it writes nothing: it shows the differences and
+exits 1 if there are any.
 END
 }
 
@@ -102,6 +104,12 @@ service_targets() {
 
 flags >"$work/flags"
 between README.md flags <"$work/flags" | becomes README.md
+
+go -C e2e build -o "$work/plandocs" ./cmd/plandocs
+for table in states events; do
+	"$work/plandocs" $table >"$work/$table"
+	between README.md $table <"$work/$table" | becomes README.md
+done
 
 go -C e2e build -o "$work/chartdocs" ./cmd/chartdocs
 docs schema >"$work/schema"

@@ -32,13 +32,13 @@ func (n *notices) tell(ref target.Ref, object *unstructured.Unstructured, events
 	for _, e := range events {
 		e.Message = annotations.Line(e.Message, annotations.MaxMessage)
 		eventType := corev1.EventTypeNormal
-		if e.Warning {
+		if e.Reason.Warning() {
 			eventType = corev1.EventTypeWarning
 			if now[e] = true; before[e] {
 				continue
 			}
 		}
-		n.recorder.Event(about, eventType, e.Reason, e.Message)
+		n.recorder.Event(about, eventType, string(e.Reason), e.Message)
 	}
 	if len(now) == 0 {
 		delete(n.told, ref)

@@ -221,5 +221,5 @@ func (b *pageBook) oldest(namespace, name string) *corev1.ConfigMap {
 // warn tells the author of a page, on its ConfigMap.
 func (b *pageBook) warn(cm *corev1.ConfigMap, format string, args ...any) {
 	b.Recorder.Eventf(&corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: cm.Namespace, Name: cm.Name, UID: cm.UID},
-		corev1.EventTypeWarning, plan.NameConflict, "%s", annotations.Line(fmt.Sprintf(format, args...), annotations.MaxMessage))
+		corev1.EventTypeWarning, string(plan.NameConflict), "%s", annotations.Line(fmt.Sprintf(format, args...), annotations.MaxMessage))
 }

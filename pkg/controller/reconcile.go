@@ -53,7 +53,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
 	if err != nil {
-		c.notices.tell(ref, object, []plan.Event{{Warning: true, Reason: plan.RestoreFailed, Message: err.Error()}})
+		c.notices.tell(ref, object, []plan.Event{{Reason: plan.RestoreFailed, Message: err.Error()}})
 		return 0, err
 	}
 	d, free := c.decide(ref, state, content)
@@ -227,8 +227,8 @@ func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Re
 		return true, c.refused(ref, object, reason, fmt.Errorf("update %s: %w", ref, err))
 	}
 	for _, e := range d.Events {
-		if !e.Warning {
-			c.Log.Info(e.Reason, zap.Stringer("target", ref), zap.String("message", e.Message))
+		if !e.Reason.Warning() {
+			c.Log.Info(string(e.Reason), zap.Stringer("target", ref), zap.String("message", e.Message))
 		}
 	}
 	c.targets.Add(ref) // for the next step; there need not be one
@@ -254,12 +254,12 @@ func (c *Controller) noBackup(ctx context.Context, kind target.Kind, ref target.
 }
 
 // refused tells people of a write that will not succeed by itself.
-func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, reason string, err error) error {
+func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, reason plan.Reason, err error) error {
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil // everything in it goes
 	}
 	if permanent(err) {
-		c.notices.tell(ref, object, []plan.Event{{Warning: true, Reason: reason, Message: annotations.ClipTo(err.Error(), annotations.MaxMessage)}})
+		c.notices.tell(ref, object, []plan.Event{{Reason: reason, Message: annotations.ClipTo(err.Error(), annotations.MaxMessage)}})
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,32 +37,32 @@ func Decide(s State) Decision {
 	} else {
 		d.leave()
 	}
-	return d.Decision
+	return d.out
 }
 
-// draft is a decision in the making.
+// draft is a decision in the making: in is only read, out is what comes of it.
 type draft struct {
-	State
-	Decision
+	in     State
+	out    Decision
 	object unstructured.Unstructured
 	status annotations.Status // as written on the target now
+	page   Page               // the one asked for, or the last good one in its place
 	known  swap.Record        // the originals: per slot the annotation wins, the backup fills gaps
 	onPage bool
 }
 
 func newDraft(s State) *draft {
-	d := &draft{State: s, object: unstructured.Unstructured{Object: s.Object}, onPage: swap.OnPage(s.Slots)}
-	d.Decision.Memory = s.Memory
+	d := &draft{in: s, out: Decision{Memory: s.Memory}, page: s.Page, object: unstructured.Unstructured{Object: s.Object}, onPage: swap.OnPage(s.Slots)}
 	d.status = annotations.StatusOf(d.object.GetAnnotations())
 	for _, slot := range s.Slots {
-		if slot.PageSet != "" && !slices.Contains(d.Claims, slot.PageSet) {
-			d.Claims = append(d.Claims, slot.PageSet)
+		if slot.PageSet != "" && !slices.Contains(d.out.Claims, slot.PageSet) {
+			d.out.Claims = append(d.out.Claims, slot.PageSet)
 		}
 	}
 	if d.status.Original != "" {
 		record, err := swap.ParseRecord(d.status.Original)
 		if err != nil {
-			d.warn(RestoreFailed, "annotation %s cannot be read (%v): the backup ConfigMap is used in its place", annotations.Original, annotations.Clip(err.Error()))
+			d.tell(RestoreFailed, "annotation %s cannot be read (%v): the backup ConfigMap is used in its place", annotations.Original, annotations.Clip(err.Error()))
 		} else {
 			d.known = record.Admitted(s.Slots)
 		}
@@ -74,59 +73,12 @@ func newDraft(s State) *draft {
 	return d
 }
 
-func (d *draft) warn(reason, format string, args ...any) {
-	d.Events = append(d.Events, Event{Warning: true, Reason: reason, Message: fmt.Sprintf(format, args...)})
-}
-
-func (d *draft) tell(reason, format string, args ...any) {
-	d.Events = append(d.Events, Event{Reason: reason, Message: fmt.Sprintf(format, args...)})
-}
-
-func (d *draft) tellProblems() {
-	for _, p := range d.Problems {
-		reason := InvalidAnnotation
-		if p.Unknown {
-			reason = UnknownAnnotation
-		}
-		d.warn(reason, "%s", p.Message)
-	}
-}
-
 // again asks for another look, the soonest of all that are asked for.
 func (d *draft) again(after time.Duration) {
 	after = max(after, time.Millisecond)
-	if d.After == 0 || after < d.After {
-		d.After = after
+	if d.out.After == 0 || after < d.out.After {
+		d.out.After = after
 	}
-}
-
-// annotate plans to write the status, if it is not what is there already.
-func (d *draft) annotate(status annotations.Status) {
-	if status != d.status {
-		d.update(nil, status)
-	}
-}
-
-// update plans one request that writes the slots and the status together.
-func (d *draft) update(writes []swap.Write, status annotations.Status) {
-	object, err := swap.Apply(d.Object, writes)
-	if err != nil {
-		// The paths were read off this very object.
-		d.warn(RestoreFailed, "%v", err)
-		return
-	}
-	u := unstructured.Unstructured{Object: object}
-	setAnnotations(&u, status.Write(u.GetAnnotations()))
-	d.Update = object
-}
-
-// setAnnotations leaves no empty map behind where there was none.
-func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
-	if len(all) == 0 {
-		unstructured.RemoveNestedField(u.Object, "metadata", "annotations")
-		return
-	}
-	u.SetAnnotations(all)
 }
 
 // leave ends maintenance, or makes sure that nothing is left of it.
@@ -139,14 +91,14 @@ func (d *draft) leave() {
 		d.clean()
 		return
 	}
-	d.Decision.Memory = Memory{}
+	d.out.Memory = Memory{}
 	d.drop()
 }
 
 // keepsFields says whether there are fields to give back although our annotations
 // are gone: somebody took them away, and the restore stood on the backup.
 func (d *draft) keepsFields() bool {
-	if d.Backup == nil || !ownership.Owns(d.managers()) {
+	if d.in.Backup == nil || !ownership.Owns(d.managers()) {
 		return false
 	}
 	_, err := ownership.GiveBack(d.managers(), d.known.Owners)
@@ -154,12 +106,12 @@ func (d *draft) keepsFields() bool {
 }
 
 // drop takes away what a target without maintenance does not need.
-func (d *draft) drop() { d.DropBackup, d.DropOrigin = d.Backup != nil, d.State.Origin != nil }
+func (d *draft) drop() { d.out.DropBackup, d.out.DropOrigin = d.in.Backup != nil, d.in.Origin != nil }
 
 // restore puts the originals back and nothing else: the annotations stay until
 // it is seen that no slot points at a page set.
 func (d *draft) restore() {
-	plan := swap.Back(d.Slots, d.known)
+	plan := swap.Back(d.in.Slots, d.known)
 	if len(plan.Lost) > 0 {
 		d.tellLost(plan.Lost)
 	}
@@ -167,9 +119,7 @@ func (d *draft) restore() {
 		d.update(plan.Writes, d.withOwners())
 		return
 	}
-	blocked := d.status
-	blocked.State, blocked.Message = annotations.Blocked, d.Events[len(d.Events)-1].Message
-	d.annotate(blocked)
+	d.annotate(said(d.status, annotations.Blocked, d.out.Events[len(d.out.Events)-1].Message))
 }
 
 // withOwners gives the status with those who wrote since the last swap: the restore
@@ -187,7 +137,7 @@ func (d *draft) tellLost(lost []swap.Slot) {
 	if lost[0].PageSet != "" {
 		where = "page set " + lost[0].PageSet
 	}
-	d.warn(BackendLost, "no original backend is known for %s: it stays on %s until you set its backend; nothing else is affected", nameSlots(lost), where)
+	d.tell(BackendLost, "no original backend is known for %s: it stays on %s until you set its backend; nothing else is affected", nameSlots(lost), where)
 }
 
 // clean is the second update of a restore: the annotations go, and fields go
@@ -200,31 +150,19 @@ func (d *draft) clean() {
 	if entries, err := ownership.GiveBack(u.GetManagedFields(), d.known.Owners); err == nil {
 		u.SetManagedFields(entries)
 	}
-	d.Update = u.Object
-	if since := cmp.Or(d.status.Since, d.Decision.Memory.Since); since != "" && len(d.Slots) > 0 {
+	d.out.Update = u.Object
+	if since := cmp.Or(d.status.Since, d.out.Memory.Since); since != "" && len(d.in.Slots) > 0 {
 		d.tell(MaintenanceEnded, "visitors get the app again%s", d.lasted(since))
 	}
-	d.Decision.Memory = Memory{}
+	d.out.Memory = Memory{}
 }
 
 func (d *draft) lasted(sinceText string) string {
 	since, err := time.Parse(time.RFC3339, sinceText)
-	if err != nil || since.After(d.Now) { // the clock has been set back
+	if err != nil || since.After(d.in.Now) { // the clock has been set back
 		return ""
 	}
-	return fmt.Sprintf(", after %s of maintenance", d.Now.Sub(since).Round(time.Second))
-}
-
-// Block gives a copy of a target that says why maintenance cannot begin; nil if
-// it says so already, or is in maintenance.
-func Block(object map[string]any, why string) map[string]any {
-	d := &draft{State: State{Object: object}, object: unstructured.Unstructured{Object: object}}
-	d.status = annotations.StatusOf(d.object.GetAnnotations())
-	if d.status.PageSet != "" {
-		return nil
-	}
-	d.annotate(annotations.Status{State: annotations.Blocked, Message: annotations.ClipTo(why, annotations.MaxMessage)})
-	return d.Update
+	return fmt.Sprintf(", after %s of maintenance", d.in.Now.Sub(since).Round(time.Second))
 }
 
 // nameSlots lists the first few for a message.
@@ -253,21 +191,21 @@ func (d *draft) managers() []metav1.ManagedFieldsEntry { return d.object.GetMana
 
 // sameBackup says whether the stored backup holds this already.
 func (d *draft) sameBackup(want Backup) bool {
-	return d.Backup != nil && d.Backup.Set == want.Set && d.Backup.Record.String() == want.Record.String()
+	return d.in.Backup != nil && d.in.Backup.Set == want.Set && d.in.Backup.Record.String() == want.Record.String()
 }
 
 // serving says whether visitors can be sent to the wanted set, and if not, why.
 func (d *draft) serving() (bool, string) {
-	set := d.Sets[d.Page.Set]
+	set := d.in.Sets[d.page.Set]
 	if set.Phase == pageset.Serving {
-		d.Decision.Memory.WaitingSince = time.Time{}
+		d.out.Memory.WaitingSince = time.Time{}
 		return d.ahead(set)
 	}
-	if d.Decision.Memory.WaitingSince.IsZero() {
-		d.Decision.Memory.WaitingSince = d.Now
+	if d.out.Memory.WaitingSince.IsZero() {
+		d.out.Memory.WaitingSince = d.in.Now
 	}
-	if d.Settings.ReadyTimeout > 0 && set.Phase != pageset.Conflict {
-		left := d.Decision.Memory.WaitingSince.Add(d.Settings.ReadyTimeout).Sub(d.Now)
+	if d.in.Settings.ReadyTimeout > 0 && set.Phase != pageset.Conflict {
+		left := d.out.Memory.WaitingSince.Add(d.in.Settings.ReadyTimeout).Sub(d.in.Now)
 		if left <= 0 {
 			return true, ""
 		}
@@ -279,7 +217,7 @@ func (d *draft) serving() (bool, string) {
 // ahead says whether a page that serves has done so for long enough. The wait is
 // short: a target that is pending is not written to for it.
 func (d *draft) ahead(set pageset.Status) (bool, string) {
-	left := set.Since.Add(d.Settings.Lead).Sub(d.Now)
+	left := set.Since.Add(d.in.Settings.Lead).Sub(d.in.Now)
 	if left <= 0 {
 		return true, ""
 	}
@@ -288,14 +226,4 @@ func (d *draft) ahead(set pageset.Status) (bool, string) {
 		return false, d.status.Message
 	}
 	return false, "the page has begun to serve this moment"
-}
-
-// budget is how many bytes the record of originals may have beside everything
-// else that is annotated.
-func (d *draft) budget() int {
-	others := maps.Clone(d.object.GetAnnotations())
-	delete(others, annotations.Original)
-	delete(others, annotations.Message)
-	longest := annotations.Status{State: annotations.Contested, Since: time.RFC3339, PageSet: d.Page.Set, Message: strings.Repeat("m", annotations.MaxMessage)}
-	return annotations.MaxTotalSize - annotations.Size(longest.Write(others)) - len(annotations.Original)
 }

@@ -26,18 +26,18 @@ const (
 
 // enter brings the target into maintenance, or keeps it there.
 func (d *draft) enter() {
-	if len(d.Slots) == 0 {
+	if len(d.in.Slots) == 0 {
 		d.nothing()
 		return
 	}
-	for _, part := range d.Notes.LeftAlone {
-		d.warn(BackendLeftAlone, "%s", part)
+	for _, part := range d.in.Notes.LeftAlone {
+		d.tell(BackendLeftAlone, "%s", part)
 	}
 	d.choosePage()
 	d.rememberOwners()
-	plan, err := swap.To(d.Page.Set, d.Slots, d.known, d.budget())
+	plan, err := swap.To(d.page.Set, d.in.Slots, d.known, d.budget())
 	if err != nil {
-		d.warn(PageNotReady, "%v", err)
+		d.tell(PageNotReady, "%v", err)
 		return
 	}
 	if len(plan.Lost) > 0 {
@@ -63,8 +63,8 @@ func (d *draft) enter() {
 // nothing: the target has no backend that could be swapped.
 func (d *draft) nothing() {
 	why := "there is no backend to swap: the target has none, or only such as must stay (ACME solvers, actions, parents of other routes)"
-	d.warn(NothingToSwap, "%s", cmp.Or(d.Notes.Refused, why))
-	d.Decision.Memory = Memory{}
+	d.tell(NothingToSwap, "%s", cmp.Or(d.in.Notes.Refused, why))
+	d.out.Memory = Memory{}
 	if annotations.HasWritten(d.object.GetAnnotations()) {
 		d.clean()
 		return
@@ -76,17 +76,17 @@ func (d *draft) nothing() {
 // targets are in maintenance leaves them the last good one, which is the set
 // that they are on.
 func (d *draft) choosePage() {
-	if d.Page.Problem != "" {
-		if d.onPage && d.status.PageSet != "" && d.known.Page == d.Request.Page &&
-			slices.Contains(d.Claims, d.status.PageSet) && d.Sets[d.status.PageSet].Phase != pageset.Absent {
-			d.Page.Set, d.Page.Name = d.status.PageSet, d.Request.Page
-			d.warn(PageNotFound, "%s: visitors keep the last good version of it", d.Page.Problem)
+	if d.page.Problem != "" {
+		if d.onPage && d.status.PageSet != "" && d.known.Page == d.in.Request.Page &&
+			slices.Contains(d.out.Claims, d.status.PageSet) && d.in.Sets[d.status.PageSet].Phase != pageset.Absent {
+			d.page.Set, d.page.Name = d.status.PageSet, d.in.Request.Page
+			d.tell(PageNotFound, "%s: visitors keep the last good version of it", d.page.Problem)
 		} else {
-			d.warn(PageNotFound, "%s: visitors get the default page", d.Page.Problem)
+			d.tell(PageNotFound, "%s: visitors get the default page", d.page.Problem)
 		}
 	}
-	if !slices.Contains(d.Claims, d.Page.Set) {
-		d.Claims = append(d.Claims, d.Page.Set)
+	if !slices.Contains(d.out.Claims, d.page.Set) {
+		d.out.Claims = append(d.out.Claims, d.page.Set)
 	}
 }
 
@@ -95,11 +95,11 @@ func (d *draft) choosePage() {
 func (d *draft) tooFull(unfit []swap.Slot) bool {
 	message := fmt.Sprintf("annotation %s has no room for the originals of %s: all annotations together may have %d bytes; remove large ones",
 		annotations.Original, nameSlots(unfit), annotations.MaxTotalSize)
-	d.warn(InvalidAnnotation, "%s", message)
+	d.tell(InvalidAnnotation, "%s", message)
 	if d.onPage {
 		return false
 	}
-	blocked := annotations.Status{State: annotations.Blocked, Message: message}
+	blocked := said(annotations.Status{}, annotations.Blocked, message)
 	if annotations.Size(blocked.Write(d.object.GetAnnotations())) <= annotations.MaxTotalSize {
 		d.annotate(blocked)
 	}
@@ -109,32 +109,30 @@ func (d *draft) tooFull(unfit []swap.Slot) bool {
 // wait for the page: visitors keep what they have, be it the app or an older page.
 func (d *draft) wait(plan swap.Plan, why string) {
 	state := annotations.Pending
-	if phase := d.Sets[d.Page.Set].Phase; phase == pageset.Conflict {
+	if phase := d.in.Sets[d.page.Set].Phase; phase == pageset.Conflict {
 		state = annotations.Blocked
-		d.warn(NameConflict, "%s", why)
+		d.tell(NameConflict, "%s", why)
 	} else if phase == pageset.Blocked {
 		state = annotations.Blocked
-		d.warn(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
+		d.tell(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
 	}
 	if d.onPage && !d.halfway(plan) {
 		return
 	}
-	status := d.status
-	status.State, status.Message = state, annotations.ClipTo(why, annotations.MaxMessage)
-	d.leaveToApp(plan, status)
+	d.leaveToApp(plan, said(d.status, state, why))
 }
 
 // halfway says whether somebody wrote back some of the slots of a target whose
 // slots lead somewhere only together: its visitors get nothing.
 func (d *draft) halfway(plan swap.Plan) bool {
-	return d.Kind.Whole && d.onPage && len(plan.Reverted) > 0
+	return d.in.Kind.Whole && d.onPage && len(plan.Reverted) > 0
 }
 
 // leaveToApp writes the status of a target that is not swapped now. What was
 // reverted by half is reverted in full, so that visitors get the app meanwhile.
 func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
 	if d.halfway(plan) {
-		d.update(swap.Back(d.Slots, plan.Record).Writes, d.withRecord(status, plan.Record))
+		d.update(swap.Back(d.in.Slots, plan.Record).Writes, d.withRecord(status, plan.Record))
 		return
 	}
 	d.annotate(status)
@@ -144,7 +142,7 @@ func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
 // had been swapped, and tells who. A host that is new, or a restore of ours that
 // was taken back half way, is no revert.
 func (d *draft) reverted(plan swap.Plan) bool {
-	m := &d.Decision.Memory
+	m := &d.out.Memory
 	// Who replaces the whole object takes the annotation away as well.
 	swapped := d.status.PageSet != "" || m.SwitchedTo != ""
 	if len(plan.Reverted) == 0 || !swapped {
@@ -157,63 +155,62 @@ func (d *draft) reverted(plan swap.Plan) bool {
 	if who == ownership.Manager {
 		return false
 	}
-	if d.Now.Sub(m.SwitchedAt) > quiet {
+	if d.in.Now.Sub(m.SwitchedAt) > quiet {
 		m.Reverts = 0
 	}
 	m.Reverts++
-	m.ResumeAt = d.Now
+	m.ResumeAt = d.in.Now
 	then := "they are swapped again"
 	if m.Reverts > patience {
 		delay := min(maxDelay, time.Second<<min(m.Reverts-patience-1, 10))
-		m.ResumeAt = d.Now.Add(delay)
+		m.ResumeAt = d.in.Now.Add(delay)
 		then = fmt.Sprintf("the state is contested, and they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
 	}
-	d.warn(BackendReverted, "field manager %q wrote the backends of %s back while the target is annotated: %s; %s",
+	d.tell(BackendReverted, "field manager %q wrote the backends of %s back while the target is annotated: %s; %s",
 		annotations.Clip(who), nameSlots(plan.Reverted), then, advice(who))
 	return true
 }
 
 // putOff says whether the next swap of a contested target is still to wait.
 func (d *draft) putOff(plan swap.Plan) bool {
-	m := &d.Decision.Memory
-	left := m.ResumeAt.Sub(d.Now)
+	m := &d.out.Memory
+	left := m.ResumeAt.Sub(d.in.Now)
 	if left <= 0 {
 		return false
 	}
 	d.again(left)
 	status := d.status
 	if status.State != annotations.Contested {
-		status.State, status.Message = annotations.Contested, d.contested()
+		status = said(status, annotations.Contested, d.contested())
 	}
 	d.leaveToApp(plan, status)
 	return true
 }
 
 func (d *draft) contested() string {
-	who := ownership.LastWriter(d.managers(), paths(d.Slots))
+	who := ownership.LastWriter(d.managers(), paths(d.in.Slots))
 	return fmt.Sprintf("field manager %q keeps writing the backends back, visitors get the app in between; %s", annotations.Clip(who), advice(who))
 }
 
 // swap points every slot at the page set, and remembers what it held in the
 // same request.
 func (d *draft) swap(plan swap.Plan) {
-	m := &d.Decision.Memory
+	m := &d.out.Memory
 	first := d.status.Since == "" && m.SwitchedTo == ""
-	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.Now, d.Page.Set, time.Time{}
-	status := d.recorded(&plan)
-	status.State, status.Message = annotations.Switching, ""
+	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.in.Now, d.page.Set, time.Time{}
+	status := said(d.recorded(&plan), annotations.Switching, "")
 	if m.Reverts > patience {
-		status.State, status.Message = annotations.Contested, cmp.Or(d.status.Message, d.contested())
+		status = said(status, annotations.Contested, cmp.Or(d.status.Message, d.contested()))
 	}
 	status.Since = d.since()
 	switch {
 	case first:
-		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)", annotations.Clip(d.Page.Name), d.Page.Set)
-	case d.onPage && d.status.PageSet != d.Page.Set:
-		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)", annotations.Clip(d.Page.Name), d.Page.Set, annotations.Clip(d.status.PageSet))
+		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)", annotations.Clip(d.page.Name), d.page.Set)
+	case d.onPage && d.status.PageSet != d.page.Set:
+		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)", annotations.Clip(d.page.Name), d.page.Set, annotations.Clip(d.status.PageSet))
 	}
 	d.update(plan.Writes, status)
-	d.again(d.Settings.Settle)
+	d.again(d.in.Settings.Settle)
 }
 
 // rememberOwners adds the managers of the fields that a write is about to take: of
@@ -221,7 +218,7 @@ func (d *draft) swap(plan swap.Plan) {
 // page, such as who reorders rules.
 func (d *draft) rememberOwners() {
 	var taken []swap.Slot
-	for _, s := range d.Slots {
+	for _, s := range d.in.Slots {
 		if !s.OnPage() || !ownership.Holds(d.managers(), s.Owned()) {
 			taken = append(taken, s)
 		}
@@ -252,26 +249,26 @@ func (d *draft) withRecord(status annotations.Status, record swap.Record) annota
 // gives the status that carries the record.
 func (d *draft) recorded(plan *swap.Plan) annotations.Status {
 	d.keepOrigin(plan.Record)
-	plan.Record.Page = d.Page.Name
-	if want := (Backup{Set: d.Page.Set, Record: plan.Record}); !d.sameBackup(want) {
-		d.WriteBackup = &want
+	plan.Record.Page = d.page.Name
+	if want := (Backup{Set: d.page.Set, Record: plan.Record}); !d.sameBackup(want) {
+		d.out.WriteBackup = &want
 	}
 	status := d.status
-	status.PageSet, status.Original = d.Page.Set, plan.Record.String()
+	status.PageSet, status.Original = d.page.Set, plan.Record.String()
 	return status
 }
 
 // keepOrigin plans the origin Service of the target as it would be restored now.
 func (d *draft) keepOrigin(record swap.Record) {
-	if d.Kind.Origin == nil {
+	if d.in.Kind.Origin == nil {
 		return
 	}
-	restored, err := swap.Apply(d.Object, swap.Back(d.Slots, record).Writes)
+	restored, err := swap.Apply(d.in.Object, swap.Back(d.in.Slots, record).Writes)
 	if err != nil {
 		return // swapping tells
 	}
-	if want := d.Kind.Origin(restored); want != nil && !leadsTo(d.State.Origin, *want) {
-		d.WriteOrigin = want
+	if want := d.in.Kind.Origin(restored); want != nil && !leadsTo(d.in.Origin, *want) {
+		d.out.WriteOrigin = want
 	}
 }
 
@@ -288,25 +285,25 @@ func leadsTo(there *corev1.ServiceSpec, want corev1.ServiceSpec) bool {
 // stay: every slot is where it should be. What is left is to say so, and to
 // mend what somebody did to our annotations.
 func (d *draft) stay(plan swap.Plan) {
-	m := &d.Decision.Memory
+	m := &d.out.Memory
 	m.ResumeAt = time.Time{}
-	if m.SwitchedTo != d.Page.Set {
-		m.SwitchedAt, m.SwitchedTo = d.Now, d.Page.Set
+	if m.SwitchedTo != d.page.Set {
+		m.SwitchedAt, m.SwitchedTo = d.in.Now, d.page.Set
 	}
 	status := d.recorded(&plan)
-	settle := d.Settings.Settle
+	settle := d.in.Settings.Settle
 	if m.Reverts > patience {
 		settle = max(settle, quiet)
 	}
-	switch left := m.SwitchedAt.Add(settle).Sub(d.Now); {
+	switch left := m.SwitchedAt.Add(settle).Sub(d.in.Now); {
 	case d.away(&status):
 	case status.State == annotations.Active:
 	case left <= 0:
-		status.State, status.Message = annotations.Active, ""
+		status = said(status, annotations.Active, "")
 	default:
 		d.again(left)
 		if status.State != annotations.Contested {
-			status.State, status.Message = annotations.Switching, ""
+			status = said(status, annotations.Switching, "")
 		}
 	}
 	status.Since = d.since()
@@ -317,32 +314,32 @@ func (d *draft) stay(plan swap.Plan) {
 // since is when it began: what the annotation says, or what is remembered of it
 // should somebody have taken it away.
 func (d *draft) since() string {
-	m := &d.Decision.Memory
+	m := &d.out.Memory
 	if _, err := time.Parse(time.RFC3339, d.status.Since); err == nil {
 		m.Since = d.status.Since
 	}
-	m.Since = cmp.Or(m.Since, d.Now.UTC().Format(time.RFC3339))
+	m.Since = cmp.Or(m.Since, d.in.Now.UTC().Format(time.RFC3339))
 	return m.Since
 }
 
 // away says whether the page that visitors are sent to has not served for longer
 // than it takes to replace a Pod, and tells so.
 func (d *draft) away(status *annotations.Status) bool {
-	set := d.Sets[d.Page.Set]
-	m := &d.Decision.Memory
+	set := d.in.Sets[d.page.Set]
+	m := &d.out.Memory
 	if set.Phase == pageset.Serving {
 		m.WaitingSince = time.Time{}
 		return false
 	}
 	if m.WaitingSince.IsZero() {
-		m.WaitingSince = d.Now
+		m.WaitingSince = d.in.Now
 	}
-	if left := m.WaitingSince.Add(hiccup).Sub(d.Now); left > 0 {
+	if left := m.WaitingSince.Add(hiccup).Sub(d.in.Now); left > 0 {
 		d.again(left)
 		return false
 	}
-	d.warn(PageNotReady, "visitors are sent to page set %s, which does not serve: %s", d.Page.Set, set.Message)
-	status.State, status.Message = annotations.Blocked, annotations.ClipTo("the page does not serve: "+set.Message, annotations.MaxMessage)
+	d.tell(PageNotReady, "visitors are sent to page set %s, which does not serve: %s", d.page.Set, set.Message)
+	*status = said(*status, annotations.Blocked, "the page does not serve: "+set.Message)
 	return true
 }
 
@@ -353,12 +350,12 @@ func (d *draft) long(sinceText string) {
 	if err != nil {
 		return
 	}
-	lasts := d.Now.Sub(since)
+	lasts := d.in.Now.Sub(since)
 	switch {
 	case lasts >= 48*time.Hour:
-		d.warn(MaintenanceLong, "in maintenance for more than 48 h: search engines drop pages that answer 503 for so long")
+		d.tell(MaintenanceLong, "in maintenance for more than 48 h: search engines drop pages that answer 503 for so long")
 	case lasts >= 24*time.Hour:
-		d.warn(MaintenanceLong, "in maintenance for more than 24 h: search engines start to drop pages that answer 503 for longer than a day or two")
+		d.tell(MaintenanceLong, "in maintenance for more than 24 h: search engines start to drop pages that answer 503 for longer than a day or two")
 		d.again(48*time.Hour - lasts)
 	default:
 		d.again(24*time.Hour - lasts)

@@ -105,10 +105,10 @@ func (s *scene) step() Decision {
 	s.memory, s.claims = d.Memory, d.Claims
 	lasts := map[Event]bool{}
 	for _, e := range d.Events {
-		if !e.Warning || !s.lasts[e] {
+		if !e.Reason.Warning() || !s.lasts[e] {
 			s.events = append(s.events, e)
 		}
-		lasts[e] = e.Warning
+		lasts[e] = e.Reason.Warning()
 	}
 	s.lasts = lasts
 	return d
@@ -142,7 +142,7 @@ func (s *scene) backends() string {
 	return strings.Join(names, " ")
 }
 
-func (s *scene) told(reason string) (n int) {
+func (s *scene) told(reason Reason) (n int) {
 	for _, e := range s.events {
 		if e.Reason == reason {
 			n++

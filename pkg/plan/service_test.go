@@ -159,17 +159,17 @@ func TestTheOriginIsMendedAndGoesLast(t *testing.T) {
 func TestWhatAServiceIsTold(t *testing.T) {
 	spec := web()
 	spec["ports"] = append(spec["ports"].([]any), map[string]any{"port": int64(53), "protocol": "UDP"})
-	reasons := func(d Decision) (all []string) {
+	reasons := func(d Decision) (all []Reason) {
 		for _, e := range d.Events {
 			all = append(all, e.Reason)
 		}
 		return all
 	}
-	assert.Equal(t, []string{BackendLeftAlone, MaintenanceStarted}, reasons(Decide(serviceState(t, "true", spec))))
+	assert.Equal(t, []Reason{BackendLeftAlone, MaintenanceStarted}, reasons(Decide(serviceState(t, "true", spec))))
 	assert.Empty(t, reasons(Decide(serviceState(t, "false", spec))), "nothing is asked")
 	spec["clusterIP"] = "None"
 	d := Decide(serviceState(t, "true", spec))
-	assert.Equal(t, []string{NothingToSwap}, reasons(d))
+	assert.Equal(t, []Reason{NothingToSwap}, reasons(d))
 	assert.Contains(t, d.Events[0].Message, "headless")
 	assert.Nil(t, d.Update)
 }

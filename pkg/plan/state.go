@@ -94,28 +94,3 @@ type Decision struct {
 	After  time.Duration
 	Memory Memory
 }
-
-// Event is told to people, on the target.
-type Event struct {
-	Warning bool
-	Reason  string
-	Message string
-}
-
-// Reasons of events: the whole list.
-const (
-	MaintenanceStarted = "MaintenanceStarted"
-	MaintenanceEnded   = "MaintenanceEnded"
-	MaintenanceLong    = "MaintenanceLong"
-	PageNotReady       = "PageNotReady"
-	PageNotFound       = "PageNotFound"
-	PageChanged        = "PageChanged"
-	InvalidAnnotation  = "InvalidAnnotation"
-	UnknownAnnotation  = "UnknownAnnotation"
-	NothingToSwap      = "NothingToSwap"
-	BackendReverted    = "BackendReverted"
-	BackendLost        = "BackendLost"
-	BackendLeftAlone   = "BackendLeftAlone"
-	NameConflict       = "NameConflict"
-	RestoreFailed      = "RestoreFailed"
-)

@@ -147,7 +147,7 @@ func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, o
 	}
 	d := plan.Decide(state)
 	for _, e := range d.Events {
-		if e.Warning {
+		if e.Reason.Warning() {
 			warnings = append(warnings, e.Message)
 		}
 	}

@@ -1,0 +1,96 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Reason of an event: what has come about.
+type Reason string
+
+// The reasons. Reasons says what each means.
+const (
+	MaintenanceStarted Reason = "MaintenanceStarted"
+	MaintenanceEnded   Reason = "MaintenanceEnded"
+	PageChanged        Reason = "PageChanged"
+	PageNotReady       Reason = "PageNotReady"
+	PageNotFound       Reason = "PageNotFound"
+	InvalidAnnotation  Reason = "InvalidAnnotation"
+	UnknownAnnotation  Reason = "UnknownAnnotation"
+	NothingToSwap      Reason = "NothingToSwap"
+	BackendLeftAlone   Reason = "BackendLeftAlone"
+	BackendReverted    Reason = "BackendReverted"
+	BackendLost        Reason = "BackendLost"
+	NameConflict       Reason = "NameConflict"
+	RestoreFailed      Reason = "RestoreFailed"
+	MaintenanceLong    Reason = "MaintenanceLong"
+)
+
+// About says what a reason tells people.
+type About struct {
+	Reason Reason
+	// Warning says that somebody should look; otherwise it is told as it happens.
+	Warning bool
+	// Meaning, and what to do about it, as the README has them.
+	Meaning, Remedy string
+}
+
+// Reasons is the whole list, in the order of the README's table, which is made of it.
+func Reasons() []About {
+	return []About{
+		{Reason: MaintenanceStarted, Meaning: "the backends point at the page",
+			Remedy: "–"},
+		{Reason: MaintenanceEnded, Meaning: "the backends are restored, the annotations gone",
+			Remedy: "–"},
+		{Reason: PageChanged, Meaning: "another page or version of it is shown",
+			Remedy: "–"},
+		{Reason: PageNotReady, Warning: true, Meaning: "the page Pods cannot start, or the API server refuses the change: the app is served on. Or the page that visitors are sent to has not served for 10 s: the message says so",
+			Remedy: "read the message: a quota, an admission policy, an image that cannot be pulled (`--page-image`, `--page-image-pull-secrets`), no node with room. It is tried again by itself"},
+		{Reason: PageNotFound, Warning: true, Meaning: "the page named is missing or invalid; visitors get the last good version, or the default page",
+			Remedy: "the message names the ConfigMap and the key"},
+		{Reason: InvalidAnnotation, Warning: true, Meaning: "a value is neither on nor off, or there is no room left for the originals among the annotations (256 KiB)",
+			Remedy: "mend the value; remove large annotations"},
+		{Reason: UnknownAnnotation, Warning: true, Meaning: "a key under `maintenance/` that does not exist, such as a typo",
+			Remedy: "mend or remove it"},
+		{Reason: NothingToSwap, Warning: true, Meaning: "the target has no backend that may be swapped",
+			Remedy: "see [What is left alone](#what-is-left-alone); put the annotation on the object that has the backends"},
+		{Reason: BackendLeftAlone, Warning: true, Meaning: "a part of the target cannot show a page, and stays as it is: a port that does not speak HTTP",
+			Remedy: "nothing, or see [Services](#services)"},
+		{Reason: BackendReverted, Warning: true, Meaning: "a tool wrote the backends back during maintenance; they are swapped again",
+			Remedy: "see [GitOps](#gitops)"},
+		{Reason: BackendLost, Warning: true, Meaning: "no original is known for a backend that points at a page set, for example because both copies were deleted",
+			Remedy: "set that backend yourself; its page is kept until you have"},
+		{Reason: NameConflict, Warning: true, Meaning: "an object that is not the controller's has the name of a page set or backup; on a ConfigMap: two pages of one name, or a page called `default` outside the controller's namespace",
+			Remedy: "rename or delete the one named"},
+		{Reason: RestoreFailed, Warning: true, Meaning: "the originals in the annotation cannot be read (the backup is used then), the API server refuses the restore, or the object has an unknown shape",
+			Remedy: "read the message; it is tried again, for ever"},
+		{Reason: MaintenanceLong, Warning: true, Meaning: "on for 24 h, and again for 48 h",
+			Remedy: "search engines drop pages that answer 503 for longer than a day or two"},
+	}
+}
+
+// Warning says whether events of this reason are warnings.
+func (r Reason) Warning() bool {
+	return slices.ContainsFunc(Reasons(), func(a About) bool { return a.Reason == r && a.Warning })
+}
+
+// Event is told to people, on the target.
+type Event struct {
+	Reason  Reason
+	Message string
+}
+
+// tell adds an event to the decision.
+func (d *draft) tell(reason Reason, format string, args ...any) {
+	d.out.Events = append(d.out.Events, Event{Reason: reason, Message: fmt.Sprintf(format, args...)})
+}
+
+func (d *draft) tellProblems() {
+	for _, p := range d.in.Problems {
+		reason := InvalidAnnotation
+		if p.Unknown {
+			reason = UnknownAnnotation
+		}
+		d.tell(reason, "%s", p.Message)
+	}
+}

@@ -1,0 +1,83 @@
+package plan
+
+import (
+	"maps"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/swap"
+)
+
+// Meaning is what a state tells people, as the README has it.
+type Meaning struct{ State, Visitors, Meaning string }
+
+// States is the whole list, in the order of a maintenance; the README's table is made of it.
+func States() []Meaning {
+	return []Meaning{
+		{"", "the app", "all is as it was"},
+		{annotations.Pending, "the app", "the page Pods are starting; nobody needs to do anything"},
+		{annotations.Blocked, "the app¹", "the page cannot be shown, or a backend not be restored, until somebody acts; `maintenance/message` says what"},
+		{annotations.Switching, "the app or the page", "swapped; for `--settle-time` the ingress controller may be following"},
+		{annotations.Active, "the page", "it has had the time to follow"},
+		{annotations.Contested, "one or the other", "a tool keeps writing the backends back, see [GitOps](#gitops)"},
+	}
+}
+
+// said gives the status with a state and why it is so. Nothing else sets either.
+func said(s annotations.Status, state, why string) annotations.Status {
+	s.State, s.Message = state, annotations.ClipTo(why, annotations.MaxMessage)
+	return s
+}
+
+// annotate plans to write the status, if it is not what is there already.
+func (d *draft) annotate(status annotations.Status) {
+	if status != d.status {
+		d.update(nil, status)
+	}
+}
+
+// update plans one request that writes the slots and the status together.
+func (d *draft) update(writes []swap.Write, status annotations.Status) {
+	object, err := swap.Apply(d.in.Object, writes)
+	if err != nil {
+		// The paths were read off this very object.
+		d.tell(RestoreFailed, "%v", err)
+		return
+	}
+	u := unstructured.Unstructured{Object: object}
+	setAnnotations(&u, status.Write(u.GetAnnotations()))
+	d.out.Update = object
+}
+
+// setAnnotations leaves no empty map behind where there was none.
+func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
+	if len(all) == 0 {
+		unstructured.RemoveNestedField(u.Object, "metadata", "annotations")
+		return
+	}
+	u.SetAnnotations(all)
+}
+
+// Block gives a copy of a target that says why maintenance cannot begin; nil if
+// it says so already, or is in maintenance.
+func Block(object map[string]any, why string) map[string]any {
+	d := newDraft(State{Object: object})
+	if d.status.PageSet != "" {
+		return nil
+	}
+	d.annotate(annotations.Status{State: annotations.Blocked, Message: annotations.ClipTo(why, annotations.MaxMessage)})
+	return d.out.Update
+}
+
+// budget is how many bytes the record of originals may have beside everything
+// else that is annotated.
+func (d *draft) budget() int {
+	others := maps.Clone(d.object.GetAnnotations())
+	delete(others, annotations.Original)
+	delete(others, annotations.Message)
+	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set}, annotations.Contested, strings.Repeat("m", annotations.MaxMessage))
+	return annotations.MaxTotalSize - annotations.Size(longest.Write(others)) - len(annotations.Original)
+}
