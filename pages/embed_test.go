@@ -15,12 +15,12 @@ import (
 )
 
 func TestDefaultIsAPageThatParses(t *testing.T) {
-	got, err := page.Parse(Default().Data())
-	if err != nil {
-		t.Fatal(err)
+	got, faults, err := page.Read(Default().Data())
+	if err != nil || len(faults) > 0 {
+		t.Fatal(err, faults)
 	}
 	if diff := cmp.Diff(Default(), got); diff != "" {
-		t.Errorf("Parse(Default().Data()) differs (-want +got):\n%s", diff)
+		t.Errorf("Read(Default().Data()) differs (-want +got):\n%s", diff)
 	}
 }
 

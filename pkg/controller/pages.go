@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -135,19 +137,20 @@ func (b *pageBook) resolve(namespace, name string) resolved {
 // find looks in the target's namespace first, then in the controller's. The
 // default page is the controller's alone: an app team must not replace it.
 func (b *pageBook) find(namespace, name string) resolved {
-	standard, problem := b.BuiltIn, ""
-	if cm := b.oldest(b.OwnNamespace, annotations.DefaultPage); cm != nil {
-		p, err := read(cm, b.BuiltIn)
+	standard, problem, broken := b.BuiltIn, "", ""
+	own, rivals := b.oldest(b.OwnNamespace, annotations.DefaultPage)
+	if own != nil {
+		p, faults, err := read(own, b.BuiltIn)
 		if err == nil {
-			standard = p
+			standard, broken = p, brokenFormats(own, annotations.DefaultPage, faults)
 		} else {
-			problem = fmt.Sprintf("page %q (ConfigMap %s/%s) cannot be used: %v", annotations.DefaultPage, cm.Namespace, cm.Name, err)
+			problem = fmt.Sprintf("page %q (ConfigMap %s/%s) cannot be used: %v", annotations.DefaultPage, own.Namespace, own.Name, err)
 		}
 	}
-	fallback := resolved{content: standard, Page: plan.Page{Set: page.SetName(standard.Hash()), Name: annotations.DefaultPage, Problem: problem}}
+	fallback := resolved{content: standard, Page: plan.Page{Set: page.SetName(standard.Hash()), Name: annotations.DefaultPage, Problem: problem, Broken: broken, Rivals: rivals}}
 	if name == annotations.DefaultPage {
 		if b.NamespacePages && namespace != b.OwnNamespace {
-			if cm := b.oldest(namespace, name); cm != nil {
+			if cm, _ := b.oldest(namespace, name); cm != nil {
 				b.warn(cm, "page %q is reserved to namespace %s, and is not shown from here: give it another name", name, b.OwnNamespace)
 			}
 		}
@@ -156,44 +159,61 @@ func (b *pageBook) find(namespace, name string) resolved {
 	var cm *corev1.ConfigMap
 	where := b.OwnNamespace
 	if b.NamespacePages {
-		cm = b.oldest(namespace, name)
+		cm, rivals = b.oldest(namespace, name)
 		where = namespace + " or " + where
 	}
 	if cm == nil {
-		cm = b.oldest(b.OwnNamespace, name)
+		cm, rivals = b.oldest(b.OwnNamespace, name)
 	}
 	if cm == nil {
 		fallback.Problem = fmt.Sprintf("annotation %s names page %q, which is not there: make a ConfigMap labelled %s=%s in namespace %s",
 			b.Keys.CustomPage, annotations.Clip(name), annotations.CustomPageLabel, annotations.Clip(name), where)
 		return fallback
 	}
-	p, err := read(cm, standard)
+	p, faults, err := read(cm, standard)
 	if err != nil {
 		fallback.Problem = fmt.Sprintf("page %q (ConfigMap %s/%s) cannot be used: %v", annotations.Clip(name), cm.Namespace, cm.Name, err)
+		fallback.Rivals = rivals
 		return fallback
 	}
-	return resolved{content: p, Page: plan.Page{Set: page.SetName(p.Hash()), Name: name}}
+	return resolved{content: p, Page: plan.Page{Set: page.SetName(p.Hash()), Name: name, Broken: brokenFormats(cm, name, faults), Rivals: rivals}}
 }
 
-// read gives the whole page of a ConfigMap, what is missing taken from standard.
-func read(cm *corev1.ConfigMap, standard page.Page) (page.Page, error) {
-	for key := range cm.BinaryData {
-		return page.Page{}, fmt.Errorf("key %q is binary: save it as UTF-8 text", key)
+// brokenFormats says which formats of a page are not shown, and why.
+func brokenFormats(cm *corev1.ConfigMap, name string, faults []page.Fault) string {
+	if len(faults) == 0 {
+		return ""
 	}
-	p, err := page.Parse(cm.Data)
+	var formats, why []string
+	for _, f := range faults {
+		formats, why = append(formats, f.Format), append(why, f.Error())
+	}
+	return fmt.Sprintf("page %q (ConfigMap %s/%s) is shown without its own %s: %s", annotations.Clip(name), cm.Namespace, cm.Name, strings.Join(formats, ", "), strings.Join(why, "; "))
+}
+
+// read gives the whole page of a ConfigMap, what is missing taken from standard, and
+// what of it is broken and therefore taken from standard as well.
+func read(cm *corev1.ConfigMap, standard page.Page) (page.Page, []page.Fault, error) {
+	data := make(map[string]string, len(cm.Data)+len(cm.BinaryData))
+	maps.Copy(data, cm.Data)
+	for key, value := range cm.BinaryData { // kubectl puts there what is not UTF-8
+		data[key] = string(value)
+	}
+	p, faults, err := page.Read(data)
 	if err != nil {
-		return page.Page{}, err
+		return page.Page{}, nil, err
 	}
 	p = p.WithDefaults(standard)
 	if _, err := page.Parse(p.Data()); err != nil { // too large together with what it is filled with
-		return page.Page{}, err
+		return page.Page{}, nil, err
 	}
-	return p, nil
+	return p, faults, nil
 }
 
-// oldest gives the ConfigMap that holds a page. Of several the oldest wins, and
-// each of the others is told so.
-func (b *pageBook) oldest(namespace, name string) *corev1.ConfigMap {
+// oldest gives the ConfigMap that holds a page. Of several the oldest wins: a rollback
+// that applies an older one again must not lose to it. Each of the others is told so,
+// and rivals says it to whoever asked for the page.
+func (b *pageBook) oldest(namespace, name string) (cm *corev1.ConfigMap, rivals string) {
 	var all []*corev1.ConfigMap
 	for _, informer := range b.informers {
 		objects, err := informer.GetIndexer().ByIndex(byPageName, namespace+"/"+name)
@@ -207,15 +227,19 @@ func (b *pageBook) oldest(namespace, name string) *corev1.ConfigMap {
 		}
 	}
 	if len(all) == 0 {
-		return nil
+		return nil, ""
 	}
 	slices.SortFunc(all, func(x, y *corev1.ConfigMap) int {
 		return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), cmp.Compare(x.Name, y.Name))
 	})
+	if len(all) == 1 {
+		return all[0], ""
+	}
 	for _, cm := range all[1:] {
 		b.warn(cm, "page %q is also in ConfigMap %s, which is older and is the one that is shown: rename one of them", name, all[0].Name)
 	}
-	return all[0]
+	return all[0], fmt.Sprintf("page %q is in %d ConfigMaps of namespace %s: the oldest, %s, is shown, and the newest, %s, is not; delete those that are not meant (kustomize makes a new one of each version unless disableNameSuffixHash is set)",
+		annotations.Clip(name), len(all), namespace, all[0].Name, all[len(all)-1].Name)
 }
 
 // warn tells the author of a page, on its ConfigMap.

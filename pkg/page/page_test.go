@@ -9,19 +9,78 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParse(t *testing.T) {
-	got, err := Parse(map[string]string{
+func TestRead(t *testing.T) {
+	got, faults, err := Read(map[string]string{
 		"status": " 503\n", "retry-after": "60\n", "content-security-policy": "default-src 'none'\n",
 		"page.html": "<p>hi", "page.pt-BR.html": "<p>oi", "page.json": "{}", "page.xml": "<a/>", "page.txt": "hi",
 	})
 	want := Page{Status: 503, RetryAfter: time.Minute, ContentSecurityPolicy: "default-src 'none'", Bodies: map[string]string{
 		"page.html": "<p>hi", "page.pt-BR.html": "<p>oi", "page.json": "{}", "page.xml": "<a/>", "page.txt": "hi"}}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+	if diff := cmp.Diff(want, got); err != nil || len(faults) > 0 || diff != "" {
+		t.Errorf("%v, %v (-want +got):\n%s", err, faults, diff)
+	}
+}
+
+// TestReadServesTheOtherFormats: what is broken is left out and named, with its reason.
+func TestReadServesTheOtherFormats(t *testing.T) {
+	good := map[string]string{"status": "500", "page.html": "<p>hi", "page.de.html": "<p>hallo", "page.json": "{}", "page.xml": "<a/>", "page.txt": "hi"}
+	for _, test := range []struct {
+		name   string
+		broken map[string]string
+		format string
+		says   string
+	}{
+		{"JSON", map[string]string{"page.json": "{'a': 1}"}, JSON, `key "page.json" is not valid JSON: line 1: invalid character`},
+		{"JSON in one language", map[string]string{"page.de.json": "{"}, JSON, `key "page.de.json" is not valid JSON`},
+		{"XML", map[string]string{"page.xml": "<a><b></a>"}, XML, `key "page.xml" is not well-formed XML: line 1`},
+		{"Latin-1 in one language", map[string]string{"page.de.html": "gr\xfcn"}, HTML, `key "page.de.html" is not valid UTF-8`},
+		{"blank text", map[string]string{"page.txt": " \n\ufeff"}, Text, `key "page.txt" is empty`},
+		{"one language twice", map[string]string{"page.DE.html": "x"}, HTML, `keys "page.DE.html" and "page.de.html" are the same language`},
+		{"a policy on two lines, without which the HTML is not what its author meant", map[string]string{CSPKey: "default-src 'none'\nimg-src *"}, HTML, "one line"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			data := maps.Clone(good)
+			maps.Copy(data, test.broken)
+			got, faults, err := Read(data)
+			if err != nil || len(faults) != 1 || faults[0].Format != test.format || !strings.Contains(faults[0].Error(), test.says) {
+				t.Fatalf("%v, %v, want a fault of %s that says %q", err, faults, test.format, test.says)
+			}
+			want := Page{Status: 500, Bodies: map[string]string{}}
+			for key, body := range good {
+				if _, format, ok := SplitKey(key); ok && format != test.format {
+					want.Bodies[key] = body
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReadDropsByteOrderMarks(t *testing.T) {
+	const mark = "\ufeff"
+	got, faults, err := Read(map[string]string{
+		"status": mark + "500", "retry-after": mark + "60", CSPKey: mark + "default-src 'none'", "page.html": mark + "<p>hi", "page.json": mark + "{}",
+		"page.de.json": mark + mark + " [1]", "page.xml": mark + "\r\n <?xml version='1.0'?><a/>", "page.txt": mark + "hi" + mark,
+	})
+	want := Page{Status: 500, RetryAfter: time.Minute, ContentSecurityPolicy: "default-src 'none'", Bodies: map[string]string{
+		"page.html": "<p>hi", "page.json": "{}", "page.de.json": " [1]", "page.xml": "<?xml version='1.0'?><a/>", "page.txt": "hi" + mark}}
+	if diff := cmp.Diff(want, got); err != nil || len(faults) > 0 || diff != "" {
+		t.Errorf("%v, %v (-want +got):\n%s", err, faults, diff)
+	}
+}
+
+// TestParseJudgesNoBodies: a page server goes on with what another version let through.
+func TestParseJudgesNoBodies(t *testing.T) {
+	data := map[string]string{"page.html": "\ufeff", "page.json": "{", "page.xml": "", "status": "503"}
+	p, err := Parse(data)
+	if diff := cmp.Diff(data, p.Data()); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestReadRefuses(t *testing.T) {
 	for _, test := range []struct {
 		name, key, value string
 		says             string // what the error tells the person
@@ -45,11 +104,14 @@ func TestParseRefuses(t *testing.T) {
 		{"broken JSON", "page.json", "{'a': 1}", "not valid JSON"},
 		{"broken XML", "page.xml", "<a><b></a>", "well-formed"},
 		{"XML without an element", "page.xml", "<!-- soon -->", "no XML element"},
-		{"XML in another charset", "page.xml", `<?xml version="1.0" encoding="ISO-8859-1"?><a/>`, "UTF-8"},
+		{"XML in another charset", "page.xml", `<?xml version="1.0" encoding="ISO-8859-1"?><a>ä</a>`, "declares the encoding ISO-8859-1"},
+		{"UTF-16 without its mark", "page.txt", "h\x00i\x00", "UTF-16"},
+		{"UTF-16 with its mark", "page.txt", "\xff\xfeh\x00i\x00", "UTF-8"},
+		{"a number that nobody's numbers hold", "page.json", "1e999", "not valid JSON"},
 		{"too much", "page.html", strings.Repeat("x", MaxSize), "bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Parse(map[string]string{test.key: test.value})
+			_, _, err := Read(map[string]string{test.key: test.value})
 			if err == nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("error %v, want one that says %q", err, test.says)
 			}
@@ -58,8 +120,8 @@ func TestParseRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Parse(map[string]string{"page.de.html": "x", "page.DE.html": "y"}); err == nil || !strings.Contains(err.Error(), "same language") {
-		t.Errorf("one language twice: %v", err)
+	if _, _, err := Read(map[string]string{"page.html": " ", "page.json": "{"}); err == nil || !strings.Contains(err.Error(), "is empty") || !strings.Contains(err.Error(), "not valid JSON") {
+		t.Errorf("nothing is left: %v", err)
 	}
 }
 
@@ -146,19 +208,23 @@ func TestSplitKey(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	f.Add("page.html", "<p>hi", "status", "503")
 	f.Add("page.de.json", "{}", "retry-after", "5")
 	f.Add("page.xml", "<a/>", "content-security-policy", "default-src 'none'")
 	f.Fuzz(func(t *testing.T, key1, value1, key2, value2 string) {
 		data := map[string]string{key1: value1, key2: value2}
-		p, err := Parse(data)
+		p, _, err := Read(data)
 		if err != nil {
 			return
 		}
 		again, err := Parse(p.Data())
 		if diff := cmp.Diff(p, again); err != nil || diff != "" {
 			t.Errorf("Parse(p.Data()) is not p: %v\n%s", err, diff)
+		}
+		again, faults, err := Read(p.Data())
+		if diff := cmp.Diff(p, again); err != nil || len(faults) > 0 || diff != "" {
+			t.Errorf("Read(p.Data()) is not p: %v, %v\n%s", err, faults, diff)
 		}
 		if p.Hash() != again.Hash() {
 			t.Error("the hash changed on the way through Data")

@@ -1,39 +1,114 @@
 package page
 
 import (
-	"encoding/json"
-	"encoding/xml"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
-// Parse reads a page from a ConfigMap's data (or a folder's files). Its error
-// names the key at fault and says what to do.
+// Parse gives back the page whose Data this is. It judges keys and settings and not
+// the bodies: Read has judged those when a person gave them, and a page server must
+// go on serving what a controller of another version has let through.
 func Parse(data map[string]string) (Page, error) {
 	p := Page{Bodies: map[string]string{}}
-	size := 0
+	if err := checkSize(data); err != nil {
+		return Page{}, err
+	}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
-		size += len(key) + len(data[key])
-		if err := p.set(key, data[key]); err != nil {
+		if _, _, ok := SplitKey(key); ok {
+			p.Bodies[key] = data[key]
+		} else if err := p.set(key, data[key]); err != nil {
 			return Page{}, err
 		}
-	}
-	if size > MaxSize {
-		return Page{}, fmt.Errorf("the page has %d bytes: at most %d fit beside the metadata of a ConfigMap; make images smaller or link to them", size, MaxSize)
-	}
-	if err := checkLanguages(p.Bodies); err != nil {
-		return Page{}, err
 	}
 	return p, nil
 }
 
+// Fault says why a format that a page gives cannot be served.
+type Fault struct {
+	Format string // HTML, JSON, XML or Text
+	Err    error  // names the key and says what to do
+}
+
+func (f Fault) Error() string { return f.Err.Error() }
+
+// Read judges a page as people give it: a ConfigMap's data, or a folder's files. What
+// it lets through is what visitors get, so whoever judges pages asks it.
+//
+// A format with a fault counts as not given, in all its languages, and the others are
+// served; the faults are in the order of their formats. An error means that nothing
+// of the page can be served: a key or a setting that nobody understands, or no format
+// that is left. Byte order marks are dropped, and what is blank before an XML declaration.
+func Read(data map[string]string) (Page, []Fault, error) {
+	p := Page{Bodies: map[string]string{}}
+	if err := checkSize(data); err != nil {
+		return Page{}, nil, err
+	}
+	faults := map[string]error{}
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		value := strings.TrimLeft(data[key], byteOrderMark)
+		_, format, isBody := SplitKey(key)
+		switch {
+		case isBody:
+			if format == XML {
+				value = strings.TrimLeft(value, byteOrderMark+xmlSpace)
+			}
+			p.Bodies[key] = value
+			if err := checkBody(format, value); err != nil {
+				faults[format] = cmp.Or(faults[format], fmt.Errorf("key %q %w", key, err))
+			}
+		case key == CSPKey:
+			// Without the policy that it was written for, the HTML is not what its author meant.
+			if err := p.set(key, value); err != nil {
+				faults[HTML] = cmp.Or(faults[HTML], err)
+			}
+		default:
+			if err := p.set(key, value); err != nil {
+				return Page{}, nil, err
+			}
+		}
+	}
+	for format, err := range checkLanguages(p.Bodies) {
+		faults[format] = cmp.Or(faults[format], err)
+	}
+	return p.without(faults)
+}
+
+// without leaves out the formats at fault.
+func (p Page) without(faults map[string]error) (Page, []Fault, error) {
+	var list []Fault
+	var all []string
+	for _, format := range slices.Sorted(maps.Keys(faults)) {
+		list = append(list, Fault{Format: format, Err: faults[format]})
+		all = append(all, faults[format].Error())
+		maps.DeleteFunc(p.Bodies, func(key, _ string) bool { return formatOf(key) == format })
+		if format == HTML {
+			p.ContentSecurityPolicy = ""
+		}
+	}
+	if len(list) > 0 && len(p.Bodies) == 0 {
+		return Page{}, nil, errors.New(strings.Join(all, "; "))
+	}
+	return p, list, nil
+}
+
+func checkSize(data map[string]string) error {
+	size := 0
+	for key, value := range data {
+		size += len(key) + len(value)
+	}
+	if size > MaxSize {
+		return fmt.Errorf("the page has %d bytes: at most %d fit beside the metadata of a ConfigMap; make images smaller or link to them", size, MaxSize)
+	}
+	return nil
+}
+
+// set reads a key that is no body.
 func (p *Page) set(key, value string) error {
 	switch key {
 	case StatusKey:
@@ -55,66 +130,23 @@ func (p *Page) set(key, value string) error {
 		}
 		p.ContentSecurityPolicy = policy
 	default:
-		if _, format, ok := SplitKey(key); ok {
-			if err := checkBody(format, value); err != nil {
-				return fmt.Errorf("key %q %w", key, err)
-			}
-			p.Bodies[key] = value
-			return nil
-		}
 		return fmt.Errorf("key %q is unknown: use page.html, page.json, page.xml, page.txt (or a variant such as page.de.html), %s, %s, %s", clip(key), StatusKey, RetryAfterKey, CSPKey)
 	}
 	return nil
 }
 
-// checkBody refuses what no client could use: a machine that asked for JSON
-// during maintenance must not meet a syntax error on top of it.
-func checkBody(format, body string) error {
-	switch {
-	case !utf8.ValidString(body):
-		return errors.New("is not valid UTF-8: save the file as UTF-8")
-	case strings.TrimSpace(body) == "":
-		return errors.New("is empty: write something, or leave the key out to get the default page's")
-	case format == JSON && !json.Valid([]byte(body)):
-		return errors.New("is not valid JSON: check it with a tool such as jq")
-	case format == XML:
-		return checkXML(body)
-	}
-	return nil
-}
-
-func checkXML(body string) error {
-	d := xml.NewDecoder(strings.NewReader(body))
-	root := false
-	for {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			if !root {
-				return errors.New("has no XML element: check it with a tool such as xmllint")
-			}
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("is not well-formed XML in UTF-8: %w", err)
-		}
-		if _, ok := token.(xml.StartElement); ok {
-			root = true
-		}
-	}
-}
-
-// checkLanguages refuses two bodies of one format whose languages differ in
+// checkLanguages finds formats of which two bodies have languages that differ in
 // case only: language tags are case-insensitive (RFC 5646 2.1.1).
-func checkLanguages(bodies map[string]string) error {
-	seen := map[string]string{}
+func checkLanguages(bodies map[string]string) map[string]error {
+	faults, seen := map[string]error{}, map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(bodies)) {
 		folded := strings.ToLower(key)
 		if other, ok := seen[folded]; ok {
-			return fmt.Errorf("keys %q and %q are the same language: keep one", other, key)
+			faults[formatOf(key)] = fmt.Errorf("keys %q and %q are the same language: keep one", other, key)
 		}
 		seen[folded] = key
 	}
-	return nil
+	return faults
 }
 
 func isHeaderValue(s string) bool {

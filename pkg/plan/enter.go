@@ -85,6 +85,12 @@ func (d *draft) choosePage() {
 			d.tell(PageNotFound, "%s: visitors get the default page", d.page.Problem)
 		}
 	}
+	if d.page.Broken != "" {
+		d.tell(PageNotFound, "%s; visitors get the default page in its place, and the page's other formats", d.page.Broken)
+	}
+	if d.page.Rivals != "" {
+		d.tell(NameConflict, "%s", d.page.Rivals)
+	}
 	if !slices.Contains(d.out.Claims, d.page.Set) {
 		d.out.Claims = append(d.out.Claims, d.page.Set)
 	}

@@ -165,6 +165,16 @@ func TestAPageThatBreaksLeavesTheLastGoodOne(t *testing.T) {
 	assert.Equal(t, setA, s.backends())
 }
 
+func TestABrokenFormatAndASecondConfigMapAreTold(t *testing.T) {
+	s := newScene(t, "a")
+	s.annotate(annotations.DefaultEnabled, "true")
+	s.page = Page{Set: setB, Name: "spring", Broken: `page "spring" is shown without its own json`, Rivals: `page "spring" is in 2 ConfigMaps`}
+	s.settle()
+	assert.Equal(t, setB, s.backends(), "what is not broken is shown")
+	assert.Equal(t, 1, s.told(PageNotFound))
+	assert.Equal(t, 1, s.told(NameConflict))
+}
+
 func TestWhoWritesTheBackendsBack(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.annotate(annotations.DefaultEnabled, "true")

@@ -34,6 +34,11 @@ type Page struct {
 	Name string
 	// Problem says why the page asked for cannot be had; empty if it can.
 	Problem string
+	// Broken says which formats of the page that is shown are the default page's
+	// because its own cannot be used, and why; empty if there are none.
+	Broken string
+	// Rivals says that the page is there more than once; empty if it is not.
+	Rivals string
 }
 
 // Memory is what is remembered of a target between two decisions. To lose it

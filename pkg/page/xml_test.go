@@ -1,0 +1,94 @@
+package page
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCheckXML: what a conforming parser says (each was put to expat, with namespaces).
+func TestCheckXML(t *testing.T) {
+	good := []string{
+		`<a/>`, `<a></a >`, "<a\n b='1'\tc=\"2\" />", `<ü.1-x/>`, `<a b="x > y 'z'"/>`, `<a>]] > ]&gt;</a>`,
+		`<?xml version="1.0"?><a/>`, `<?xml version='1.0' encoding='utf-8' standalone='yes' ?>` + "\n<a>ä</a>\n",
+		`<?xml version="1.0" encoding="ISO-8859-1"?><a>ASCII</a>`, `<?xml version="1.0" encoding="us-ascii"?><a/>`, `<?xml version="1.0" encoding="windows-1252"?><a/>`,
+		`<!-- a - b --><?go on?><a/><!-- end --><?xml-stylesheet href="#x"?>`, `<a><![CDATA[<b> & ]] ]]></a>`, `<a><!----></a>`,
+		`<!DOCTYPE a><a/>`, `<!DOCTYPE a SYSTEM "a.dtd" ><a/>`, `<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" 'x'><html xmlns="http://www.w3.org/1999/xhtml"/>`,
+		`<a>&lt;&#9;&#x10FFFF;&amp;&#1114111;</a>`, `<a b="&quot;&apos;"/>`,
+		`<p:a xmlns:p="u"><p:b p:c="" c=""/></p:a>`, `<a xml:lang="de"/>`, `<a xmlns="u"><b xmlns=""/></a>`,
+		`<a xmlns:xml="http://www.w3.org/XML/1998/namespace"/>`, `<a><b xmlns:p="u" p:c=""/><b xmlns:p="v" p:c=""/></a>`,
+		`<a xmlns:p="u"><b xmlns:p="v"/><p:c/></a>`, `<a xmlns:p="u" xmlns:q="v" p:x="" q:x=""/>`,
+	}
+	for _, body := range good {
+		if err := checkXML(body); err != nil {
+			t.Errorf("%s\n%v", body, err)
+		}
+	}
+	for body, says := range map[string]string{
+		``: "no XML element", `<!-- soon -->`: "no XML element", "text": "text outside",
+		`<a/><b/>`: "second root", `<a/>text`: "text outside", `text<a/>`: "text outside", `<a/>&#32;`: "text outside", `<![CDATA[x]]><a/>`: "text outside",
+		` <?xml version="1.0"?><a/>`: "very start", `<?xml version="1.0"?><?xml version="1.0"?><a/>`: "very start", `<a><?xml version="1.0"?></a>`: "very start",
+		`<?xml?><a/>`: "very start", `<?XML version="1.0"?><a/>`: "very start", `<?xml version="1.1"?><a/>`: "version 1.0", `<?xml encoding="utf-8" version="1.0"?><a/>`: "very start",
+		`<?xml version="1.0" encoding="utf-8'?><a/>`: "very start", `<?xml version="1.0" standalone="maybe"?><a/>`: "very start",
+		`<?xml version="1.0" encoding="UTF-16"?><a/>`: "declares the encoding", `<?xml version="1.0" encoding="ISO-8859-1"?><a>ä</a>`: "declares the encoding",
+		`<a b="1" b="2"/>`: `attribute "b" is there twice`, `<a xmlns:p="u" xmlns:q="u" p:x="" q:x=""/>`: "twice", `<a xmlns:p="u" xmlns:p="v"/>`: "twice", `<a xmlns="u" xmlns="u"/>`: "twice",
+		`<p:a/>`: `prefix "p"`, `<a p:b=""/>`: `prefix "p"`, `<a><b xmlns:p="u"/><p:c/></a>`: `prefix "p"`, `<xmlns:a/>`: `prefix "xmlns"`,
+		`<a xmlns:p=""/>`: "declares what cannot be", `<a xmlns:xmlns="u"/>`: "declares", `<a xmlns:xml="u"/>`: "declares", `<a xmlns:p="http://www.w3.org/XML/1998/namespace"/>`: "declares", `<a xmlns="http://www.w3.org/2000/xmlns/"/>`: "declares",
+		`<a:b:c xmlns:a="u"/>`: "begins with", `<:a/>`: "begins with", `<a b="1"c="2"/>`: "begins with", `<a b=1/>`: "begins with", `<a b/>`: "begins with", `<a b="<"/>`: "begins with", `<1/>`: "begins with", `< a/>`: "begins with", `<a`: "begins with",
+		`<a></b>`: "closes no element", `</a>`: "closes no element", "<a>\n<b></a></b>": "line 2: </a> closes", "<a>\n<b>\n": `line 3: element "b" is not closed`,
+		`<a>&nbsp;</a>`: "begins with", `<a>&</a>`: "begins with", `<a>&#0;</a>`: "begins with", `<a>&#xD800;</a>`: "begins with", `<a>&#1114112;</a>`: "begins with", `<a>&#x41</a>`: "begins with", `<a>&#X41;</a>`: "begins with",
+		`<a>]]></a>`: `"]]>"`, `<a><!-- a -- b --></a>`: "begins with", `<a><!-- a ---></a>`: "begins with", `<a><![CDATA[x</a>`: "begins with", `<a><?1?></a>`: "begins with", `<a><?b+c?></a>`: "begins with", `<a><?b:c d?></a>`: "begins with", `<a><!FOO></a>`: "begins with",
+		`<a/><!DOCTYPE a>`: "document type", `<!DOCTYPE a><!DOCTYPE a><a/>`: "document type", `<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>`: "begins with", `<!DOCTYPE a PUBLIC "x"><a/>`: "begins with",
+		"<a>\x01</a>": "none of XML's", "<a>\ufffe</a>": "none of XML's", "<!-- \x02 --><a/>": "none of XML's",
+	} {
+		if err := checkXML(body); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s\n%v, want %q", body, err, says)
+		}
+	}
+}
+
+// TestXMLReferences: the expressions of character references are those of XML's characters.
+func TestXMLReferences(t *testing.T) {
+	ref := regexp.MustCompile(`^` + xmlRef + `$`)
+	legal := func(n int) bool {
+		return n == 9 || n == 10 || n == 13 || n >= 0x20 && n <= 0xD7FF || n >= 0xE000 && n <= 0xFFFD || n >= 0x10000 && n <= 0x10FFFF
+	}
+	for n := range 1_200_000 {
+		if n > 0x20000 && n < 0x10FF00 && n%97 != 0 {
+			continue // one like the other
+		}
+		for _, text := range []string{fmt.Sprintf("&#%d;", n), fmt.Sprintf("&#x%X;", n), fmt.Sprintf("&#x00%x;", n)} {
+			if ref.MatchString(text) != legal(n) {
+				t.Fatalf("%s is legal: %t", text, legal(n))
+			}
+		}
+	}
+}
+
+// TestXMLOfAnyShapeIsReadInTime: whoever may write a ConfigMap must not hold up the controller.
+func TestXMLOfAnyShapeIsReadInTime(t *testing.T) {
+	const size = MaxSize - 100
+	deep, wide, declaring := strings.Builder{}, strings.Builder{}, strings.Builder{}
+	wide.WriteString(`<p:a xmlns:p="` + strings.Repeat("u", size/2) + `"`)
+	for i := 0; deep.Len() < size; i++ {
+		deep.WriteString("<a>")
+	}
+	for i := 0; wide.Len() < size; i++ {
+		fmt.Fprintf(&wide, ` p:a%d=""`, i)
+	}
+	for i := 0; declaring.Len() < size; i++ {
+		fmt.Fprintf(&declaring, `<a xmlns:p%d="u">`, i)
+	}
+	for name, body := range map[string]string{
+		"deep": deep.String(), "wide": wide.String() + "/>", "declaring": declaring.String(), "unclosed": "<a " + strings.Repeat(`b="`, size/3), "comment": "<!--" + strings.Repeat("-x", size/2),
+	} {
+		begin := time.Now()
+		_ = checkXML(body) //nolint:errcheck // the time is what is asked for
+		t.Logf("%s: %d bytes in %s", name, len(body), time.Since(begin))
+		if took := time.Since(begin); took > 20*time.Second {
+			t.Errorf("%s took %s", name, took)
+		}
+	}
+}
