@@ -21,18 +21,18 @@ const listPage = 500
 // whose annotation names it, and backups. A kind that is not served has no
 // targets; any other failure means that it cannot be known.
 func (c *Controller) confirm(ctx context.Context, id pageset.ID) ([]target.Ref, error) {
-	if !c.watches.complete() {
+	if !c.watches.targets.Complete() {
 		return nil, errors.New("not every kind has been read yet")
 	}
 	var users []target.Ref
-	for _, k := range c.Kinds {
+	for _, k := range c.config.Kinds {
 		found, err := c.usersOfKind(ctx, k, id)
 		if err != nil {
 			return nil, fmt.Errorf("list %s in %s: %w", k.Name, id.Namespace, err)
 		}
 		users = append(users, found...)
 	}
-	backups, err := c.Client.CoreV1().ConfigMaps(id.Namespace).List(ctx, metav1.ListOptions{
+	backups, err := c.config.Client.CoreV1().ConfigMaps(id.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: annotations.ComponentLabel + "=" + annotations.ComponentBackup + "," + annotations.PageSetLabel + "=" + id.Name,
 	})
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Controller) confirm(ctx context.Context, id pageset.ID) ([]target.Ref, 
 func (c *Controller) usersOfKind(ctx context.Context, k target.Kind, id pageset.ID) ([]target.Ref, error) {
 	var users []target.Ref
 	for token := ""; ; {
-		list, err := c.Metadata.Resource(k.Resource).Namespace(id.Namespace).List(ctx, metav1.ListOptions{Limit: listPage, Continue: token})
+		list, err := c.config.Metadata.Resource(k.Resource).Namespace(id.Namespace).List(ctx, metav1.ListOptions{Limit: listPage, Continue: token})
 		if k.Custom && apierrors.IsNotFound(err) {
 			return nil, nil
 		}

@@ -1,5 +1,6 @@
-// Package controller watches targets, pages and page sets, and brings each
-// target to what its annotations ask for: gather, decide, execute one step.
+// Package controller brings each target to what its annotations ask for: gather,
+// decide, execute one step. It wires the watches to two queues, one of targets and
+// one of page sets, and works them off.
 package controller
 
 import (
@@ -9,19 +10,26 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/notice"
 	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pagebook"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/queue"
 	"maintenance-controller.io/pkg/setmanager"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/watch"
 )
 
 // Config is everything that a Controller stands on.
@@ -32,6 +40,8 @@ type Config struct {
 	Discovery discovery.DiscoveryInterface
 	Recorder  record.EventRecorder
 	Log       *zap.Logger
+	// Clock that decisions and waits stand on; nil is the real one.
+	Clock clock.WithTicker
 	// Observe is told of each reconcile: queue, result, and how long it took.
 	Observe func(queue, result string, took time.Duration)
 
@@ -57,16 +67,13 @@ type Config struct {
 
 // Controller brings targets to what their annotations ask for.
 type Controller struct {
-	Config
-	kinds    map[string]target.Kind
-	targets  *queue[target.Ref]
-	sets     *queue[pageset.ID]
-	manager  *setmanager.Manager
-	ours     *ownCache
-	policies *policyWatch
-	pages    *pageBook
-	watches  *targetWatches
-	notices  notices
+	config  Config
+	kinds   map[string]target.Kind
+	queues  queues
+	watches watches
+	manager *setmanager.Manager
+	book    *pagebook.Book
+	notices *notice.Board[target.Ref]
 
 	mu     sync.Mutex
 	memory map[target.Ref]plan.Memory
@@ -74,30 +81,73 @@ type Controller struct {
 	synced chan struct{}
 }
 
+// queues of the keys that wait for a reconcile.
+type queues struct {
+	targets *queue.Queue[target.Ref]
+	sets    *queue.Queue[pageset.ID]
+}
+
+// watches fill the queues, and are asked what they have seen.
+type watches struct {
+	own      *watch.Own
+	policies *watch.Policies
+	pages    *watch.Pages
+	targets  *watch.Targets
+}
+
 // New gives a Controller; nothing is read or written before Run.
 func New(c Config) *Controller {
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = []string{""}
 	}
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
 	ctl := &Controller{
-		Config: c, kinds: map[string]target.Kind{},
-		memory: map[target.Ref]plan.Memory{}, told: map[pageset.ID]pageset.Status{}, synced: make(chan struct{}),
+		config: c, kinds: map[string]target.Kind{},
+		queues: queues{
+			targets: queue.New[target.Ref](queue.Config{Name: "target", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
+			sets:    queue.New[pageset.ID](queue.Config{Name: "page-set", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
+		},
+		notices: notice.New[target.Ref](c.Recorder),
+		memory:  map[target.Ref]plan.Memory{}, told: map[pageset.ID]pageset.Status{}, synced: make(chan struct{}),
 	}
 	for _, k := range c.Kinds {
 		ctl.kinds[k.Name] = k
 	}
-	ctl.notices = notices{recorder: c.Recorder, told: map[target.Ref]map[plan.Event]bool{}}
-	ctl.targets = newQueue[target.Ref]("target", c.Log, c.Observe)
-	ctl.sets = newQueue[pageset.ID]("page-set", c.Log, c.Observe)
-	ctl.ours = newOwnCache(ctl)
-	ctl.policies = newPolicyWatch(ctl)
-	ctl.pages = newPageBook(ctl)
-	ctl.watches = newTargetWatches(ctl)
+	ctl.watches = ctl.watch()
+	ctl.book = pagebook.New(pagebook.Config{
+		Source: ctl.watches.pages, Recorder: c.Recorder, OwnNamespace: c.OwnNamespace, NamespacePages: c.NamespacePages,
+		BuiltIn: c.BuiltIn, CustomPage: c.Keys.CustomPage,
+	})
 	ctl.manager = setmanager.New(setmanager.Config{
-		Client: c.Client, Cache: ctl.ours, Template: c.Template, Grace: c.Grace,
+		Client: c.Client, Cache: seen{ctl.watches}, Template: c.Template, Grace: c.Grace,
 		Confirm: ctl.confirm, Found: ctl.queueTargets,
 	})
 	return ctl
+}
+
+// watch makes the watches, each of which is given the queues that it fills.
+func (c *Controller) watch() watches {
+	config, targets, sets := c.config, c.queues.targets.Add, c.queues.sets.Add
+	return watches{
+		own: watch.NewOwn(watch.OwnConfig{
+			Client: config.Client, Log: config.Log, Namespaces: config.Namespaces, Begun: c.synced, Set: sets, Target: targets,
+		}),
+		policies: watch.NewPolicies(watch.PoliciesConfig{
+			Client: config.Client, Log: config.Log, Namespaces: config.Namespaces,
+			Mode: config.Template.NetworkPolicy, Changed: c.policyChanged,
+		}),
+		pages: watch.NewPages(watch.PagesConfig{
+			Client: config.Client, Log: config.Log, Changed: c.pageChanged,
+			Namespaces: pagebook.Namespaces(config.OwnNamespace, config.Namespaces, config.NamespacePages),
+		}),
+		targets: watch.NewTargets(watch.TargetsConfig{
+			Metadata: config.Metadata, Discovery: config.Discovery, Log: config.Log, Clock: config.Clock,
+			Namespaces: config.Namespaces, Kinds: config.Kinds, Keys: config.Keys, Interval: config.Discover,
+			Set: sets, Target: targets,
+		}),
+	}
 }
 
 // Run works until ctx ends, and returns when everything that it started has.
@@ -106,30 +156,30 @@ func (c *Controller) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	c.ours.start(ctx, &wg)
-	c.policies.start(ctx, &wg)
-	c.pages.start(ctx, &wg)
+	c.watches.own.Start(ctx, &wg)
+	c.watches.policies.Start(ctx, &wg)
+	c.watches.pages.Start(ctx, &wg)
 	wg.Go(func() { c.tellUnsynced(ctx) })
 	// Pages and page sets first: a target that is decided on before its page is
 	// known would be shown the default page.
-	if !cache.WaitForCacheSync(ctx.Done(), slices.Concat(c.ours.hasSynced(), c.policies.hasSynced(), c.pages.hasSynced())...) {
+	if !cache.WaitForCacheSync(ctx.Done(), c.watches.own.HasSynced, c.watches.policies.HasSynced, c.watches.pages.HasSynced) {
 		return ctx.Err()
 	}
-	wg.Go(func() { c.watches.run(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), c.watches.hasSynced) {
+	wg.Go(func() { c.watches.targets.Run(ctx) })
+	if !cache.WaitForCacheSync(ctx.Done(), c.watches.targets.HasSynced) {
 		return ctx.Err()
 	}
 	close(c.synced)
-	c.Log.Info("watching", zap.Strings("kinds", c.kindNames()), zap.Strings("namespaces", c.Config.Namespaces))
-	wg.Go(func() { c.sets.run(ctx, c.Workers, c.reconcileSet) })
-	c.targets.run(ctx, c.Workers, c.reconcileTarget)
+	c.config.Log.Info("watching", zap.Strings("kinds", c.kindNames()), zap.Strings("namespaces", c.config.Namespaces))
+	wg.Go(func() { c.queues.sets.Run(ctx, c.config.Workers, c.reconcileSet) })
+	c.queues.targets.Run(ctx, c.config.Workers, c.reconcileTarget)
 	return nil
 }
 
 // tellUnsynced says what cannot be read, for as long as it cannot: a right that
 // is missing shows as nothing but a watch that never catches up.
 func (c *Controller) tellUnsynced(ctx context.Context) {
-	tick := time.NewTicker(15 * time.Second)
+	tick := c.config.Clock.NewTicker(15 * time.Second)
 	defer tick.Stop()
 	for {
 		select {
@@ -137,9 +187,9 @@ func (c *Controller) tellUnsynced(ctx context.Context) {
 			return
 		case <-c.synced:
 			return
-		case <-tick.C:
-			c.Log.Warn("still waiting to read what the controller needs: see the errors of the watches; are rights missing?",
-				zap.Strings("waiting for", append(c.ours.unsynced(), c.watches.unsynced()...)))
+		case <-tick.C():
+			c.config.Log.Warn("still waiting to read what the controller needs: see the errors of the watches; are rights missing?",
+				zap.Strings("waiting for", slices.Concat(c.watches.own.Unsynced(), c.watches.policies.Unsynced(), c.watches.pages.Unsynced(), c.watches.targets.Unsynced())))
 		}
 	}
 }
@@ -149,7 +199,7 @@ func (c *Controller) Synced() <-chan struct{} { return c.synced }
 
 func (c *Controller) kindNames() []string {
 	var names []string
-	for _, k := range c.Kinds {
+	for _, k := range c.config.Kinds {
 		names = append(names, k.Name)
 	}
 	return names
@@ -157,8 +207,33 @@ func (c *Controller) kindNames() []string {
 
 func (c *Controller) queueTargets(refs []target.Ref) {
 	for _, ref := range refs {
-		c.targets.Add(ref)
+		c.queues.targets.Add(ref)
 	}
+}
+
+// policyChanged queues the set whose NetworkPolicy it is, or else every set of the
+// namespace.
+func (c *Controller) policyChanged(namespace, set string) {
+	if set != "" {
+		c.queues.sets.Add(pageset.ID{Namespace: namespace, Name: set})
+		return
+	}
+	for _, id := range c.watches.own.SetsIn(namespace) {
+		c.queues.sets.Add(id)
+	}
+}
+
+// pageChanged queues the targets that a change of the page concerns, after a while
+// in which further changes are gathered.
+func (c *Controller) pageChanged(namespace, name string) {
+	c.book.Forget()
+	c.watches.targets.Concerned(func(ref target.Ref, all map[string]string) {
+		req, _ := c.config.Keys.Parse(all)
+		changed, asked := pagebook.Place{Namespace: namespace, Page: name}, pagebook.Place{Namespace: ref.Namespace, Page: req.Page}
+		if req.On && c.book.Concerns(changed, asked) {
+			c.queues.targets.AddAfter(ref, c.config.Debounce)
+		}
+	})
 }
 
 // reconcileSet brings a page set to what its users need, and tells them when it
@@ -174,7 +249,7 @@ func (c *Controller) reconcileSet(ctx context.Context, id pageset.ID) (time.Dura
 	}
 	c.mu.Unlock()
 	if changed {
-		c.Log.Debug("page set", zap.Stringer("set", id), zap.Int("phase", int(status.Phase)), zap.String("message", status.Message))
+		c.config.Log.Debug("page set", zap.Stringer("set", id), zap.Int("phase", int(status.Phase)), zap.String("message", status.Message))
 		c.queueTargets(c.manager.Users(id))
 	}
 	return after, err
@@ -182,10 +257,26 @@ func (c *Controller) reconcileSet(ctx context.Context, id pageset.ID) (time.Dura
 
 // serves says whether objects of this ingress class are the controller's.
 func (c *Controller) serves(class string, known bool) bool {
-	return len(c.Classes) == 0 || !known || slices.Contains(c.Classes, class)
+	return len(c.config.Classes) == 0 || !known || slices.Contains(c.config.Classes, class)
 }
 
 // watched says whether the namespace is one that the controller serves.
 func (c *Controller) watched(namespace string) bool {
-	return slices.Contains(c.Namespaces, "") || slices.Contains(c.Namespaces, namespace)
+	return slices.Contains(c.config.Namespaces, "") || slices.Contains(c.config.Namespaces, namespace)
+}
+
+// seen is what the watches have seen, as the manager of page sets asks for it.
+type seen struct{ watches watches }
+
+func (s seen) Observe(id pageset.ID) pageset.Observed { return s.watches.own.Observe(id) }
+
+func (s seen) Budget(id pageset.ID) *policyv1.PodDisruptionBudget { return s.watches.own.Budget(id) }
+
+func (s seen) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, others bool) {
+	return s.watches.policies.Policy(id)
+}
+
+// Users gives the targets whose annotation, or whose backup, names the set.
+func (s seen) Users(id pageset.ID) []target.Ref {
+	return append(s.watches.targets.Users(id), s.watches.own.BackedUp(id)...)
 }

@@ -15,6 +15,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/notice"
 	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/page"
@@ -36,7 +37,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	if !ok || !c.watched(ref.Namespace) {
 		return 0, nil // named by a record of a controller with other flags
 	}
-	object, err := c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	object, err := c.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return 0, c.gone(ctx, ref)
 	}
@@ -48,12 +49,12 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	}
 	// Another class may be another controller's to serve. To end a maintenance is
 	// anybody's: the class may have been taken off the list while it lasted.
-	if req, _ := c.Keys.Parse(object.GetAnnotations()); req.On && !c.serves(kind.Class(object.Object)) {
+	if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On && !c.serves(kind.Class(object.Object)) {
 		return 0, nil
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
 	if err != nil {
-		c.notices.tell(ref, object, []plan.Event{{Reason: plan.RestoreFailed, Message: err.Error()}})
+		c.tell(ref, object, []plan.Event{{Reason: plan.RestoreFailed, Message: err.Error()}})
 		return 0, err
 	}
 	d, free := c.decide(ref, state, content)
@@ -68,13 +69,13 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 
 // gone forgets a target that is not there any more.
 func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
-	if cm := c.ours.backupOf(ref); cm != nil {
-		if err := backup.Drop(ctx, c.Client.CoreV1(), cm); err != nil {
+	if cm := c.watches.own.Backup(ref); cm != nil {
+		if err := backup.Drop(ctx, c.config.Client.CoreV1(), cm); err != nil {
 			return err
 		}
 	}
 	c.claim(ref, "", nil)
-	c.notices.forget(ref)
+	c.notices.Forget(ref)
 	c.mu.Lock()
 	delete(c.memory, ref)
 	c.mu.Unlock()
@@ -87,17 +88,17 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	if err != nil {
 		return plan.State{}, page.Page{}, fmt.Errorf("%s has a shape that is not known: %w", ref, err)
 	}
-	state := plan.State{Now: time.Now(), Settings: c.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object)}
-	state.Request, state.Problems = c.Keys.Parse(object.GetAnnotations())
+	state := plan.State{Now: c.config.Clock.Now(), Settings: c.config.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object)}
+	state.Request, state.Problems = c.config.Keys.Parse(object.GetAnnotations())
 	var content page.Page
 	if state.Request.On {
-		r := c.pages.resolve(ref.Namespace, state.Request.Page)
-		state.Page, content = r.Page, r.content
+		r := c.book.Resolve(ref.Namespace, state.Request.Page)
+		state.Page, content = r.Page, r.Content
 	}
 	if state.Backup, err = c.backup(ctx, ref, object); err != nil {
 		return plan.State{}, page.Page{}, err
 	}
-	if svc := c.ours.originOf(ref); svc != nil {
+	if svc := c.watches.own.Origin(ref); svc != nil {
 		state.Origin = &svc.Spec
 	}
 	c.mu.Lock()
@@ -109,10 +110,10 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 // backup reads the second copy of the originals: from the watch, and from the
 // API server where the first copy is missing and all depends on it.
 func (c *Controller) backup(ctx context.Context, ref target.Ref, object *unstructured.Unstructured) (*plan.Backup, error) {
-	cm := c.ours.backupOf(ref)
+	cm := c.watches.own.Backup(ref)
 	if cm == nil && object.GetAnnotations()[annotations.Original] == "" {
 		var err error
-		if cm, err = backup.Get(ctx, c.Client.CoreV1(), ref); err != nil {
+		if cm, err = backup.Get(ctx, c.config.Client.CoreV1(), ref); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +122,7 @@ func (c *Controller) backup(ctx context.Context, ref target.Ref, object *unstruc
 	}
 	_, b, err := backup.Parse(cm)
 	if err != nil {
-		c.Log.Warn("backup cannot be read: the annotation alone is used", zap.Stringer("target", ref), zap.Error(err))
+		c.config.Log.Warn("backup cannot be read: the annotation alone is used", zap.Stringer("target", ref), zap.Error(err))
 	}
 	return &b, nil
 }
@@ -145,7 +146,7 @@ func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page)
 		}
 		if wanted := (pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}); slices.Contains(changed, wanted) {
 			c.manager.Provide(wanted, content)
-			c.sets.Add(wanted) // it may have been looked at before it had its page
+			c.queues.sets.Add(wanted) // it may have been looked at before it had its page
 		}
 	}
 }
@@ -164,7 +165,7 @@ func (c *Controller) claim(ref target.Ref, class string, names []string) (change
 	}
 	changed, free = c.manager.Set(ref, setmanager.Claim{Sets: ids, Class: class})
 	for _, id := range changed {
-		c.sets.Add(id)
+		c.queues.sets.Add(id)
 	}
 	return changed, free
 }
@@ -174,13 +175,13 @@ func (c *Controller) claim(ref target.Ref, class string, names []string) (change
 func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) error {
 	if d.WriteBackup != nil {
 		owner := backup.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID()}
-		if err := backup.Put(ctx, c.Client.CoreV1(), owner, *d.WriteBackup); err != nil {
+		if err := backup.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteBackup); err != nil {
 			return c.noBackup(ctx, kind, ref, object, err)
 		}
 	}
 	if d.WriteOrigin != nil {
 		owner := origin.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID()}
-		if err := origin.Put(ctx, c.Client.CoreV1(), owner, *d.WriteOrigin); err != nil {
+		if err := origin.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteOrigin); err != nil {
 			return c.noBackup(ctx, kind, ref, object, err)
 		}
 	}
@@ -189,14 +190,14 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 			return err
 		}
 	}
-	if svc := c.ours.originOf(ref); d.DropOrigin && svc != nil {
-		if err := origin.Drop(ctx, c.Client.CoreV1(), svc); err != nil {
+	if svc := c.watches.own.Origin(ref); d.DropOrigin && svc != nil {
+		if err := origin.Drop(ctx, c.config.Client.CoreV1(), svc); err != nil {
 			return c.refused(ref, object, plan.RestoreFailed, err)
 		}
 	}
 	if d.DropBackup {
-		if cm := c.ours.backupOf(ref); cm != nil {
-			if err := backup.Drop(ctx, c.Client.CoreV1(), cm); err != nil {
+		if cm := c.watches.own.Backup(ref); cm != nil {
+			if err := backup.Drop(ctx, c.config.Client.CoreV1(), cm); err != nil {
 				return err
 			}
 		}
@@ -208,30 +209,30 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 		c.memory[ref] = d.Memory
 	}
 	c.mu.Unlock()
-	c.notices.tell(ref, object, d.Events)
+	c.tell(ref, object, d.Events)
 	return nil
 }
 
 // update sends the changed target with the resourceVersion that was read. False
 // if the target went meanwhile: the watch tells.
 func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) (there bool, err error) {
-	_, err = c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
+	_, err = c.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, nil
 	case err != nil:
 		reason := plan.RestoreFailed
-		if req, _ := c.Keys.Parse(object.GetAnnotations()); req.On {
+		if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On {
 			reason = plan.PageNotReady
 		}
 		return true, c.refused(ref, object, reason, fmt.Errorf("update %s: %w", ref, err))
 	}
 	for _, e := range d.Events {
 		if !e.Reason.Warning() {
-			c.Log.Info(string(e.Reason), zap.Stringer("target", ref), zap.String("message", e.Message))
+			c.config.Log.Info(string(e.Reason), zap.Stringer("target", ref), zap.String("message", e.Message))
 		}
 	}
-	c.targets.Add(ref) // for the next step; there need not be one
+	c.queues.targets.Add(ref) // for the next step; there need not be one
 	return true, nil
 }
 
@@ -249,7 +250,7 @@ func (c *Controller) noBackup(ctx context.Context, kind target.Kind, ref target.
 	if blocked == nil {
 		return err
 	}
-	_, updateErr := c.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: blocked}, metav1.UpdateOptions{FieldManager: ownership.Manager})
+	_, updateErr := c.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: blocked}, metav1.UpdateOptions{FieldManager: ownership.Manager})
 	return errors.Join(err, updateErr)
 }
 
@@ -259,7 +260,7 @@ func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, 
 		return nil // everything in it goes
 	}
 	if permanent(err) {
-		c.notices.tell(ref, object, []plan.Event{{Reason: reason, Message: annotations.ClipTo(err.Error(), annotations.MaxMessage)}})
+		c.tell(ref, object, []plan.Event{{Reason: reason, Message: annotations.ClipTo(err.Error(), annotations.MaxMessage)}})
 	}
 	return err
 }
@@ -267,4 +268,17 @@ func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, 
 // permanent says whether the API server will refuse the same again.
 func permanent(err error) bool {
 	return errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+}
+
+// tell people on the target what there is to say about it now.
+func (c *Controller) tell(ref target.Ref, object *unstructured.Unstructured, events []plan.Event) {
+	about := &corev1.ObjectReference{
+		APIVersion: object.GetAPIVersion(), Kind: object.GetKind(), Namespace: ref.Namespace, Name: ref.Name,
+		UID: object.GetUID(), ResourceVersion: object.GetResourceVersion(),
+	}
+	notices := make([]notice.Notice, 0, len(events))
+	for _, e := range events {
+		notices = append(notices, notice.Notice{Warning: e.Reason.Warning(), Reason: string(e.Reason), Message: e.Message})
+	}
+	c.notices.Tell(ref, about, notices)
 }

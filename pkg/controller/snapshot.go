@@ -3,8 +3,6 @@ package controller
 import (
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/metrics"
 	"maintenance-controller.io/pkg/target"
@@ -15,18 +13,18 @@ func (c *Controller) Snapshot() metrics.Snapshot {
 	s := metrics.Snapshot{
 		Targets:    map[metrics.Target]int{},
 		Unrestored: map[string]int{},
-		PageSets:   c.ours.count(),
-		Queued:     map[string]int{c.targets.name: c.targets.Len(), c.sets.name: c.sets.Len()},
+		PageSets:   c.watches.own.Sets(),
+		Queued:     map[string]int{c.queues.targets.Name(): c.queues.targets.Len(), c.queues.sets.Name(): c.queues.sets.Len()},
 	}
-	c.watches.each(concerned, concerned, func(k target.Kind, m *metav1.PartialObjectMetadata) {
-		status := annotations.StatusOf(m.Annotations)
+	c.watches.targets.Concerned(func(ref target.Ref, all map[string]string) {
+		status := annotations.StatusOf(all)
 		if status.State == "" {
 			return
 		}
-		if req, _ := c.Keys.Parse(m.Annotations); !req.On {
-			s.Unrestored[k.Name]++
+		if req, _ := c.config.Keys.Parse(all); !req.On {
+			s.Unrestored[ref.Kind]++
 		}
-		s.Targets[metrics.Target{Kind: k.Name, State: status.State}]++
+		s.Targets[metrics.Target{Kind: ref.Kind, State: status.State}]++
 		if since, err := time.Parse(time.RFC3339, status.Since); err == nil && (s.Oldest.IsZero() || since.Before(s.Oldest)) {
 			s.Oldest = since
 		}

@@ -1,4 +1,4 @@
-package controller
+package queue
 
 import (
 	"context"
@@ -21,12 +21,12 @@ func work(t *testing.T, d time.Duration, reconcile func(ctx context.Context, n i
 	results = map[string]int{}
 	synctest.Test(t, func(*testing.T) {
 		var n atomic.Int64
-		q := newQueue[string]("test", zap.NewNop(), func(_, result string, _ time.Duration) { results[result]++ })
+		q := New[string](Config{Name: "test", Log: zap.NewNop(), Observe: func(_, result string, _ time.Duration) { results[result]++ }})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			q.run(ctx, 1, func(ctx context.Context, _ string) (time.Duration, error) { return reconcile(ctx, n.Add(1)) })
+			q.Run(ctx, 1, func(ctx context.Context, _ string) (time.Duration, error) { return reconcile(ctx, n.Add(1)) })
 		}()
 		q.Add("key")
 		time.Sleep(d) // of the bubble: no time passes

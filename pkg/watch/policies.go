@@ -1,0 +1,112 @@
+package watch
+
+import (
+	"context"
+	"sync"
+
+	"go.uber.org/zap"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	networkinginformers "k8s.io/client-go/informers/networking/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+)
+
+// PoliciesConfig is what the watch of NetworkPolicies stands on.
+type PoliciesConfig struct {
+	Client     kubernetes.Interface
+	Log        *zap.Logger
+	Namespaces []string // "" is all of them
+	// Mode is when page sets have a NetworkPolicy. Where they never have, nothing
+	// is watched and no rights are needed.
+	Mode pageset.PolicyMode
+	// Changed is told of a policy of ours, by the name of its set, and with an empty
+	// set when another's policy has come or gone: every set of the namespace is
+	// concerned then.
+	Changed func(namespace, set string)
+}
+
+// Policies watches NetworkPolicies: whether a namespace has any, and ours.
+type Policies struct {
+	config    PoliciesConfig
+	informers informers
+}
+
+// NewPolicies gives a watch that has not started.
+func NewPolicies(c PoliciesConfig) *Policies {
+	w := &Policies{config: c}
+	if c.Mode != pageset.PolicyAuto && c.Mode != pageset.PolicyAlways {
+		return w
+	}
+	for _, namespace := range c.Namespaces {
+		w.informers = append(w.informers, networkinginformers.NewNetworkPolicyInformer(c.Client, namespace, 0, byNamespace()))
+	}
+	w.informers.transform(c.Log, reducePolicy)
+	w.informers.set(c.Log, nil, cache.ResourceEventHandlerFuncs{
+		AddFunc:    w.changed,
+		DeleteFunc: w.changed,
+		UpdateFunc: func(_, now any) {
+			if p, ok := now.(*networkingv1.NetworkPolicy); ok && labelled(p) {
+				w.changed(p) // what others allow or deny is their business
+			}
+		},
+	})
+	return w
+}
+
+// reducePolicy keeps of another's policy that it is there.
+func reducePolicy(object any) (any, error) {
+	p, ok := object.(*networkingv1.NetworkPolicy)
+	if !ok {
+		return object, nil
+	}
+	if labelled(p) {
+		p.ManagedFields = nil
+		return p, nil
+	}
+	return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion}}, nil
+}
+
+// Start watches until ctx ends.
+func (w *Policies) Start(ctx context.Context, wg *sync.WaitGroup) { w.informers.start(ctx, wg) }
+
+// HasSynced says whether everything has been read once.
+func (w *Policies) HasSynced() bool { return w.informers.synced() }
+
+// Unsynced names what has not been read yet.
+func (w *Policies) Unsynced() []string {
+	if w.HasSynced() {
+		return nil
+	}
+	return []string{"networkpolicies"}
+}
+
+func (w *Policies) changed(object any) {
+	p, ok := seen[*networkingv1.NetworkPolicy](object)
+	switch {
+	case !ok:
+	case labelled(p):
+		w.config.Changed(p.Namespace, p.Name)
+	default:
+		w.config.Changed(p.Namespace, "")
+	}
+}
+
+func labelled(p *networkingv1.NetworkPolicy) bool {
+	return p.Labels[annotations.ManagedByLabel] == annotations.ManagedBy
+}
+
+// Policy gives the NetworkPolicy that has the set's name, nil if there is none, and
+// whether the namespace has any that is not a page set's.
+func (w *Policies) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, others bool) {
+	for _, p := range indexed[*networkingv1.NetworkPolicy](w.informers, cache.NamespaceIndex, id.Namespace) {
+		if p.Name == id.Name {
+			own = p
+		}
+		others = others || !labelled(p)
+	}
+	return own, others
+}

@@ -1,0 +1,96 @@
+// Package watch keeps what the API server shows of objects, and tells which key a
+// change concerns. It decides nothing and writes nothing: who is told only enqueues.
+package watch
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/cache"
+)
+
+// informers of one resource, one for each namespace that is watched.
+type informers []cache.SharedIndexInformer
+
+// set up what each informer is to keep and whom it is to tell. Informers refuse only
+// once they have stopped, which these have not.
+func (all informers) set(log *zap.Logger, index cache.Indexers, handler cache.ResourceEventHandler) {
+	for _, informer := range all {
+		if err := informer.AddIndexers(index); err != nil {
+			log.Error("informer refused to be set up", zap.Error(err))
+		}
+		if _, err := informer.AddEventHandler(handler); err != nil {
+			log.Error("informer refused to be set up", zap.Error(err))
+		}
+	}
+}
+
+// transform what each informer keeps of an object.
+func (all informers) transform(log *zap.Logger, keep cache.TransformFunc) {
+	for _, informer := range all {
+		if err := informer.SetTransform(keep); err != nil {
+			log.Error("informer refused to be set up", zap.Error(err))
+		}
+	}
+}
+
+// start runs the informers until ctx ends.
+func (all informers) start(ctx context.Context, wg *sync.WaitGroup) {
+	for _, informer := range all {
+		wg.Go(func() { informer.RunWithContext(ctx) })
+	}
+}
+
+func (all informers) synced() bool {
+	return !slices.ContainsFunc(all, func(i cache.SharedIndexInformer) bool { return !i.HasSynced() })
+}
+
+// indexed lists what the informers hold under a value of an index that they have.
+func indexed[T any](all informers, index, value string) []T {
+	var out []T
+	for _, informer := range all {
+		objects, err := informer.GetIndexer().ByIndex(index, value)
+		if err != nil {
+			continue // the index is there from the start
+		}
+		for _, object := range objects {
+			if t, ok := object.(T); ok {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// named gives the object of that name, from whichever informer holds it.
+func named[T any](all informers, namespace, name string) (found T, ok bool) {
+	for _, informer := range all {
+		object, exists, err := informer.GetIndexer().GetByKey(namespace + "/" + name)
+		if err != nil || !exists {
+			continue
+		}
+		if found, ok = object.(T); ok {
+			return found, true
+		}
+	}
+	return found, false
+}
+
+// seen gives the object of an event, also of one that was missed.
+func seen[T any](object any) (T, bool) {
+	if d, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = d.Obj
+	}
+	t, ok := object.(T)
+	return t, ok
+}
+
+func withoutManagedFields(object any) (any, error) {
+	if m, err := meta.Accessor(object); err == nil {
+		m.SetManagedFields(nil)
+	}
+	return object, nil
+}
