@@ -44,16 +44,26 @@ func (c *Cache) goBuild(ctx context.Context, programs []Program) (err error) {
 	if m.versionFlags != nil {
 		ldflags = append(ldflags, m.versionFlags(version)...)
 	}
+	// One build compiles what the programs share once, and links one while it
+	// compiles for another. It names each after its folder, which only a module
+	// with one program may do otherwise.
+	output, names, packages := temp+string(filepath.Separator), []string{}, []string{}
 	for _, p := range programs {
-		args := []string{
-			"build", "-v", "-trimpath", "-buildvcs=false", "-tags", m.tags, "-ldflags", strings.Join(ldflags, " "),
-			"-o", filepath.Join(temp, p.Name), p.pkg,
-		}
-		if err := c.runBuild(ctx, source, fmt.Sprintf("%s %s", p.Name, version), args); err != nil {
-			return fmt.Errorf("build %s %s: %w", p.Name, version, err)
-		}
-		if err := os.Rename(filepath.Join(temp, p.Name), filepath.Join(target, p.Name)); err != nil {
-			return fmt.Errorf("move %s into the cache: %w", p.Name, err)
+		names, packages = append(names, p.Name), append(packages, p.pkg)
+	}
+	if len(programs) == 1 {
+		output = filepath.Join(temp, programs[0].Name)
+	}
+	what := strings.Join(names, ", ") + " " + version
+	args := append([]string{
+		"build", "-v", "-trimpath", "-buildvcs=false", "-tags", m.tags, "-ldflags", strings.Join(ldflags, " "), "-o", output,
+	}, packages...)
+	if err := c.runBuild(ctx, source, what, args); err != nil {
+		return fmt.Errorf("build %s: %w", what, err)
+	}
+	for _, name := range names {
+		if err := os.Rename(filepath.Join(temp, name), filepath.Join(target, name)); err != nil {
+			return fmt.Errorf("move %s into the cache: %w", name, err)
 		}
 	}
 	return nil
