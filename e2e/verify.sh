@@ -3,24 +3,34 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=0
-# check WHAT TO_DO CMD…: CMD prints what is wrong, nothing if all is well.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# check WHAT TO_DO CMD…: CMD prints on standard output what is wrong, nothing if all is well. What it says on standard error
+# is shown if it fails, and is no fault of its own: with a bare module cache, go tells there of its downloads.
 check() {
-	local what=$1 remedy=$2 output
+	local what=$1 remedy=$2 output failure=0
 	shift 2
-	if output=$("$@" 2>&1) && [ -z "$output" ]; then
+	output=$("$@" 2>"$log") || failure=$?
+	if [ $failure = 0 ] && [ -z "$output" ]; then
 		echo "ok    $what"
-	else
-		printf 'STALE %s (%s)\n%s\n' "$what" "$remedy" "$output"
-		failed=1
+		return
 	fi
+	printf 'STALE %s (%s)\n%s\n' "$what" "$remedy" "$output"
+	[ $failure = 0 ] || cat "$log"
+	failed=1
 }
 # silent: CMD says something even if all is well.
 silent() { local output; output=$("$@" 2>&1) || echo "$output"; }
 traefik() { (cd "$1" && go list -m -f "$2" github.com/traefik/traefik/v3); }
-same_traefik() { diff <(traefik . '{{.Version}}') <(traefik e2e/build/traefik '{{.Version}}'); }
+same_traefik() {
+	local types program
+	types=$(traefik . '{{.Version}}') && program=$(traefik e2e/build/traefik '{{.Version}}') || return
+	[ "$types" = "$program" ] || echo "its types are of $types, its program is $program"
+}
 same_crds() {
-	(cd e2e/build/traefik && go mod download github.com/traefik/traefik/v3)
-	diff -q "$(traefik e2e/build/traefik '{{.Dir}}')/docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml" e2e/cluster/traefik/crds.yaml
+	local dir
+	(cd e2e/build/traefik && go mod download github.com/traefik/traefik/v3) && dir=$(traefik e2e/build/traefik '{{.Dir}}') || return
+	diff -q "$dir/docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml" e2e/cluster/traefik/crds.yaml
 }
 
 check 'Go files are formatted' 'gofmt -w .' bash -c 'git ls-files "*.go" | xargs gofmt -l'
