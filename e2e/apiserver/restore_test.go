@@ -19,6 +19,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/app"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -134,9 +135,85 @@ func TestRestoreSaysWhatItCannotDo(t *testing.T) {
 	code, out := w.restoreCommand("--all", "--watch-namespaces="+w.namespace, "--remove-annotations", "--timeout=20s")
 	assert.Equal(t, 1, code, out)
 	assert.Contains(t, out, "FAILED     "+ref.String()+": not restored: no original backend is known")
-	assert.Contains(t, out, "kept       page set "+w.namespace+"/"+defaultSet()+": "+ref.String()+" points at it")
+	assert.Contains(t, out, "kept       page set "+w.namespace+"/"+defaultSet()+": "+ref.String()+" uses it")
 	assert.True(t, restored(w.get(ingresses, "known")))
 	w.until(configMaps, defaultSet(), "to stay", exists)
+}
+
+// TestRestoreOfSomeKinds: what is not named stays in maintenance, with its page set,
+// its backup and its origin. So does a set that a backup alone names: its target may
+// be about to be swapped.
+func TestRestoreOfSomeKinds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(customPage("other", "page.html", "<h1>other</h1>"))
+	other := setNamed("<h1>other</h1>")
+	w.apply(ingressRoute("c"))
+	w.annotate(ingressRoutes, "c", map[string]any{annotations.DefaultCustomPage: "other"})
+	c := w.start()
+	w.on(ingressRoutes, "c")
+	w.until(ingressRoutes, "c", "active", state(annotations.Active))
+	c.stop()
+	w.inMaintenance(ingress("a"), ingressRoute("b"), service("s"))
+	before := map[string]*unstructured.Unstructured{}
+	for _, k := range []target.Kind{target.IngressRoute(), target.Service()} {
+		for _, u := range w.list(k.Resource, "") {
+			before[u.GetKind()+u.GetName()] = u.DeepCopy()
+		}
+	}
+	w.edit(ingressRoutes, "c", func(u *unstructured.Unstructured) {
+		u.Object["spec"] = w.parse(ingressRoute("c")).Object["spec"]
+	})
+
+	code, out := w.restoreCommand("--all", "--watch-namespaces="+w.namespace, "--targets=Ingress,ingress")
+	require.Equal(t, 0, code, out)
+	assert.Contains(t, out, "1 restored, 0 failed")
+	assert.True(t, restored(w.get(ingresses, "a")))
+	for _, k := range []target.Kind{target.IngressRoute(), target.Service()} {
+		for _, u := range w.list(k.Resource, "") {
+			if u.GetName() != "c" {
+				assert.Equal(t, before[u.GetKind()+u.GetName()], u.DeepCopy(), "%s %s is not touched", u.GetKind(), u.GetName())
+			}
+		}
+	}
+	for _, ref := range []target.Ref{{Kind: "IngressRoute", Name: "b"}, {Kind: "IngressRoute", Name: "c"}, {Kind: "Service", Name: "s"}} {
+		w.until(configMaps, backup.Name(ref), "to stay", exists)
+	}
+	w.until(services, origin.Name(target.Ref{Kind: "Service", Name: "s"}), "to stay", exists)
+	for _, set := range []string{defaultSet(), other} {
+		assert.Contains(t, out, "kept       page set "+w.namespace+"/"+set+": ")
+		assert.Nil(t, w.get(configMaps, set).GetDeletionTimestamp(), "%s stays", set)
+	}
+}
+
+// TestRestoreWithoutTheRightToLook: who may not list a kind cannot know whether it
+// uses a page set, and deletes none.
+func TestRestoreWithoutTheRightToLook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.inMaintenance(ingress("a"), ingressRoute("b"))
+	require.NoError(t, plane.Apply(t.Context(), []byte(strings.ReplaceAll(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: narrow, namespace: NAMESPACE}
+rules:
+- {apiGroups: [""], resources: [configmaps, services], verbs: ["*"]}
+- {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: ["*"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: narrow, namespace: NAMESPACE}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: narrow}
+subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: NAMESPACE}]
+`, "NAMESPACE", w.namespace))))
+	kubeconfig, err := plane.KubeconfigFor(w.namespace, "system:authenticated")
+	require.NoError(t, err)
+	code, out := w.restoreCommand("--kubeconfig="+kubeconfig, "--all", "--watch-namespaces="+w.namespace, "--targets=Ingress", "--remove-annotations")
+	assert.Equal(t, 1, code, out)
+	assert.Contains(t, out, "page sets are not deleted, since their users cannot be listed: list IngressRoute: ")
+	assert.True(t, restored(w.get(ingresses, "a")))
+	assert.NotEmpty(t, setsOf(w.get(ingressRoutes, "b")))
+	assert.Nil(t, w.get(configMaps, defaultSet()).GetDeletionTimestamp(), "its page stays")
 }
 
 // TestRestoreTellsEachAsItFalls: one target that is tried again and again hides no
@@ -168,7 +245,7 @@ func TestRestoreTellsEachAsItFalls(t *testing.T) {
 	code, out := w.restoreCommand("--all", "--watch-namespaces="+w.namespace, "--timeout=2s", "--scale-down=not-there")
 	assert.Equal(t, 1, code, out)
 	assert.Regexp(t, "FAILED     Ingress "+w.namespace+"/stuck: .*failed calling webhook", out)
-	assert.Contains(t, out, "kept       page set "+w.namespace+"/"+defaultSet()+": Ingress "+w.namespace+"/stuck points at it")
+	assert.Contains(t, out, "kept       page set "+w.namespace+"/"+defaultSet()+": Ingress "+w.namespace+"/stuck uses it")
 	assert.NotContains(t, out, "context deadline exceeded", "what comes after the restore has time of its own")
 	w.on(ingressRoutes, "quick") // once more
 

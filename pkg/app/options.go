@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,6 +145,9 @@ func parse(args []string, env func(string) (string, bool), out io.Writer) (*opti
 	if o.version {
 		return o, nil
 	}
+	for _, list := range []*[]string{&o.watchNamespaces, &o.classes, &o.page.pullSecrets} {
+		*list = set(*list)
+	}
 	return o, errors.Join(err, o.validate())
 }
 
@@ -181,13 +185,7 @@ func (o *options) validate() error {
 	bad := func(flag, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
 	}
-	for flag, names := range map[string][]string{"namespace": {o.namespace}, "watch-namespaces": o.watchNamespaces} {
-		for _, name := range names {
-			if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
-				bad(flag, "%q is no namespace: %s", name, problems[0])
-			}
-		}
-	}
+	errs = append(errs, areNamespaces("namespace", []string{o.namespace}), areNamespaces("watch-namespaces", o.watchNamespaces))
 	for flag, key := range map[string]string{"enabled-key": o.keys.Enabled, "custom-page-key": o.keys.CustomPage} {
 		if problems := validation.IsQualifiedName(strings.ToLower(key)); len(problems) > 0 {
 			bad(flag, "%q is no annotation key: %s", key, problems[0])
@@ -228,7 +226,30 @@ func (o *options) validate() error {
 	return errors.Join(append(errs, o.page.validate())...)
 }
 
-// kinds finds the kinds that --targets names.
+// set takes a list of a flag as the set that it is: what is named twice counts once.
+// Two watches of one namespace would show each Pod twice, and one would be deleted.
+func set(list []string) []string {
+	var once []string
+	for _, s := range list {
+		if !slices.Contains(once, s) {
+			once = append(once, s)
+		}
+	}
+	return once
+}
+
+// areNamespaces names those of a flag that cannot be.
+func areNamespaces(flag string, names []string) error {
+	var errs []error
+	for _, name := range names {
+		if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("--%s: %q is no namespace: %s", flag, name, problems[0]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// kinds finds the kinds that --targets names, each once, in whatever case.
 func kinds(names []string) ([]target.Kind, error) {
 	if len(names) == 0 {
 		return nil, errors.New("--targets: name at least one kind")
@@ -239,7 +260,9 @@ func kinds(names []string) ([]target.Kind, error) {
 		if !ok {
 			return nil, fmt.Errorf("--targets: %q is not one of %s", name, strings.Join(kindNames(), ", "))
 		}
-		found = append(found, k)
+		if !slices.ContainsFunc(found, func(f target.Kind) bool { return f.Name == k.Name }) {
+			found = append(found, k)
+		}
 	}
 	return found, nil
 }

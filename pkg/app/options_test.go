@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/target"
 )
 
 func noEnv(string) (string, bool) { return "", false }
@@ -48,6 +49,30 @@ func TestEveryFlagIsAnEnvironmentVariableToo(t *testing.T) {
 	env["MAINTENANCE_PAGE_REPLICAS"] = "many"
 	_, err = parse(nil, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, io.Discard)
 	assert.ErrorContains(t, err, "MAINTENANCE_PAGE_REPLICAS")
+}
+
+func TestListsAreSets(t *testing.T) {
+	o, err := parse([]string{
+		"--watch-namespaces=shop,blog,shop", "--targets=Ingress,ingress,INGRESSROUTE,Ingress", "--ingress-class=nginx", "--ingress-class=nginx", "--page-image-pull-secrets=a,b,a",
+	}, noEnv, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"shop", "blog"}, o.watchNamespaces)
+	assert.Equal(t, []string{"nginx"}, o.classes)
+	assert.Equal(t, []string{"a", "b"}, o.page.pullSecrets)
+	found, err := kinds(o.targets)
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	assert.Equal(t, "Ingress", found[0].Name)
+	assert.Equal(t, "IngressRoute", found[1].Name)
+
+	r, err := parseRestore(Process{Args: []string{"restore", "ingress/a", "ingresses.networking.k8s.io/a", "Ingress/b"}})
+	require.NoError(t, err)
+	assert.Equal(t, []target.Ref{{Kind: "Ingress", Name: "a"}, {Kind: "Ingress", Name: "b"}}, r.refs)
+	r, err = parseRestore(Process{Args: []string{"restore", "--all", "--watch-namespaces=shop,shop"}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"shop"}, r.watchNamespaces)
+	_, err = parseRestore(Process{Args: []string{"restore", "--all", "--watch-namespaces=Shop"}})
+	assert.ErrorContains(t, err, `--watch-namespaces: "Shop" is no namespace`)
 }
 
 func TestSecurityContextsAreLaidOverWhatRestrictedAsksFor(t *testing.T) {

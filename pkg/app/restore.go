@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,7 +92,9 @@ func (o *restoreOptions) complete(args []string) error {
 		case len(validation.IsDNS1123Subdomain(name)) > 0:
 			errs = append(errs, fmt.Errorf("argument %q: %q is no name: %s", arg, name, validation.IsDNS1123Subdomain(name)[0]))
 		default:
-			o.refs = append(o.refs, target.Ref{Kind: k.Name, Name: name})
+			if ref := (target.Ref{Kind: k.Name, Name: name}); !slices.Contains(o.refs, ref) {
+				o.refs = append(o.refs, ref)
+			}
 		}
 	}
 	switch {
@@ -110,8 +113,9 @@ func (o *restoreOptions) complete(args []string) error {
 	if o.grace < 0 {
 		errs = append(errs, fmt.Errorf("--page-set-grace-period: %s is below 0", o.grace))
 	}
+	o.watchNamespaces = set(o.watchNamespaces)
 	_, err := kinds(o.targets)
-	return errors.Join(append(errs, err)...)
+	return errors.Join(append(errs, areNamespaces("watch-namespaces", o.watchNamespaces), err)...)
 }
 
 // kindByArgument finds a kind as kubectl would: by its name, its plural, or

@@ -55,7 +55,7 @@ func (r *restoreReport) collected(deleted []pageset.ID, used map[pageset.ID]targ
 		r.say("deleted    page set %s", id)
 	}
 	for id, ref := range used {
-		r.say("kept       page set %s: %s points at it", id, ref)
+		r.say("kept       page set %s: %s uses it", id, ref)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,7 +28,6 @@ import (
 const (
 	keyKind      = "kind"
 	keyName      = "name"
-	keyUID       = "uid"
 	keySet       = "page-set"
 	keyOriginals = "originals"
 )
@@ -76,7 +76,7 @@ func build(o Owner, b plan.Backup) *corev1.ConfigMap {
 			}},
 		},
 		Data: map[string]string{
-			keyKind: o.Ref.Kind, keyName: o.Ref.Name, keyUID: string(o.UID), keySet: b.Set, keyOriginals: b.Record.String(),
+			keyKind: o.Ref.Kind, keyName: o.Ref.Name, keySet: b.Set, keyOriginals: b.Record.String(),
 		},
 	}
 }
@@ -94,10 +94,13 @@ func Parse(cm *corev1.ConfigMap) (target.Ref, plan.Backup, error) {
 	return ref, b, nil
 }
 
-// ours says whether the ConfigMap is the backup of the target.
+// ours says whether the ConfigMap is the backup of the target. One that somebody took
+// the labels off says so by its owner, and gets them back when it is written. The
+// target's UID does not count: a target that was made anew has its originals all the same.
 func ours(cm *corev1.ConfigMap, ref target.Ref) bool {
-	return cm.Labels[annotations.ManagedByLabel] == annotations.ManagedBy && cm.Labels[annotations.ComponentLabel] == annotations.ComponentBackup &&
-		cm.Data[keyKind] == ref.Kind && cm.Data[keyName] == ref.Name
+	labelled := cm.Labels[annotations.ManagedByLabel] == annotations.ManagedBy && cm.Labels[annotations.ComponentLabel] == annotations.ComponentBackup
+	owned := slices.ContainsFunc(cm.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == ref.Kind && o.Name == ref.Name })
+	return cm.Data[keyKind] == ref.Kind && cm.Data[keyName] == ref.Name && (labelled || owned)
 }
 
 // Get reads the backup of a target from the API server; nil if there is none.

@@ -38,6 +38,7 @@ func TestWhatIsBuiltCanBeRead(t *testing.T) {
 	assert.Equal(t, want, got)
 	assert.True(t, ours(cm, ref))
 	assert.False(t, ours(cm, target.Ref{Kind: "IngressRoute", Namespace: "shop", Name: "my-app"}))
+	assert.NotContains(t, cm.Data, "uid", "it must gate nothing: targets are made anew")
 	assert.Nil(t, cm.OwnerReferences[0].Controller)
 	assert.False(t, *cm.OwnerReferences[0].BlockOwnerDeletion)
 
@@ -46,5 +47,7 @@ func TestWhatIsBuiltCanBeRead(t *testing.T) {
 	assert.ErrorContains(t, err, cm.Name)
 	assert.Equal(t, ref, gotRef, "whose it is can be told all the same")
 	delete(cm.Labels, annotations.ManagedByLabel)
+	assert.True(t, ours(cm, ref), "its owner tells, if somebody took its labels off")
+	cm.OwnerReferences = nil
 	assert.False(t, ours(cm, ref))
 }

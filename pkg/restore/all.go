@@ -77,7 +77,8 @@ func (r *Restorer) dropCopies(ctx context.Context, ref target.Ref) error {
 	return err
 }
 
-// find lists what there is to restore in a namespace.
+// find lists what there is to restore in a namespace, of the kinds that are named.
+// What was kept of a target of another kind stays with that.
 func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, error) {
 	var refs []target.Ref
 	var errs []error
@@ -105,7 +106,12 @@ func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, er
 			refs = append(refs, origin.Target(&origins.Items[i]))
 		}
 	}
-	return slices.DeleteFunc(refs, func(ref target.Ref) bool { return ref.Name == "" }), errors.Join(errs...)
+	return slices.DeleteFunc(refs, func(ref target.Ref) bool { return ref.Name == "" || !r.named(ref) }), errors.Join(errs...)
+}
+
+// named says whether the target is of a kind that is restored.
+func (r *Restorer) named(ref target.Ref) bool {
+	return slices.ContainsFunc(r.Kinds, func(k target.Kind) bool { return k.Name == ref.Kind })
 }
 
 func ofComponent(name string) metav1.ListOptions {
@@ -129,7 +135,7 @@ func (r *Restorer) concerned(kind target.Kind, u *unstructured.Unstructured) boo
 func (r *Restorer) each(ctx context.Context, kind target.Kind, namespace string, see func(*unstructured.Unstructured)) error {
 	for token := ""; ; {
 		list, err := r.Dynamic.Resource(kind.Resource).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: listPage, Continue: token})
-		if kind.Custom && apierrors.IsNotFound(err) {
+		if r.unserved(kind, err) {
 			return nil
 		}
 		if err != nil {
@@ -146,9 +152,24 @@ func (r *Restorer) each(ctx context.Context, kind target.Kind, namespace string,
 	}
 }
 
-// Collect deletes the page sets of the namespaces that nothing points at, and
-// returns those that are still used, with a user of each. It is for when no
-// controller works and ingress controllers have followed the restore.
+// unserved says whether a LIST failed because its kind is not there. Who may not
+// list a kind is told so before anybody looks whether there is one.
+func (r *Restorer) unserved(kind target.Kind, err error) bool {
+	if !kind.Custom || !apierrors.IsForbidden(err) {
+		return kind.Custom && apierrors.IsNotFound(err)
+	}
+	served, err := r.Client.Discovery().ServerResourcesForGroupVersion(kind.APIVersion())
+	if err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	return !slices.ContainsFunc(served.APIResources, func(a metav1.APIResource) bool { return a.Name == kind.Resource.Resource })
+}
+
+// Collect deletes the page sets of the namespaces that nobody uses, and returns
+// those that are still used, with a user of each. Whichever kinds are restored,
+// users are looked for among all: a set that is deleted under a target leaves its
+// visitors with nothing. It is for when no controller works and ingress
+// controllers have followed the restore.
 func (r *Restorer) Collect(ctx context.Context, namespaces []string) (deleted []pageset.ID, used map[pageset.ID]target.Ref, err error) {
 	used = map[pageset.ID]target.Ref{}
 	var errs []error
@@ -184,10 +205,11 @@ func (r *Restorer) Collect(ctx context.Context, namespaces []string) (deleted []
 	return deleted, used, errors.Join(errs...)
 }
 
-// users gives for each page set one target that points at it.
+// users gives for each page set one target that points at it, or whose backup
+// names it. Any kind that cannot be listed is an error: its targets may be users.
 func (r *Restorer) users(ctx context.Context, namespace string) (map[pageset.ID]target.Ref, error) {
 	users := map[pageset.ID]target.Ref{}
-	for _, kind := range r.Kinds {
+	for _, kind := range target.Kinds() {
 		var broken error
 		err := r.each(ctx, kind, namespace, func(u *unstructured.Unstructured) {
 			slots, err := kind.Slots(u.Object)
@@ -200,6 +222,16 @@ func (r *Restorer) users(ctx context.Context, namespace string) (map[pageset.ID]
 		})
 		if err = errors.Join(err, broken); err != nil {
 			return nil, err
+		}
+	}
+	backups, err := r.Client.CoreV1().ConfigMaps(namespace).List(ctx, ofComponent(annotations.ComponentBackup))
+	if err != nil {
+		return nil, fmt.Errorf("list backups: %w", err)
+	}
+	for i := range backups.Items {
+		ref, b, _ := backup.Parse(&backups.Items[i])
+		if id := (pageset.ID{Namespace: ref.Namespace, Name: b.Set}); b.Set != "" && users[id] == (target.Ref{}) {
+			users[id] = ref
 		}
 	}
 	return users, nil

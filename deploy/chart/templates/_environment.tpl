@@ -10,7 +10,7 @@ default holds.
 {{- dict
   "TARGETS" (list "controller.targets" (join "," $c.targets))
   "WATCH_NAMESPACES" (list "controller.watchNamespaces" (include "maintenance.namespaces" . | fromJsonArray | join ","))
-  "INGRESS_CLASS" (list "controller.ingressClasses" (join "," $c.ingressClasses))
+  "INGRESS_CLASS" (list "controller.ingressClasses" (uniq $c.ingressClasses | join ","))
   "ENABLED_KEY" (list "controller.annotations.enabled" $keys.enabled)
   "ENABLED_VALUE" (list "controller.annotations.enabledValue" $keys.enabledValue)
   "CUSTOM_PAGE_KEY" (list "controller.annotations.customPage" $keys.customPage)
@@ -68,7 +68,7 @@ default holds.
 {{- define "maintenance.names" -}}
 {{- $names := list }}
 {{- range . }}{{ $names = append $names .name }}{{ end }}
-{{- join "," $names }}
+{{- uniq $names | join "," }}
 {{- end }}
 
 {{/*

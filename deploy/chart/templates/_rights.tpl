@@ -9,6 +9,14 @@
   verbs: [get, list, watch, update]
 {{- end }}
 {{- end }}
+{{- range $kind, $resource := $groups }}
+{{- if not (has $kind $.Values.controller.targets) }}
+# No target, but it may still use a page set, which is then not deleted.
+- apiGroups: [{{ first $resource }}]
+  resources: [{{ last $resource }}]
+  verbs: [list]
+{{- end }}
+{{- end }}
 # Page sets, backups of originals, and the pages that people write.
 - apiGroups: [""]
   resources: [configmaps]
