@@ -186,9 +186,14 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 		}
 	}
 	if d.Update != nil {
-		if there, err := c.update(ctx, kind, ref, object, d); !there || err != nil {
+		stored, err := c.update(ctx, kind, ref, object, d)
+		if stored == nil || err != nil {
 			return err
 		}
+		if d, err = d.Answered(kind, stored.Object); err != nil {
+			return c.refused(ref, object, c.refusal(object), fmt.Errorf("update %s: %w", ref, err))
+		}
+		c.queues.targets.Add(ref) // for the next step; there need not be one
 	}
 	if svc := c.watches.own.Origin(ref); d.DropOrigin && svc != nil {
 		if err := origin.Drop(ctx, c.config.Client.CoreV1(), svc); err != nil {
@@ -209,31 +214,34 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 		c.memory[ref] = d.Memory
 	}
 	c.mu.Unlock()
-	c.tell(ref, object, d.Events)
-	return nil
-}
-
-// update sends the changed target with the resourceVersion that was read. False
-// if the target went meanwhile: the watch tells.
-func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) (there bool, err error) {
-	_, err = c.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
-	switch {
-	case apierrors.IsNotFound(err):
-		return false, nil
-	case err != nil:
-		reason := plan.RestoreFailed
-		if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On {
-			reason = plan.PageNotReady
-		}
-		return true, c.refused(ref, object, reason, fmt.Errorf("update %s: %w", ref, err))
-	}
 	for _, e := range d.Events {
 		if !e.Reason.Warning() {
 			c.config.Log.Info(string(e.Reason), zap.Stringer("target", ref), zap.String("message", e.Message))
 		}
 	}
-	c.queues.targets.Add(ref) // for the next step; there need not be one
-	return true, nil
+	c.tell(ref, object, d.Events)
+	return nil
+}
+
+// update sends the changed target with the resourceVersion that was read, and gives
+// what was stored; nil if the target went meanwhile: the watch tells.
+func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) (*unstructured.Unstructured, error) {
+	stored, err := c.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, c.refused(ref, object, c.refusal(object), fmt.Errorf("update %s: %w", ref, err))
+	}
+	return stored, nil
+}
+
+// refusal is the reason of the event that tells why a target cannot be written.
+func (c *Controller) refusal(object *unstructured.Unstructured) plan.Reason {
+	if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On {
+		return plan.PageNotReady
+	}
+	return plan.RestoreFailed
 }
 
 // noBackup tells why originals, or the way to them, cannot be stored: on the
@@ -267,7 +275,7 @@ func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, 
 
 // permanent says whether the API server will refuse the same again.
 func permanent(err error) bool {
-	return errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+	return errors.Is(err, plan.ErrNoProgress) || errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 // tell people on the target what there is to say about it now.

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 
 	"maintenance-controller.io/pkg/annotations"
@@ -22,12 +23,19 @@ type Notice struct {
 type Board[K comparable] struct {
 	recorder record.EventRecorder
 	mu       sync.Mutex
-	told     map[K]map[Notice]bool
+	told     map[K]told
+}
+
+// told are the warnings that last, of one object: one that is made anew under its name
+// has heard none.
+type told struct {
+	uid      types.UID
+	warnings map[Notice]bool
 }
 
 // New gives a Board on which nothing has been told yet.
 func New[K comparable](recorder record.EventRecorder) *Board[K] {
-	return &Board[K]{recorder: recorder, told: map[K]map[Notice]bool{}}
+	return &Board[K]{recorder: recorder, told: map[K]told{}}
 }
 
 // Tell says all that there is to say about an object now. A warning that was said
@@ -36,13 +44,16 @@ func (b *Board[K]) Tell(key K, about *corev1.ObjectReference, notices []Notice) 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before := b.told[key]
+	if before.uid != about.UID {
+		before = told{}
+	}
 	now := map[Notice]bool{}
 	for _, n := range notices {
 		n.Message = annotations.Line(n.Message, annotations.MaxMessage)
 		eventType := corev1.EventTypeNormal
 		if n.Warning {
 			eventType = corev1.EventTypeWarning
-			if now[n] = true; before[n] {
+			if now[n] = true; before.warnings[n] {
 				continue
 			}
 		}
@@ -51,7 +62,7 @@ func (b *Board[K]) Tell(key K, about *corev1.ObjectReference, notices []Notice) 
 	if len(now) == 0 {
 		delete(b.told, key)
 	} else {
-		b.told[key] = now
+		b.told[key] = told{uid: about.UID, warnings: now}
 	}
 }
 

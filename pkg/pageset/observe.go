@@ -1,6 +1,7 @@
 package pageset
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,7 +48,8 @@ type Observed struct {
 func (o Observed) Alive() bool { return o.ConfigMap != nil && o.ConfigMap.DeletionTimestamp == nil }
 
 // Own lists the Pods that belong to the live ConfigMap, by UID: leftovers of a
-// deleted namesake still run, and still serve, for seconds.
+// deleted namesake still run, and still serve, for seconds. They come by name: what is
+// said of the first must not change with the order of a map.
 func (o Observed) Own() []*corev1.Pod {
 	if !o.Alive() {
 		return nil
@@ -58,6 +60,7 @@ func (o Observed) Own() []*corev1.Pod {
 			own = append(own, p)
 		}
 	}
+	slices.SortFunc(own, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
 	return own
 }
 

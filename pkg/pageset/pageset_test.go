@@ -206,6 +206,23 @@ func unschedulable(p *corev1.Pod) {
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"}}
 }
 
+// TestTheSamePodIsNamed whatever order a map gives them in: all users are written what
+// is said of it.
+func TestTheSamePodIsNamed(t *testing.T) {
+	stuck := func(p *corev1.Pod) {
+		starting(p)
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}
+	}
+	cm := configMap()
+	cm.UID = "cm"
+	svc := Service(cm, Template{}, nil)
+	one, other := pod("a", stuck), pod("b", stuck)
+	one.OwnerReferences, other.OwnerReferences = owner(cm), owner(cm)
+	want := Observed{ConfigMap: cm, Service: svc, Pods: []*corev1.Pod{one, other}}.Status()
+	assert.Equal(t, Status{Phase: Blocked, Message: "page Pod a: ImagePullBackOff"}, want)
+	assert.Equal(t, want, Observed{ConfigMap: cm, Service: svc, Pods: []*corev1.Pod{other, one}}.Status())
+}
+
 func TestUsedBy(t *testing.T) {
 	refs := []target.Ref{{Kind: "IngressRoute", Namespace: "shop", Name: "a"}, {Kind: "Ingress", Namespace: "shop", Name: "b"}, {Kind: "Ingress", Namespace: "shop", Name: "a"}, {Kind: "Ingress", Namespace: "shop", Name: "a"}}
 	record := UsedBy(refs)

@@ -37,6 +37,7 @@ func Decide(s State) Decision {
 	} else {
 		d.leave()
 	}
+	d.out.Memory = d.out.Memory.kept(d.object.GetUID())
 	return d.out
 }
 
@@ -52,7 +53,8 @@ type draft struct {
 }
 
 func newDraft(s State) *draft {
-	d := &draft{in: s, out: Decision{Memory: s.Memory}, page: s.Page, object: unstructured.Unstructured{Object: s.Object}, onPage: swap.OnPage(s.Slots)}
+	d := &draft{in: s, page: s.Page, object: unstructured.Unstructured{Object: s.Object}, onPage: swap.OnPage(s.Slots)}
+	d.out.Memory = s.Memory.of(d.object.GetUID())
 	d.status = annotations.StatusOf(d.object.GetAnnotations())
 	for _, slot := range s.Slots {
 		if slot.PageSet != "" && !slices.Contains(d.out.Claims, slot.PageSet) {

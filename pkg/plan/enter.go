@@ -157,8 +157,8 @@ func (d *draft) reverted(plan swap.Plan) bool {
 	if !m.ResumeAt.IsZero() {
 		return true // this revert is counted
 	}
-	who := ownership.LastWriter(d.managers(), paths(plan.Reverted))
-	if who == ownership.Manager {
+	by := ownership.LastWriter(d.managers(), paths(plan.Reverted))
+	if by == ownership.Manager && !m.Undone {
 		return false
 	}
 	if d.in.Now.Sub(m.SwitchedAt) > quiet {
@@ -172,8 +172,8 @@ func (d *draft) reverted(plan swap.Plan) bool {
 		m.ResumeAt = d.in.Now.Add(delay)
 		then = fmt.Sprintf("the state is contested, and they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
 	}
-	d.tell(BackendReverted, "field manager %q wrote the backends of %s back while the target is annotated: %s; %s",
-		annotations.Clip(who), nameSlots(plan.Reverted), then, advice(who))
+	who, todo := d.adversary(by)
+	d.tell(BackendReverted, "%s wrote the backends of %s back while the target is annotated: %s; %s", who, nameSlots(plan.Reverted), then, todo)
 	return true
 }
 
@@ -194,8 +194,17 @@ func (d *draft) putOff(plan swap.Plan) bool {
 }
 
 func (d *draft) contested() string {
-	who := ownership.LastWriter(d.managers(), paths(d.in.Slots))
-	return fmt.Sprintf("field manager %q keeps writing the backends back, visitors get the app in between; %s", annotations.Clip(who), advice(who))
+	who, todo := d.adversary(ownership.LastWriter(d.managers(), paths(d.in.Slots)))
+	return fmt.Sprintf("%s keeps writing the backends back, visitors get the app in between; %s", who, todo)
+}
+
+// adversary names who writes the backends back, and what to do about it. The API
+// server books what an admission webhook changes on whoever sent the request.
+func (d *draft) adversary(by string) (who, todo string) {
+	if d.out.Memory.Undone {
+		return "an admission webhook", `see "GitOps" in the README (README.md#gitops) for how to find it, and exempt the target from it`
+	}
+	return fmt.Sprintf("field manager %q", annotations.Clip(by)), advice(by)
 }
 
 // swap points every slot at the page set, and remembers what it held in the
@@ -206,7 +215,11 @@ func (d *draft) swap(plan swap.Plan) {
 	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.in.Now, d.page.Set, time.Time{}
 	status := said(d.recorded(&plan), annotations.Switching, "")
 	if m.Reverts > patience {
-		status = said(status, annotations.Contested, cmp.Or(d.status.Message, d.contested()))
+		why := d.contested()
+		if d.status.State == annotations.Contested {
+			why = cmp.Or(d.status.Message, why) // whoever wrote last may be the controller by now
+		}
+		status = said(status, annotations.Contested, why)
 	}
 	status.Since = d.since()
 	switch {

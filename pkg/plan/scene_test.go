@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/pageset"
@@ -35,6 +37,26 @@ type scene struct {
 	events []Event        // as people are told: a warning once while it lasts
 	lasts  map[Event]bool // warnings of the decision before
 	claims []string
+	stores func(sent map[string]any) map[string]any // what becomes of an update on its way
+	writes int
+}
+
+// uid makes it another object.
+func (s *scene) uid(uid types.UID) {
+	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
+	u.SetUID(uid)
+	s.object = u.Object
+}
+
+// answered is what comes of a decision whose update was stored.
+func (s *scene) answered(d Decision) Decision {
+	s.writes++
+	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
+	u.SetResourceVersion(strconv.Itoa(s.writes))
+	s.object = u.Object
+	d, err := d.Answered(target.Ingress(), s.object)
+	require.NoError(s, err)
+	return d
 }
 
 func newScene(t *testing.T, hosts ...string) *scene {
@@ -97,7 +119,11 @@ func (s *scene) step() Decision {
 		s.backup = d.WriteBackup
 	}
 	if d.Update != nil {
-		s.object = d.Update
+		if s.object = d.Update; s.stores != nil {
+			s.object = s.stores(d.Update)
+		}
+		d = s.answered(d)
+		require.LessOrEqual(s, annotations.Size(s.annotations()), annotations.MaxTotalSize, "the API server would refuse it")
 	}
 	if d.DropBackup {
 		s.backup = nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/pageset"
@@ -44,12 +45,30 @@ type Page struct {
 // Memory is what is remembered of a target between two decisions. To lose it
 // costs time, never correctness.
 type Memory struct {
+	UID          types.UID // of the object it is of: who is made anew under the name has none
 	WaitingSince time.Time // for the page to serve
 	SwitchedAt   time.Time // last swap, or when it was first seen
 	SwitchedTo   string    // the page set of SwitchedAt
 	Reverts      int       // in a row, each within quiet of the swap before
 	ResumeAt     time.Time // when a reverted target is swapped again; zero if nothing is put off
+	Undone       bool      // what was swapped last was put back in the same request
 	Since        string    // when maintenance began, RFC 3339
+}
+
+// of gives the memory if it is of this object, and an empty one if it is of an earlier one.
+func (m Memory) of(uid types.UID) Memory {
+	if m.UID == uid {
+		return m
+	}
+	return Memory{}
+}
+
+// kept gives the memory as of this object; one of nothing stays the zero value.
+func (m Memory) kept(uid types.UID) Memory {
+	if m.UID = ""; m != (Memory{}) {
+		m.UID = uid
+	}
+	return m
 }
 
 // State is all that a decision stands on.

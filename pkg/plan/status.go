@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
@@ -26,20 +27,39 @@ func States() []Meaning {
 	}
 }
 
-// said gives the status with a state and why it is so. Nothing else sets either.
+// said gives the status with a state and why it is so, as it is stored: what others
+// say may have several lines. Nothing else sets either.
 func said(s annotations.Status, state, why string) annotations.Status {
-	s.State, s.Message = state, annotations.ClipTo(why, annotations.MaxMessage)
+	s.State, s.Message = state, annotations.Line(why, annotations.MaxMessage)
 	return s
 }
 
-// annotate plans to write the status, if it is not what is there already.
+// fit cuts the message to what room there is: a state, and even more so a swap, must
+// not fail for the sake of its explanation.
+func fit(s annotations.Status, all map[string]string) annotations.Status {
+	const least = 16 // bytes that say anything
+	over := annotations.Size(s.Write(all)) - annotations.MaxTotalSize
+	if over <= 0 {
+		return s
+	}
+	if room := len(s.Message) - over; room >= least {
+		s.Message = annotations.ClipTo(s.Message, room)
+	} else {
+		s.Message = ""
+	}
+	return s
+}
+
+// annotate plans to write the status.
 func (d *draft) annotate(status annotations.Status) {
-	if status != d.status {
+	if all := d.object.GetAnnotations(); !maps.Equal(fit(status, all).Write(all), all) {
 		d.update(nil, status)
 	}
 }
 
-// update plans one request that writes the slots and the status together.
+// update plans one request that writes the slots and the status together; none if
+// what would be stored is there already. Nothing else compares, so that nothing is
+// compared in another form than it is stored in: that would be written for ever.
 func (d *draft) update(writes []swap.Write, status annotations.Status) {
 	object, err := swap.Apply(d.in.Object, writes)
 	if err != nil {
@@ -48,8 +68,11 @@ func (d *draft) update(writes []swap.Write, status annotations.Status) {
 		return
 	}
 	u := unstructured.Unstructured{Object: object}
-	setAnnotations(&u, status.Write(u.GetAnnotations()))
-	d.out.Update = object
+	all := u.GetAnnotations()
+	setAnnotations(&u, fit(status, all).Write(all))
+	if !equality.Semantic.DeepEqual(object, d.in.Object) {
+		d.out.Update = object
+	}
 }
 
 // setAnnotations leaves no empty map behind where there was none.
@@ -73,11 +96,15 @@ func Block(object map[string]any, why string) map[string]any {
 }
 
 // budget is how many bytes the record of originals may have beside everything
-// else that is annotated.
+// else that is annotated. Maintenance begins only if there is room for a message too;
+// once it has begun, messages give way.
 func (d *draft) budget() int {
 	others := maps.Clone(d.object.GetAnnotations())
 	delete(others, annotations.Original)
 	delete(others, annotations.Message)
-	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set}, annotations.Contested, strings.Repeat("m", annotations.MaxMessage))
+	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set}, annotations.Contested, "")
+	if d.status.PageSet == "" {
+		longest.Message = strings.Repeat("m", annotations.MaxMessage)
+	}
 	return annotations.MaxTotalSize - annotations.Size(longest.Write(others)) - len(annotations.Original)
 }

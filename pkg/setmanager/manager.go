@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"sync"
 	"time"
 
@@ -180,6 +181,18 @@ func (m *Manager) observe(id pageset.ID) pageset.Observed {
 	return o
 }
 
+// errNoProgress marks an update that was accepted and changed nothing.
+var errNoProgress = errors.New("the API server took the update and stored nothing of it: an admission webhook undoes what the controller writes")
+
+// progress is the error of an update, also if its answer is the version that was sent:
+// to send it again at once would be answered the same.
+func progress(before, stored metav1.Object, err error) error {
+	if err == nil && stored.GetResourceVersion() == before.GetResourceVersion() {
+		return errNoProgress
+	}
+	return err
+}
+
 // errConflict marks a name that is taken by an object that is not ours.
 var errConflict = errors.New("it is not ours: rename or delete it")
 
@@ -207,17 +220,23 @@ func (m *Manager) note(id pageset.ID, err error) error {
 	case err == nil:
 		delete(m.failures, id)
 	case errors.As(err, &failing):
-		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: failing.Error()}
+		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: lasting(id, failing)}
 		return nil // it is known when to go on
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: "the namespace is being deleted"}
 		return nil
 	case errors.Is(err, errConflict):
 		m.failures[id] = pageset.Status{Phase: pageset.Conflict, Message: err.Error()}
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
-		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: err.Error()}
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), errors.Is(err, errNoProgress):
+		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: lasting(id, err)}
 	}
 	return err
+}
+
+// lasting says what is wrong in the same words each time: the API server makes up the
+// name of each Pod that it refuses, and every user of the set is told what changes.
+func lasting(id pageset.ID, err error) string {
+	return regexp.MustCompile(regexp.QuoteMeta(id.Name)+"-[0-9a-z]{5}\\b").ReplaceAllString(err.Error(), id.Name+"-…")
 }
 
 func (m *Manager) ensure(ctx context.Context, id pageset.ID, o pageset.Observed, users []target.Ref) (time.Duration, error) {
@@ -268,7 +287,7 @@ func (m *Manager) ensureConfigMap(ctx context.Context, id pageset.ID, o pageset.
 	changed := o.ConfigMap.DeepCopy()
 	changed.Annotations[annotations.UsedBy] = usedBy
 	out, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Update(ctx, changed, update())
-	if err != nil {
+	if err := progress(o.ConfigMap, out, err); err != nil {
 		return nil, fmt.Errorf("write used-by of page set %s: %w", id, err)
 	}
 	m.wrote(id, o.ConfigMap, out)

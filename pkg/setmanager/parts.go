@@ -47,9 +47,10 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 	if changed.Annotations == nil {
 		changed.Annotations = map[string]string{}
 	}
+	delete(changed.Annotations, annotations.Classes) // none may be special any more
 	maps.Copy(changed.Annotations, want.Annotations)
-	_, err := client.Update(ctx, changed, update())
-	return true, wrap(err, "update Service of page set", id)
+	stored, err := client.Update(ctx, changed, update())
+	return true, wrap(progress(there, stored, err), "update Service of page set", id)
 }
 
 // routes says whether the Service leads where it should. The API server fills
@@ -121,8 +122,8 @@ func (m *Manager) ensurePolicy(ctx context.Context, o pageset.Observed) (bool, e
 	}
 	changed := there.DeepCopy()
 	changed.Spec = want.Spec
-	_, err := client.Update(ctx, changed, update())
-	return true, ignoreGone(wrap(err, "update NetworkPolicy of page set", id))
+	stored, err := client.Update(ctx, changed, update())
+	return true, ignoreGone(wrap(progress(there, stored, err), "update NetworkPolicy of page set", id))
 }
 
 // ensurePods replaces what is lost, failed or outdated, new before old. Pods that

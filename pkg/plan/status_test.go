@@ -1,0 +1,97 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+)
+
+// TestWhatOthersSayComesToRest: what a webhook or a kubelet says may have several
+// lines. It is written once, and not for ever because it is stored on one.
+func TestWhatOthersSayComesToRest(t *testing.T) {
+	for name, says := range map[string]string{
+		"two lines":            "denied:\nask the platform team",
+		"a tab and an escape":  "denied:\t\x1b[31mno",
+		"no text":              "denied \xff",
+		"long, of many lines":  strings.Repeat("denied\n", 400),
+		"a line and a colour":  "\x1b[0m\u2028",
+		"nothing that matters": "quota",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, "a")
+			s.annotate(annotations.DefaultEnabled, "true")
+			s.sets[setA] = pageset.Status{Phase: pageset.Blocked, Message: says}
+			s.settle()
+			assert.Equal(t, annotations.Blocked, s.state())
+			assert.NotContains(t, s.annotations()[annotations.Message], "\n")
+
+			s.sets[setA] = pageset.Status{Phase: pageset.Serving}
+			s.settle()
+			s.later(time.Minute)
+			require.Equal(t, annotations.Active, s.state())
+			s.sets[setA] = pageset.Status{Phase: pageset.Blocked, Message: says}
+			s.settle()
+			s.later(hiccup)
+			assert.Equal(t, annotations.Blocked, s.state(), "in the middle of maintenance too")
+		})
+	}
+}
+
+// TestBlockingComesToRest as well.
+func TestBlockingComesToRest(t *testing.T) {
+	s := newScene(t, "a")
+	const why = "write backup: admission webhook denied the request:\nno ConfigMaps here"
+	s.object = Block(s.object, why)
+	require.NotNil(t, s.object)
+	assert.Nil(t, Block(s.object, why), "it says so already")
+}
+
+// TestAMessageIsOfItsState: contested, then the page changes and its set is on its
+// way: what was said of the one is not kept for the other.
+func TestAMessageIsOfItsState(t *testing.T) {
+	s := newScene(t, "a")
+	s.annotate(annotations.DefaultEnabled, "true")
+	s.settle()
+	s.later(time.Minute)
+	for range patience + 1 {
+		s.later(time.Second)
+		s.setRules(rule("a", "app-a"))
+		s.step()
+	}
+	require.Equal(t, annotations.Contested, s.state())
+	s.page.Set, s.sets[setB] = setB, pageset.Status{Phase: pageset.Starting, Message: "the page Pods are starting"}
+	s.settle()
+	require.Equal(t, annotations.Pending, s.state())
+	s.sets[setB] = pageset.Status{Phase: pageset.Serving}
+	s.later(time.Second)
+	assert.Equal(t, setB, s.backends())
+	assert.Equal(t, annotations.Contested, s.state())
+	assert.Contains(t, s.annotations()[annotations.Message], "keeps writing the backends back")
+}
+
+// TestAMessageGivesWay: somebody annotates so much during maintenance that what is
+// left has no room for a message. The state is written all the same, and the swap.
+func TestAMessageGivesWay(t *testing.T) {
+	for _, left := range []int{900, 100, 60, 20} {
+		s := newScene(t, "a")
+		s.annotate(annotations.DefaultEnabled, "true")
+		s.settle()
+		s.later(time.Minute)
+		s.annotate("filler", strings.Repeat("x", annotations.MaxTotalSize-annotations.Size(s.annotations())-len("filler")-left))
+		for range patience + 1 {
+			s.later(time.Second)
+			s.setRules(rule("a", "app-a"))
+			s.step()
+		}
+		assert.Equal(t, annotations.Contested, s.state(), "%d bytes left", left)
+		assert.Equal(t, "app-a", s.backends())
+		s.later(time.Second)
+		assert.Equal(t, setA, s.backends(), "%d bytes left", left)
+	}
+}
