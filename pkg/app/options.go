@@ -15,7 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
+	"maintenance-controller.io/pkg/adminserver/profiles"
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
 	"maintenance-controller.io/pkg/version"
@@ -130,39 +132,20 @@ func (p *pageOptions) flags(f *pflag.FlagSet) {
 func parse(args []string, env func(string) (string, bool), out io.Writer) (*options, error) {
 	o := &options{}
 	f := o.flags()
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			usage(f, out)
-		}
-		return nil, err
+	err := flagenv.Parse(f, args, env, func(flag string) string { return flagenv.Variable(envPrefix, flag) })
+	if errors.Is(err, pflag.ErrHelp) {
+		usage(f, out)
 	}
-	if f.NArg() > 0 {
-		return nil, fmt.Errorf("argument %q is not known: everything is a flag, see --help", f.Arg(0))
-	}
-	err := fromEnv(f, env)
-	if o.version {
+	switch {
+	case o.version:
 		return o, nil
+	case err != nil:
+		return nil, err
 	}
 	for _, list := range []*[]string{&o.watchNamespaces, &o.classes, &o.page.pullSecrets} {
 		*list = set(*list)
 	}
-	return o, errors.Join(err, o.validate())
-}
-
-// fromEnv sets each flag that is not given from its environment variable.
-func fromEnv(f *pflag.FlagSet, env func(string) (string, bool)) error {
-	var errs []error
-	f.VisitAll(func(flag *pflag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
-		if value, ok := env(name); ok && !flag.Changed && flag.Name != "version" {
-			if err := f.Set(flag.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("environment variable %s: %w", name, err))
-			}
-		}
-	})
-	return errors.Join(errs...)
+	return o, o.validate()
 }
 
 func usage(f *pflag.FlagSet, out io.Writer) {
@@ -208,7 +191,7 @@ func (o *options) validate() error {
 			bad(flag, "%s is below 0", d)
 		}
 	}
-	if o.debugListen != "" && !loopback(o.debugListen) {
+	if o.debugListen != "" && !profiles.Loopback(o.debugListen) {
 		bad("debug-listen", "%q is not an address of the loopback with a port: profiles hold what is in memory and are for those alone who may enter the Pod", o.debugListen)
 	}
 	if o.discover < time.Second {

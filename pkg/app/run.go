@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +18,11 @@ import (
 	"k8s.io/klog/v2"
 
 	"maintenance-controller.io/pages"
+	"maintenance-controller.io/pkg/adminserver"
+	"maintenance-controller.io/pkg/adminserver/profiles"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/controller"
+	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/metrics"
 	"maintenance-controller.io/pkg/plan"
@@ -28,11 +30,7 @@ import (
 )
 
 // Process is what the program gets from the operating system.
-type Process struct {
-	Args           []string // without the program's name
-	Env            func(string) (string, bool)
-	Stdout, Stderr io.Writer
-}
+type Process = flagenv.Process
 
 // Exit codes.
 const (
@@ -90,41 +88,50 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	var ready atomic.Bool
 	// Unhealthy once the Lease has not been renewed for so long after it ran out.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
-	health := &health{ready: &ready, alive: watchdog.Check, metrics: m.Handler()}
-	for _, s := range []serving{
-		{flag: "listen", address: o.listen, handler: health.routes(), longest: 30 * time.Second},
-		{flag: "debug-listen", address: o.debugListen, handler: debugRoutes(), longest: 5 * time.Minute},
-	} {
-		stop, err := s.serve(ctx, log)
-		if err != nil {
-			return err
-		}
-		defer stop()
+	health := adminserver.Health{Alive: watchdog.Check, Ready: ready.Load}
+	parts := []part{
+		{run: adminserver.Server{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), Longest: 30 * time.Second}.Run},
+		{run: adminserver.Server{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), Longest: 5 * time.Minute}.Run},
+		{leader: true, run: func(ctx context.Context) error {
+			return o.control(ctx, c, watched{metrics: m, ready: &ready, log: log})
+		}},
 	}
 	log.Info("started", zap.String("version", version.Version), zap.String("commit", version.Commit), zap.String("server", config.Host))
-	work := func(ctx context.Context) error {
-		events := record.NewBroadcaster()
-		defer events.Shutdown()
-		events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
-		ctl, err := o.controller(c, events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy}), m, log)
-		if err != nil {
-			return err
+	return runParts(ctx, parts, func(ctx context.Context, work func(context.Context) error) error {
+		if !o.leaderElect {
+			return ignoreCancelled(ctx, work(ctx))
 		}
-		m.Leading(ctl.Snapshot)
-		ready.Store(false) // until all that it needs can be read
-		go func() {
-			select {
-			case <-ctl.Synced():
-				ready.Store(true)
-			case <-ctx.Done():
-			}
-		}()
-		return ctl.Run(ctx)
+		return o.elect(ctx, election{leases: leases, log: log, ready: &ready, watchdog: watchdog, work: work})
+	})
+}
+
+// watched is how others see the controller at work.
+type watched struct {
+	metrics *metrics.Metrics
+	ready   *atomic.Bool
+	log     *zap.Logger
+}
+
+// control runs the controller, and says that the program is ready once it has read
+// all that it needs.
+func (o *options) control(ctx context.Context, c *clients, w watched) error {
+	events := record.NewBroadcaster()
+	defer events.Shutdown()
+	events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
+	ctl, err := o.controller(c, events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy}), w.metrics, w.log)
+	if err != nil {
+		return err
 	}
-	if !o.leaderElect {
-		return ignoreCancelled(ctx, work(ctx))
-	}
-	return o.elect(ctx, election{leases: leases, log: log, ready: &ready, watchdog: watchdog, work: work})
+	w.metrics.Leading(ctl.Snapshot)
+	w.ready.Store(false)
+	go func() {
+		select {
+		case <-ctl.Synced():
+			w.ready.Store(true)
+		case <-ctx.Done():
+		}
+	}()
+	return ctl.Run(ctx)
 }
 
 // ignoreCancelled: to be told to stop is no error.
