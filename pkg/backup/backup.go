@@ -81,13 +81,14 @@ func build(o Owner, b plan.Backup) *corev1.ConfigMap {
 	}
 }
 
-// Parse reads a backup ConfigMap: whose it is, and what it holds. The record is
-// empty, with an error, if it cannot be read; the target is known all the same.
+// Parse reads a backup ConfigMap: whose it is, and what it holds. Should the record
+// be unreadable, the backup says so, as does the error; the target is known all the same.
 func Parse(cm *corev1.ConfigMap) (target.Ref, plan.Backup, error) {
 	ref := target.Ref{Kind: cm.Data[keyKind], Namespace: cm.Namespace, Name: cm.Data[keyName]}
 	b := plan.Backup{Set: cm.Data[keySet]}
 	record, err := swap.ParseRecord(cm.Data[keyOriginals])
 	if err != nil {
+		b.Unread = fmt.Sprintf("backup ConfigMap %s cannot be read (%s)", cm.Name, annotations.Clip(err.Error()))
 		return ref, b, fmt.Errorf("backup ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
 	}
 	b.Record = record

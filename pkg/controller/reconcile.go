@@ -120,10 +120,7 @@ func (c *Controller) backup(ctx context.Context, ref target.Ref, object *unstruc
 	if cm == nil {
 		return nil, nil
 	}
-	_, b, err := backup.Parse(cm)
-	if err != nil {
-		c.config.Log.Warn("backup cannot be read: the annotation alone is used", zap.Stringer("target", ref), zap.Error(err))
-	}
+	_, b, _ := backup.Parse(cm) // it says if it cannot be read
 	return &b, nil
 }
 

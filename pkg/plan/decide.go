@@ -48,7 +48,8 @@ type draft struct {
 	object unstructured.Unstructured
 	status annotations.Status // as written on the target now
 	page   Page               // the one asked for, or the last good one in its place
-	known  swap.Record        // the originals: per slot the annotation wins, the backup fills gaps
+	known  swap.Record        // the originals, of both copies
+	unread []string           // which of the copies cannot be read, and why
 	onPage bool
 }
 
@@ -61,17 +62,7 @@ func newDraft(s State) *draft {
 			d.out.Claims = append(d.out.Claims, slot.PageSet)
 		}
 	}
-	if d.status.Original != "" {
-		record, err := swap.ParseRecord(d.status.Original)
-		if err != nil {
-			d.tell(RestoreFailed, "annotation %s cannot be read (%v): the backup ConfigMap is used in its place", annotations.Original, annotations.Clip(err.Error()))
-		} else {
-			d.known = record.Admitted(s.Slots)
-		}
-	}
-	if s.Backup != nil {
-		d.known = d.known.FillGaps(s.Backup.Record)
-	}
+	d.readCopies()
 	return d
 }
 
@@ -114,6 +105,7 @@ func (d *draft) drop() { d.out.DropBackup, d.out.DropOrigin = d.in.Backup != nil
 // it is seen that no slot points at a page set.
 func (d *draft) restore() {
 	plan := swap.Back(d.in.Slots, d.known)
+	d.tellUnread(plan)
 	if len(plan.Lost) > 0 {
 		d.tellLost(plan.Lost)
 	}
@@ -121,7 +113,11 @@ func (d *draft) restore() {
 		d.update(plan.Writes, d.withOwners())
 		return
 	}
-	d.annotate(said(d.status, annotations.Blocked, d.out.Events[len(d.out.Events)-1].Message))
+	var why []string
+	for _, e := range d.out.Events {
+		why = append(why, e.Message)
+	}
+	d.annotate(said(d.status, annotations.Blocked, strings.Join(why, "; ")))
 }
 
 // withOwners gives the status with those who wrote since the last swap: the restore
@@ -190,11 +186,6 @@ func paths(slots []swap.Slot) []ownership.Path {
 }
 
 func (d *draft) managers() []metav1.ManagedFieldsEntry { return d.object.GetManagedFields() }
-
-// sameBackup says whether the stored backup holds this already.
-func (d *draft) sameBackup(want Backup) bool {
-	return d.in.Backup != nil && d.in.Backup.Set == want.Set && d.in.Backup.Record.String() == want.Record.String()
-}
 
 // serving says whether visitors can be sent to the wanted set, and if not, why.
 func (d *draft) serving() (bool, string) {

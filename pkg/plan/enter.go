@@ -33,6 +33,10 @@ func (d *draft) enter() {
 	for _, part := range d.in.Notes.LeftAlone {
 		d.tell(BackendLeftAlone, "%s", part)
 	}
+	if d.sealed() {
+		d.keepUnread()
+		return
+	}
 	d.choosePage()
 	d.rememberOwners()
 	plan, err := swap.To(d.page.Set, d.in.Slots, d.known, d.budget())
@@ -43,6 +47,7 @@ func (d *draft) enter() {
 	if len(plan.Lost) > 0 {
 		d.tellLost(plan.Lost)
 	}
+	d.tellDropped(plan.Dropped)
 	if len(plan.Unfit) > 0 && d.tooFull(plan.Unfit) {
 		return
 	}
@@ -63,7 +68,12 @@ func (d *draft) enter() {
 // nothing: the target has no backend that could be swapped.
 func (d *draft) nothing() {
 	why := "there is no backend to swap: the target has none, or only such as must stay (ACME solvers, actions, parents of other routes)"
-	d.tell(NothingToSwap, "%s", cmp.Or(d.in.Notes.Refused, why))
+	why = cmp.Or(d.in.Notes.Refused, why)
+	d.tell(NothingToSwap, "%s", why)
+	if d.remembers() {
+		d.annotate(said(d.status, annotations.Blocked, why+". What its backends were is kept until maintenance ends"))
+		return
+	}
 	d.out.Memory = Memory{}
 	if annotations.HasWritten(d.object.GetAnnotations()) {
 		d.clean()
@@ -105,10 +115,7 @@ func (d *draft) tooFull(unfit []swap.Slot) bool {
 	if d.onPage {
 		return false
 	}
-	blocked := said(annotations.Status{}, annotations.Blocked, message)
-	if annotations.Size(blocked.Write(d.object.GetAnnotations())) <= annotations.MaxTotalSize {
-		d.annotate(blocked)
-	}
+	d.annotate(said(d.status, annotations.Blocked, message))
 	return true
 }
 
@@ -251,30 +258,6 @@ func (d *draft) rememberOwners() {
 			d.known.Owners = merged
 		}
 	}
-}
-
-// withRecord gives the status with a record that says more than the one that is
-// there. It goes without if there is no room: a write to the app is never given up.
-func (d *draft) withRecord(status annotations.Status, record swap.Record) annotations.Status {
-	with := status
-	with.Original = record.String()
-	if annotations.Size(with.Write(d.object.GetAnnotations())) > annotations.MaxTotalSize {
-		return status
-	}
-	return with
-}
-
-// recorded plans the backup of the record and the way to the app that stays, and
-// gives the status that carries the record.
-func (d *draft) recorded(plan *swap.Plan) annotations.Status {
-	d.keepOrigin(plan.Record)
-	plan.Record.Page = d.page.Name
-	if want := (Backup{Set: d.page.Set, Record: plan.Record}); !d.sameBackup(want) {
-		d.out.WriteBackup = &want
-	}
-	status := d.status
-	status.PageSet, status.Original = d.page.Set, plan.Record.String()
-	return status
 }
 
 // keepOrigin plans the origin Service of the target as it would be restored now.

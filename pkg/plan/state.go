@@ -98,6 +98,9 @@ type State struct {
 type Backup struct {
 	Set    string
 	Record swap.Record
+	// Unread says why the record cannot be read; empty if it can. It is not an empty
+	// record: nobody knows what is in it.
+	Unread string
 }
 
 // Decision is what to do now: write the backup and the origin Service if there

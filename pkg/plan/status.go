@@ -20,7 +20,7 @@ func States() []Meaning {
 	return []Meaning{
 		{"", "the app", "all is as it was"},
 		{annotations.Pending, "the app", "the page Pods are starting; nobody needs to do anything"},
-		{annotations.Blocked, "the app¹", "the page cannot be shown, or a backend not be restored, until somebody acts; `maintenance/message` says what"},
+		{annotations.Blocked, "the app¹", "the page cannot be shown, a backend not be restored, or a copy of the originals not be read, until somebody acts; `maintenance/message` says what"},
 		{annotations.Switching, "the app or the page", "swapped; for `--settle-time` the ingress controller may be following"},
 		{annotations.Active, "the page", "it has had the time to follow"},
 		{annotations.Contested, "one or the other", "a tool keeps writing the backends back, see [GitOps](#gitops)"},
@@ -52,7 +52,9 @@ func fit(s annotations.Status, all map[string]string) annotations.Status {
 
 // annotate plans to write the status.
 func (d *draft) annotate(status annotations.Status) {
-	if all := d.object.GetAnnotations(); !maps.Equal(fit(status, all).Write(all), all) {
+	all := d.object.GetAnnotations()
+	want := fit(status, all).Write(all)
+	if !maps.Equal(want, all) && annotations.Size(want) <= annotations.MaxTotalSize { // the API server would refuse it
 		d.update(nil, status)
 	}
 }
@@ -85,13 +87,13 @@ func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
 }
 
 // Block gives a copy of a target that says why maintenance cannot begin; nil if
-// it says so already, or is in maintenance.
+// it says so already, or if anything of maintenance is left on it: that stays.
 func Block(object map[string]any, why string) map[string]any {
 	d := newDraft(State{Object: object})
-	if d.status.PageSet != "" {
+	if d.status.PageSet != "" || d.status.Original != "" {
 		return nil
 	}
-	d.annotate(annotations.Status{State: annotations.Blocked, Message: annotations.ClipTo(why, annotations.MaxMessage)})
+	d.annotate(said(d.status, annotations.Blocked, why))
 	return d.out.Update
 }
 

@@ -232,7 +232,6 @@ func (c copies) backup() *plan.Backup {
 	if c.configMap == nil {
 		return nil
 	}
-	// One that cannot be read is empty: the annotation alone is used.
-	_, b, _ := backup.Parse(c.configMap)
+	_, b, _ := backup.Parse(c.configMap) // it says if it cannot be read
 	return &b
 }

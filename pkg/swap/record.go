@@ -27,6 +27,7 @@ type Record struct {
 	Slots []Original `json:"slots"`
 	// Owners had the fields before the controller took them.
 	Owners []ownership.Owner `json:"owners,omitempty"`
+	rest   rest
 }
 
 // Original is what one slot held.
@@ -37,6 +38,7 @@ type Original struct {
 	// maintenance.
 	At    int             `json:"at"`
 	Value json.RawMessage `json:"value"`
+	rest  rest
 }
 
 // ParseRecord reads a Record. Its error says what is wrong with the text.
@@ -66,6 +68,42 @@ func (r Record) String() string {
 		panic(fmt.Sprintf("record of originals: %v", err))
 	}
 	return string(text)
+}
+
+// keepRest adds to a plan's record what is known and none of its slots has taken.
+// Of slots that are there, that is what this version would not put back: another may.
+// Of slots that have gone, somebody may be about to write them back as they were
+// during maintenance: their originals are kept while there is room, and the oldest go
+// first. Those that have just gone come before those that had gone already.
+func (p *Plan) keepRest(known Record, found []int, slots []Slot, budget int) {
+	taken, there, recorded := map[int]bool{}, map[ID]bool{}, map[ID]bool{}
+	for at, i := range found {
+		taken[i] = true
+		there[slots[at].ID] = slots[at].OnPage()
+	}
+	for _, o := range p.Record.Slots {
+		recorded[o.ID] = true
+	}
+	used := len(p.Record.String())
+	var left []Original
+	for i, o := range known.Slots {
+		switch {
+		case taken[i] || recorded[o.ID]:
+		case there[o.ID]:
+			used += o.size()
+			p.Record.Slots = append(p.Record.Slots, o)
+		default:
+			o.At = gone
+			left = append(left, o)
+		}
+	}
+	for i, o := range left {
+		if used += o.size(); used > budget {
+			p.Dropped = left[i:]
+			return
+		}
+		p.Record.Slots = append(p.Record.Slots, o)
+	}
 }
 
 // Admitted gives the record without originals that may not go into their slots: a
@@ -98,6 +136,9 @@ func (r Record) FillGaps(other Record) Record {
 			}
 			out.Slots = append(out.Slots, o)
 		}
+	}
+	if out.rest == nil {
+		out.rest = other.rest
 	}
 	if out.Page == "" {
 		out.Page = other.Page

@@ -92,6 +92,9 @@ type Plan struct {
 	Lost []Slot
 	// Unfit slots stay on the app: their originals do not fit into the annotation.
 	Unfit []Slot
+	// Dropped are known originals that are not in the Record: their slots have gone,
+	// and it has no room for them.
+	Dropped []Original
 }
 
 // OnPage says whether any slot holds anything of a page set.
@@ -105,17 +108,14 @@ func OnPage(slots []Slot) bool {
 // A slot of the app is remembered as it is now, a slot on a page set keeps what
 // is known of it: what points at a page set is never taken for an original.
 func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
-	p := Plan{Record: Record{Version: Version, Page: known.Page, Owners: known.Owners}}
+	p := Plan{Record: Record{Version: Version, Page: known.Page, Owners: known.Owners, rest: known.rest}}
 	found := match(slots, known.Slots)
 	seen := map[ID]bool{}
 	for _, o := range known.Slots {
 		seen[o.ID] = true
 	}
-	onPage := OnPage(slots)
 	used := len(p.Record.String())
-	swapped := map[ID]bool{}
 	for at, s := range slots {
-		swapped[s.ID] = true
 		o := Original{ID: s.ID, At: at}
 		if !s.OnPage() {
 			value, err := json.Marshal(s.meant(known.Slots))
@@ -124,7 +124,7 @@ func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
 			}
 			o.Value = value
 		} else if found[at] >= 0 {
-			o.Value = known.Slots[found[at]].Value
+			o.Value, o.rest = known.Slots[found[at]].Value, known.Slots[found[at]].rest
 		} else {
 			p.Lost = append(p.Lost, s)
 			continue
@@ -143,26 +143,8 @@ func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
 			p.Writes = append(p.Writes, Write{Path: s.Path, Value: s.Page(set)})
 		}
 	}
-	if onPage {
-		p.keepOrphans(known, found, swapped, used, budget)
-	}
+	p.keepRest(known, found, slots, budget)
 	return p, nil
-}
-
-// keepOrphans keeps the originals of slots that are not there now, while they
-// fit: somebody may be about to write them back as they were during maintenance.
-func (p *Plan) keepOrphans(known Record, found []int, swapped map[ID]bool, used, budget int) {
-	claimed := map[int]bool{}
-	for _, i := range found {
-		claimed[i] = true
-	}
-	for i, o := range known.Slots {
-		if cost := o.size(); !claimed[i] && !swapped[o.ID] && used+cost <= budget {
-			used += cost
-			o.At = gone
-			p.Record.Slots = append(p.Record.Slots, o)
-		}
-	}
 }
 
 func (o Original) size() int {
