@@ -155,7 +155,8 @@ func usage(f *pflag.FlagSet, out io.Writer) {
 
 Every flag can be set by an environment variable as well: --page-image is %sPAGE_IMAGE. A flag wins.
 
-  maintenance-controller restore …   ends maintenance without a controller, see restore --help
+  maintenance-controller restore …       ends maintenance without a controller, see restore --help
+  maintenance-controller check-pages …   says what the controller would do with a page, see check-pages --help
 
 Usage: maintenance-controller [flags]
 

@@ -42,8 +42,13 @@ const (
 // Main runs the controller until ctx ends, or the command that the arguments
 // name, and gives the exit code.
 func Main(ctx context.Context, p Process) int {
-	if len(p.Args) > 0 && p.Args[0] == "restore" {
-		return restoreMain(ctx, p)
+	if len(p.Args) > 0 {
+		switch p.Args[0] {
+		case "restore":
+			return restoreMain(ctx, p)
+		case "check-pages":
+			return checkPagesMain(p)
+		}
 	}
 	o, err := parse(p.Args, p.Env, p.Stdout)
 	switch {

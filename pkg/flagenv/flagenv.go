@@ -15,6 +15,7 @@ import (
 type Process struct {
 	Args           []string // without the program's name
 	Env            func(string) (string, bool)
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
 

@@ -95,6 +95,12 @@ func (p Page) WithDefaults(d Page) Page {
 	return out
 }
 
+// Filled is WithDefaults, and an error if the page is too large with what it is filled with.
+func (p Page) Filled(d Page) (Page, error) {
+	out := p.WithDefaults(d)
+	return out, checkSize(out.Data())
+}
+
 // HasFormat says whether the page has a body of this format in any language.
 func (p Page) HasFormat(format string) bool {
 	for key := range p.Bodies {

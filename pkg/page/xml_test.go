@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -89,6 +90,21 @@ func TestXMLOfAnyShapeIsReadInTime(t *testing.T) {
 		t.Logf("%s: %d bytes in %s", name, len(body), time.Since(begin))
 		if took := time.Since(begin); took > 20*time.Second {
 			t.Errorf("%s took %s", name, took)
+		}
+	}
+}
+
+// TestTheChartReadsXMLAlike: the templates have the very expressions of this file.
+func TestTheChartReadsXMLAlike(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/chart/templates/_xml.tpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, expression := range map[string]string{
+		"NCName": xmlNCName, "decimal": xmlDec, "hexadecimal": xmlHex, "ASCII": xmlASCII, "illegal": xmlIllegal,
+	} {
+		if !strings.Contains(string(text), "`"+expression+"`") {
+			t.Errorf("the chart's _xml.tpl does not have this expression (%s): %s", name, expression)
 		}
 	}
 }

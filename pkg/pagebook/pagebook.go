@@ -168,11 +168,8 @@ func read(cm *corev1.ConfigMap, standard page.Page) (page.Page, []page.Fault, er
 	if err != nil {
 		return page.Page{}, nil, err
 	}
-	p = p.WithDefaults(standard)
-	if _, err := page.Parse(p.Data()); err != nil { // too large together with what it is filled with
-		return page.Page{}, nil, err
-	}
-	return p, faults, nil
+	p, err = p.Filled(standard)
+	return p, faults, err
 }
 
 // oldest gives the ConfigMap that holds a page. Of several the oldest wins: a rollback

@@ -2,11 +2,13 @@ package pagebook
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
 
 	"maintenance-controller.io/pkg/page"
 )
@@ -29,4 +31,36 @@ func TestOneBrokenFormatLeavesTheOthers(t *testing.T) {
 	delete(cm.Data, "page.html")
 	_, _, err = read(cm, standard)
 	assert.ErrorContains(t, err, "is not valid JSON", "nothing is left of it")
+}
+
+type shelf []*corev1.ConfigMap
+
+func (s shelf) Named(namespace, _ string) (found []*corev1.ConfigMap) {
+	for _, cm := range s {
+		if cm.Namespace == namespace {
+			found = append(found, cm)
+		}
+	}
+	return found
+}
+
+// TestSeveralConfigMapsOfOnePage: the oldest is shown, since a rollback applies an
+// older one again, and whoever asks for the page is told, not only the newer ones.
+func TestSeveralConfigMapsOfOnePage(t *testing.T) {
+	at := func(minute int, name, html string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, CreationTimestamp: metav1.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC)},
+			Data:       map[string]string{"page.html": html},
+		}
+	}
+	events := record.NewFakeRecorder(10)
+	b := New(Config{Source: shelf{at(2, "page-spring-5k7f", "new"), at(1, "page-spring-9hbt", "old")}, Recorder: events, OwnNamespace: "maintenance-system", NamespacePages: true})
+	r := b.Resolve("shop", "spring")
+	assert.Equal(t, "old", r.Content.Bodies["page.html"])
+	assert.Contains(t, r.Rivals, `page "spring" is in 2 ConfigMaps of namespace shop: the oldest, page-spring-9hbt, is shown, and the newest, page-spring-5k7f, is not`)
+	assert.Contains(t, r.Rivals, "disableNameSuffixHash")
+	assert.Contains(t, <-events.Events, "is also in ConfigMap page-spring-9hbt")
+
+	b = New(Config{Source: shelf{at(1, "page-spring", "only")}, Recorder: events, NamespacePages: true})
+	assert.Empty(t, b.Resolve("shop", "spring").Rivals)
 }
