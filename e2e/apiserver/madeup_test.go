@@ -47,7 +47,7 @@ func tunnel() target.Kind {
 		Slots: func(object map[string]any) ([]swap.Slot, error) {
 			to, _, err := unstructured.NestedString(object, "spec", "to")
 			s := swap.Slot{
-				ID: swap.ID{Type: "to"}, Path: []any{"spec", "to"}, Value: to, Page: func(set string) any { return set },
+				ID: swap.ID{Type: "to"}, Path: []any{"spec", "to"}, Value: to, Page: func(set string, _ any) any { return set },
 				Check: func(value any) error {
 					if to, ok := value.(string); !ok || page.IsSetName(to) {
 						return errors.New("no end of a tunnel")

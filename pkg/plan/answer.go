@@ -16,14 +16,21 @@ var ErrNoProgress = errors.New("the API server took the update and stored nothin
 	"see \"GitOps\" in the README (README.md#gitops) for how to find it")
 
 // Answered gives the decision as it stands once the API server has answered its
-// Update: what was sent is not always what is stored. Slots that came back on the app
-// have been put back by a webhook, which counts as a revert like anybody's. An answer
-// with the version that was sent is ErrNoProgress.
+// Update: what was sent is not always what is stored. Slots that came back on the app,
+// or beside the page, have been put there by a webhook, which counts as a revert like
+// anybody's; what came back as it leads to the page all the same is remembered to be
+// what the webhook wants. An answer with the version that was sent is ErrNoProgress.
 func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, error) {
 	sent, answer := unstructured.Unstructured{Object: d.Update}, unstructured.Unstructured{Object: stored}
-	if d.Memory.Undone = undone(kind, d.Update, stored); d.Memory.Undone {
+	undone, near := stays(kind, d.Update, stored)
+	if d.Memory.Undone = undone; undone {
 		d.Memory = d.Memory.kept(sent.GetUID())
 		d.Events = slices.DeleteFunc(slices.Clone(d.Events), func(e Event) bool { return !e.Reason.Warning() }) // it has not come about
+		return d, nil
+	}
+	if insisted := digest(near); insisted != "" && insisted != d.Memory.Insisted {
+		d.Memory.Insisted = insisted
+		d.Memory = d.Memory.kept(sent.GetUID())
 		return d, nil
 	}
 	if answer.GetResourceVersion() == sent.GetResourceVersion() {
@@ -32,17 +39,30 @@ func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, e
 	return d, nil
 }
 
-// undone says whether a slot that was sent on a page was stored on the app.
-func undone(kind target.Kind, sent, stored map[string]any) bool {
+// stays compares slots that were sent on a page with what was stored of them: undone
+// if any does not lead there, or not alone, and near are those that do with something
+// else beside it.
+func stays(kind target.Kind, sent, stored map[string]any) (undone bool, near []swap.Slot) {
 	wanted, err := kind.Slots(sent)
 	if err != nil {
-		return false // it was read before it was written
+		return false, nil // it was read before it was written
 	}
 	got, err := kind.Slots(stored)
 	if err != nil {
-		return false // the next look tells
+		return false, nil // the next look tells
 	}
-	return slices.ContainsFunc(wanted, func(w swap.Slot) bool {
-		return w.OnPage() && slices.ContainsFunc(got, func(g swap.Slot) bool { return g.ID == w.ID && !g.OnPage() })
-	})
+	for _, w := range wanted {
+		at := slices.IndexFunc(got, func(g swap.Slot) bool { return g.ID == w.ID })
+		if !w.OnPage() || at < 0 {
+			continue
+		}
+		switch got[at].Became(w) {
+		case swap.Beside:
+			undone = true
+		case swap.Near:
+			near = append(near, got[at])
+		case swap.Exact:
+		}
+	}
+	return undone, near
 }

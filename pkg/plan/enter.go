@@ -39,9 +39,12 @@ func (d *draft) enter() {
 	}
 	d.choosePage()
 	d.rememberOwners()
-	plan, err := swap.To(d.page.Set, d.in.Slots, d.known, d.budget())
+	plan, err := d.planSwap()
 	if err != nil {
 		d.tell(PageNotReady, "%v", err)
+		return
+	}
+	if len(plan.Strange) > 0 && d.strange(plan.Strange) {
 		return
 	}
 	if len(plan.Lost) > 0 {
@@ -129,26 +132,10 @@ func (d *draft) wait(plan swap.Plan, why string) {
 		state = annotations.Blocked
 		d.tell(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
 	}
-	if d.onPage && !d.halfway(plan) {
+	if d.onPage && len(d.halfway(plan)) == 0 {
 		return
 	}
 	d.leaveToApp(plan, said(d.status, state, why))
-}
-
-// halfway says whether somebody wrote back some of the slots of a target whose
-// slots lead somewhere only together: its visitors get nothing.
-func (d *draft) halfway(plan swap.Plan) bool {
-	return d.in.Kind.Whole && d.onPage && len(plan.Reverted) > 0
-}
-
-// leaveToApp writes the status of a target that is not swapped now. What was
-// reverted by half is reverted in full, so that visitors get the app meanwhile.
-func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
-	if d.halfway(plan) {
-		d.update(swap.Back(d.in.Slots, plan.Record).Writes, d.withRecord(status, plan.Record))
-		return
-	}
-	d.annotate(status)
 }
 
 // reverted says whether somebody else wrote backends of the app into slots that
@@ -180,7 +167,7 @@ func (d *draft) reverted(plan swap.Plan) bool {
 		then = fmt.Sprintf("the state is contested, and they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
 	}
 	who, todo := d.adversary(by)
-	d.tell(BackendReverted, "%s wrote the backends of %s back while the target is annotated: %s; %s", who, nameSlots(plan.Reverted), then, todo)
+	d.tell(BackendReverted, "%s wrote the backends of %s while the target is annotated: %s; %s", who, nameSlots(plan.Reverted), then, todo)
 	return true
 }
 
@@ -245,7 +232,7 @@ func (d *draft) swap(plan swap.Plan) {
 func (d *draft) rememberOwners() {
 	var taken []swap.Slot
 	for _, s := range d.in.Slots {
-		if !s.OnPage() || !ownership.Holds(d.managers(), s.Owned()) {
+		if !s.OnPage() || s.Merge != nil || !ownership.Holds(d.managers(), s.Owned()) {
 			taken = append(taken, s)
 		}
 	}

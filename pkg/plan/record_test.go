@@ -186,7 +186,7 @@ func TestAllBackendsGoForAMoment(t *testing.T) {
 // a later version took it, and may put it back.
 func TestAnOriginalThatThisVersionRefuses(t *testing.T) {
 	s := inMaintenance(t)
-	refused := `{"service":{"name":"app-b","port":{"number":80}},"weight":3}`
+	refused := `{"backendOfTheFuture":{"name":"app-b"}}`
 	for _, text := range []string{s.annotations()[annotations.Original]} {
 		s.annotate(annotations.Original, strings.Replace(text, `{"service":{"name":"app-b","port":{"number":80}}}`, refused, 1))
 	}

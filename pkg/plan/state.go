@@ -53,6 +53,7 @@ type Memory struct {
 	ResumeAt     time.Time // when a reverted target is swapped again; zero if nothing is put off
 	Undone       bool      // what was swapped last was put back in the same request
 	Since        string    // when maintenance began, RFC 3339
+	Insisted     string    // digest of the slots that a webhook wants as they are, beside what the page has
 }
 
 // of gives the memory if it is of this object, and an empty one if it is of an earlier one.

@@ -34,11 +34,42 @@ type Record struct {
 type Original struct {
 	ID
 	// At was the slot's position among the target's slots, gone if it was not there
-	// any more. It helps to find the original of a slot that was renamed during
-	// maintenance.
-	At    int             `json:"at"`
+	// any more, or its original is not known for sure to be its own.
+	At int `json:"at"`
+	// Value is null if the slot was on a page and nothing was known of it.
 	Value json.RawMessage `json:"value"`
+	// Asked is what else its kind has to know to tell what is merged into the slot.
+	Asked json.RawMessage `json:"asked,omitempty"`
 	rest  rest
+}
+
+// nothing is the value of an original that is not known.
+const nothing = "null"
+
+// lost says that the slot was on a page and nothing was known of it.
+func (o Original) lost() bool { return len(o.Value) == 0 || string(o.Value) == nothing }
+
+// of gives the original to a slot, at its position.
+func (o Original) of(id ID, at int) Original {
+	o.ID, o.At = id, at
+	return o
+}
+
+// asked decodes what was asked for; nil if nothing is known.
+func (o *Original) asked() any {
+	var asked any
+	if o == nil || json.Unmarshal(o.Asked, &asked) != nil {
+		return nil
+	}
+	return asked
+}
+
+func (o Original) size() int {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return maxRecord
+	}
+	return len(text) + len(",")
 }
 
 // ParseRecord reads a Record. Its error says what is wrong with the text.
@@ -88,8 +119,9 @@ func (p *Plan) keepRest(known Record, found []int, slots []Slot, budget int) {
 	var left []Original
 	for i, o := range known.Slots {
 		switch {
-		case taken[i] || recorded[o.ID]:
+		case taken[i] || recorded[o.ID] || o.lost():
 		case there[o.ID]:
+			o.At = gone // to the next look it is none that went just then
 			used += o.size()
 			p.Record.Slots = append(p.Record.Slots, o)
 		default:
@@ -112,7 +144,7 @@ func (r Record) Admitted(slots []Slot) Record {
 	bad := map[ID]bool{}
 	for _, s := range slots {
 		for _, o := range r.Slots {
-			bad[o.ID] = bad[o.ID] || o.ID == s.ID && !s.takes(o)
+			bad[o.ID] = bad[o.ID] || o.ID == s.ID && !o.lost() && !s.takes(o)
 		}
 	}
 	out := r
@@ -123,14 +155,18 @@ func (r Record) Admitted(slots []Slot) Record {
 // FillGaps adds the originals of other for slots that r does not have. Where r has
 // any, what it has not was not there when it was written.
 func (r Record) FillGaps(other Record) Record {
-	have := map[ID]bool{}
-	for _, o := range r.Slots {
-		have[o.ID] = true
+	have := map[ID]int{}
+	for i, o := range r.Slots {
+		have[o.ID] = i
 	}
 	out := r
 	out.Slots = append([]Original(nil), r.Slots...)
 	for _, o := range other.Slots {
-		if !have[o.ID] {
+		i, ok := have[o.ID]
+		switch {
+		case ok && r.Slots[i].lost() && !o.lost():
+			out.Slots[i] = o.of(o.ID, r.Slots[i].At)
+		case !ok:
 			if len(r.Slots) > 0 {
 				o.At = gone
 			}

@@ -23,7 +23,7 @@ const (
 func slot(at int, id ID, backend string) Slot {
 	s := Slot{
 		ID: id, Path: ownership.Path{"spec", "slots", at, "to"}, Value: backend,
-		Page: func(set string) any { return set },
+		Page: func(set string, _ any) any { return set },
 		Check: func(value any) error {
 			if s, ok := value.(string); !ok || strings.HasPrefix(s, "maintenance-") {
 				return errors.New("no backend")
@@ -38,6 +38,8 @@ func slot(at int, id ID, backend string) Slot {
 }
 
 func path(host, p string) ID { return ID{Host: host, Path: p, Type: "Prefix"} }
+
+func double(n int) ID { return ID{Host: "a", Path: "/", Type: "Prefix", N: n} }
 
 func record(originals ...Original) Record { return Record{Version: Version, Slots: originals} }
 
@@ -85,12 +87,44 @@ func TestBack(t *testing.T) {
 			known: record(original(0, path("old", "/"), "app"), original(1, path("old", "/api"), "api")),
 			want:  map[int]string{0: "api", 1: "app"},
 		},
-		"a renamed path: the one in its place": {
+		"a renamed path": {
 			slots: []Slot{slot(0, path("a", "/"), setA), slot(1, path("a", "/v2"), setA)},
 			known: record(original(0, path("a", "/"), "app"), original(1, path("a", "/v1"), "api")),
 			want:  map[int]string{0: "app", 1: "api"},
 		},
-		"a place that another slot claims is not free": {
+		"a renamed path, wherever it is now": {
+			slots: []Slot{slot(0, path("a", "/v2"), setA), slot(1, path("a", "/new"), "new"), slot(2, path("a", "/"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("a", "/v1"), "api")),
+			want:  map[int]string{0: "api", 2: "app"},
+		},
+		"a renamed host": {
+			slots: []Slot{slot(0, path("c", "/"), setA), slot(1, path("b", "/x"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/x"), "other")),
+			want:  map[int]string{0: "app", 1: "other"},
+		},
+		"a renamed host of which a match speaks": {
+			slots: []Slot{slot(0, path("c", "Host(`c`) && Path(`/`)"), setA), slot(1, path("c", "Host(`c`)"), setA)},
+			known: record(original(0, path("a", "Host(`a`)"), "app"), original(1, path("a", "Host(`a`) && Path(`/`)"), "api")),
+			want:  map[int]string{0: "api", 1: "app"},
+		},
+		"a path of another host that went is none of this one's": {
+			slots: []Slot{slot(0, path("shop", "/api"), setA)},
+			known: record(original(0, path("shop", "/"), "shop-app"), original(1, path("api", "/api"), "api-app")),
+			want:  map[int]string{0: "shop-app"}, // the host's only backend
+		},
+		"nor is it where the host has several": {
+			slots: []Slot{slot(0, path("shop", "/api"), setA), slot(1, path("shop", "/x"), setA)},
+			known: record(original(0, path("shop", "/"), "shop-app"), original(1, path("shop", "/x"), "x"), original(2, path("api", "/api"), "api-app")),
+			want:  map[int]string{1: "x"},
+			lost:  []string{"Prefix host shop /api"},
+		},
+		"of two that were renamed their places say nothing: a path was inserted before": {
+			slots: []Slot{slot(0, path("a", "/new"), "new"), slot(1, path("a", "/v2"), setA), slot(2, path("a", "/v2/admin"), setA)},
+			known: record(original(0, path("a", "/v1"), "api"), original(1, path("a", "/v1/admin"), "admin")),
+			want:  map[int]string{},
+			lost:  []string{"Prefix host a /v2", "Prefix host a /v2/admin"},
+		},
+		"a host that is another's path now": {
 			slots: []Slot{slot(0, path("a", "/new"), setA), slot(1, path("a", "/"), setA)},
 			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/x"), "other")),
 			want:  map[int]string{0: "app", 1: "app"}, // the host's only backend
@@ -100,16 +134,65 @@ func TestBack(t *testing.T) {
 			known: record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "app")),
 			want:  map[int]string{0: "app", 1: "app", 2: "app"},
 		},
-		"a place says nothing if another slot went as well": {
+		"two went, and one of them was renamed": {
 			slots: []Slot{slot(0, path("a", "/v2"), setA)},
 			known: record(original(0, path("a", "/x"), "other"), original(1, path("a", "/v1"), "api")),
 			want:  map[int]string{},
 			lost:  []string{"Prefix host a /v2"},
 		},
-		"nor is one that went before taken for the one that was renamed": {
+		"one went, and the app of another has its name now": {
+			slots: []Slot{slot(0, path("a", "/"), "canary"), slot(1, path("a", "/old"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("a", "/x"), "other")),
+			want:  map[int]string{},
+			lost:  []string{"Prefix host a /old"},
+		},
+		"its name was given to another": {
+			slots: []Slot{slot(0, path("a", "/"), "canary"), slot(1, path("a", "/old"), setA), slot(2, path("a", "/x"), setA)},
+			known: record(original(0, path("a", "/"), "app"), original(1, path("a", "/x"), "other")),
+			want:  map[int]string{1: "app", 2: "other"},
+		},
+		"one that went before is not taken for the one that was renamed": {
 			slots: []Slot{slot(0, path("c", "/"), setA)},
 			known: record(original(0, path("b", "/"), "app"), original(gone, path("a", "/"), "other")),
 			want:  map[int]string{0: "app"},
+		},
+		"one that was lost is not taken for one that was renamed": {
+			slots: []Slot{slot(0, path("a", "/v2"), setA), slot(1, path("a", "/y"), setA)},
+			known: record(Original{ID: path("a", "/v2"), Value: json.RawMessage("null")}, original(1, path("a", "/y"), "y"), original(2, path("a", "/z"), "z")),
+			want:  map[int]string{1: "y"},
+			lost:  []string{"Prefix host a /v2"},
+		},
+		"doubles, in their order": {
+			slots: []Slot{slot(0, double(0), setA), slot(1, double(1), setA)},
+			known: record(original(0, double(0), "app"), original(1, double(1), "canary")),
+			want:  map[int]string{0: "app", 1: "canary"},
+		},
+		"one of two doubles went, and nobody knows which": {
+			slots: []Slot{slot(0, double(0), setA)},
+			known: record(original(0, double(0), "app"), original(1, double(1), "canary")),
+			want:  map[int]string{},
+			lost:  []string{"Prefix host a /"},
+		},
+		"one of two doubles went before": {
+			slots: []Slot{slot(0, double(0), setA)},
+			known: record(original(0, double(0), "app"), original(gone, double(1), "canary")),
+			want:  map[int]string{0: "app"},
+		},
+		"a double of the app's was put before": {
+			slots: []Slot{slot(0, double(0), "canary"), slot(1, double(1), setA), slot(2, path("b", "/"), setA)},
+			known: record(original(0, double(0), "app"), original(1, path("b", "/"), "other")),
+			want:  map[int]string{1: "app", 2: "other"},
+		},
+		"one of two doubles was written back": {
+			slots: []Slot{slot(0, double(0), "app"), slot(1, double(1), setA)},
+			known: record(original(0, double(0), "app"), original(1, double(1), "canary")),
+			want:  map[int]string{1: "canary"},
+		},
+		"one of two doubles is new, or the other is": {
+			slots: []Slot{slot(0, double(0), "new"), slot(1, double(1), setA)},
+			known: record(original(0, double(0), "app"), original(1, double(1), "canary")),
+			want:  map[int]string{},
+			lost:  []string{"Prefix host a / (duplicate 1)"},
 		},
 		"nothing tells: lost, and left alone": {
 			slots: []Slot{slot(0, path("a", "/"), setA), slot(1, path("b", "/"), setA), slot(2, path("c", "/new"), setA)},
@@ -182,7 +265,7 @@ func TestTo(t *testing.T) {
 		"a slot without an original is not touched": {
 			slots:  []Slot{slot(0, path("a", "/"), setB), slot(1, path("b", "/"), "api")},
 			want:   map[int]string{1: setA},
-			record: map[string]string{"Prefix host b /": `"api"`},
+			record: map[string]string{"Prefix host a /": "null", "Prefix host b /": `"api"`},
 			lost:   []string{"Prefix host a /"},
 		},
 		"a slot that went away is remembered while maintenance lasts": {
@@ -282,7 +365,9 @@ func FuzzParseRecord(f *testing.F) {
 // made what was meant, on the way to the page and back.
 func TestAMergedSlot(t *testing.T) {
 	merged := slot(0, path("a", "/"), "part")
-	merged.Merge = func(original any) any { return fmt.Sprint(original, "+part") }
+	merged.PageSet = setA
+	merged.Check = func(any) error { return nil }
+	merged.Merge = func(original, _ any) any { return fmt.Sprint(original, "+part") }
 	slots := []Slot{merged, slot(1, path("b", "/"), setA)}
 	known := record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "api"))
 	assert.True(t, OnPage(slots[:1]), "something of the page is left in it")

@@ -2,16 +2,17 @@ package target_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
@@ -26,6 +27,7 @@ var conformance = map[string]func(require.TestingT, example){
 	"knows its pages":                       pagesAreKnown,
 	"admits only originals":                 originalsAreAdmitted,
 	"survives odd objects":                  oddObjectsAreSurvived,
+	"mends what is beside the page":         whatIsBesideThePageIsMended,
 	"gives back what it took":               swapThenUndoIsTheIdentity,
 	"keeps edits":                           editsDuringMaintenanceAreKept,
 	"restores part by part":                 partsAreWrittenBackOneByOne,
@@ -158,12 +160,71 @@ func pagesAreKnown(t require.TestingT, e example) {
 	})
 }
 
+// whatIsBesideThePageIsMended: a value that names a page set is not the page's for
+// that. Whatever else is in it is written over, and never takes the original along.
+func whatIsBesideThePageIsMended(t require.TestingT, e example) {
+	mended := 0
+	e.objects(t, func(rnd *rand.Rand, object map[string]any, slots []swap.Slot) {
+		swapped, record := swapTo(t, e.kind, object, swap.Record{}, setA)
+		at := rnd.IntN(len(slots))
+		if reflect.DeepEqual(slots[at].Page(setA, slots[at].Value), slots[at].Page(setB, slots[at].Value)) {
+			return // the same for every page
+		}
+		spoilt, did := spoilBeside(rnd, slots[at].Page(setA, slots[at].Value))
+		if !did {
+			return
+		}
+		spoiltObject, err := swap.Apply(swapped, []swap.Write{{Path: slots[at].Path, Value: spoilt}})
+		require.NoError(t, err)
+		there, err := e.kind.Slots(spoiltObject)
+		require.NoError(t, err)
+		require.Len(t, there, len(slots))
+		require.Equal(t, setA, there[at].PageSet, "it still names the set: %v", spoilt)
+		plan, err := swap.To(setA, there, record, roomy)
+		require.NoError(t, err)
+		require.Len(t, plan.Reverted, 1, "it is somebody's edit: %v", spoilt)
+		after, err := swap.Apply(spoiltObject, plan.Writes)
+		require.NoError(t, err)
+		require.Equal(t, text(t, swapped), text(t, after), "as it was on the page")
+		if there[at].Merge == nil {
+			require.Equal(t, text(t, object), text(t, undo(t, e.kind, spoiltObject, record)), "seen or not")
+			require.Equal(t, text(t, object), text(t, undo(t, e.kind, after, plan.Record)))
+		}
+		mended++
+	})
+	require.Positive(t, mended)
+}
+
+// spoilBeside changes a number of a value, or adds a field or an entry to it.
+func spoilBeside(rnd *rand.Rand, value any) (spoilt any, did bool) {
+	switch value := value.(type) {
+	case int64:
+		return value + 1 + int64(rnd.IntN(1000)), true
+	case []any:
+		if rnd.IntN(3) == 0 {
+			return append([]any{map[string]any{"name": "beside", "port": int64(80)}}, value...), true
+		}
+		below, did := spoilBeside(rnd, value[0])
+		return append([]any{below}, value[1:]...), did
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			if below, did := spoilBeside(rnd, value[key]); did && rnd.IntN(2) == 0 {
+				value[key] = below
+				return value, true
+			}
+		}
+		value["odd"] = "beside"
+		return value, true
+	}
+	return value, false
+}
+
 // originalsAreAdmitted: an annotation can be forged.
 func originalsAreAdmitted(t require.TestingT, e example) {
 	e.objects(t, func(_ *rand.Rand, _ map[string]any, slots []swap.Slot) {
 		for _, s := range slots {
 			require.NoError(t, s.Check(s.Value), "%s: its own value", s.ID)
-			require.Error(t, s.Check(s.Page(setA)), "%s: a page is no original", s.ID)
+			require.Error(t, s.Check(s.Page(setA, s.Value)), "%s: a page is no original", s.ID)
 			for _, forged := range []any{nil, map[string]any{}, []any{}, []any{nil}, map[string]any{"evil": map[string]any{}}, true, 1.5, int64(-1), "", "$(evil)"} {
 				require.Error(t, s.Check(forged), "%s: %v", s.ID, forged)
 			}
@@ -235,7 +296,12 @@ func TestTheSuite(t *testing.T) {
 		"nothing is admitted": func(k *target.Kind) {
 			eachSlot(k, func(s *swap.Slot) { s.Check = func(any) error { return assert.AnError } })
 		},
-		"the page is another set's":  func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Page = func(string) any { return setB } }) },
+		"the page is another set's": func(k *target.Kind) {
+			eachSlot(k, func(s *swap.Slot) { s.Page = func(string, any) any { return exitTo(setB) } })
+		},
+		"a name is enough for a page": func(k *target.Kind) {
+			eachSlot(k, func(s *swap.Slot) { s.Fit = func(any) swap.Fit { return swap.Exact } })
+		},
 		"a path leads elsewhere":     func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Path = []any{"spec", "exits", 0, "to"} }) },
 		"the name is another kind's": func(k *target.Kind) { k.Name = "Pipe" },
 		"reading writes": func(k *target.Kind) {
@@ -284,64 +350,3 @@ type recorder struct{ failed bool }
 
 func (r *recorder) Errorf(string, ...any) { r.failed = true }
 func (r *recorder) FailNow()              { r.failed = true; runtime.Goexit() }
-
-// tunnel is a made-up kind: exits, each to a Service by its name.
-func tunnel() target.Kind {
-	return target.Kind{
-		Name: "Tunnel", Resource: madeUp.WithResource("tunnels"), Custom: true,
-		Slots: tunnelSlots, Class: func(map[string]any) (string, bool) { return "", false },
-	}
-}
-
-func tunnelSlots(object map[string]any) ([]swap.Slot, error) {
-	exits, ok := follow(object, []any{"spec", "exits"}).([]any)
-	if !ok {
-		return nil, fmt.Errorf("exits are %s", reflect.TypeOf(follow(object, []any{"spec", "exits"})))
-	}
-	var slots []swap.Slot
-	for i, exit := range exits {
-		name, ok1 := follow(exit, []any{"name"}).(string)
-		to, ok2 := follow(exit, []any{"to"}).(string)
-		if !ok1 || !ok2 {
-			return nil, fmt.Errorf("exit %d leads nowhere", i)
-		}
-		s := swap.Slot{ID: swap.ID{Type: "exit", Path: name}, Path: []any{"spec", "exits", i, "to"}, Value: to, Page: func(set string) any { return set }, Check: checkExit}
-		if page.IsSetName(to) {
-			s.PageSet = to
-		}
-		slots = append(slots, s)
-	}
-	return slots, nil
-}
-
-func checkExit(value any) error {
-	if to, ok := value.(string); !ok || to == "" || strings.ContainsAny(to, "$()") || page.IsSetName(to) {
-		return fmt.Errorf("%v is no exit", value)
-	}
-	return nil
-}
-
-func eachSlot(k *target.Kind, change func(*swap.Slot)) {
-	slots := k.Slots
-	k.Slots = func(object map[string]any) ([]swap.Slot, error) {
-		found, err := slots(object)
-		for i := range found {
-			change(&found[i])
-		}
-		return found, err
-	}
-}
-
-func tunnels(k target.Kind) example {
-	return example{
-		kind: k, list: "exits",
-		fresh: func(_ *rand.Rand, name string) any { return map[string]any{"name": name, "to": "new"} },
-		generate: func(rnd *rand.Rand) map[string]any {
-			exits := []any{}
-			for i := range rnd.IntN(4) {
-				exits = append(exits, map[string]any{"name": fmt.Sprint("exit-", i), "to": fmt.Sprint("svc-", rnd.IntN(3))})
-			}
-			return map[string]any{"apiVersion": "example.com/v1", "kind": "Tunnel", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"exits": exits}}
-		},
-	}
-}

@@ -130,6 +130,18 @@ func randomIngressRoute(rnd *rand.Rand) map[string]any {
 	return map[string]any{"apiVersion": "traefik.io/v1alpha1", "kind": "IngressRoute", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"routes": routes}}
 }
 
+// lastIsDouble says whether slots of the last entry have the identity of others.
+func (e example) lastIsDouble(object map[string]any) bool {
+	slots, _ := e.kind.Slots(object)
+	entries, _ := object["spec"].(map[string]any)[e.list].([]any)
+	for _, s := range slots {
+		if len(s.Path) > 2 && s.Path[1] == e.list && s.Path[2] == len(entries)-1 && s.ID.N > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // randomEdit gives an edit that means the same on the app's object and on the
 // swapped one: each copies before it changes.
 func (e example) randomEdit(rnd *rand.Rand, like map[string]any) func(map[string]any) map[string]any {
@@ -139,7 +151,7 @@ func (e example) randomEdit(rnd *rand.Rand, like map[string]any) func(map[string
 	}
 	// A name of its own: a second entry with the identity of a first is told apart by its order alone.
 	fresh := e.fresh(rnd, fmt.Sprintf("new%d", rnd.IntN(1<<30)))
-	at, what := rnd.IntN(n+1), rnd.IntN(3)
+	at, what, double := rnd.IntN(n+1), rnd.IntN(3), e.lastIsDouble(like)
 	label := fmt.Sprint(rnd.IntN(100))
 	return func(object map[string]any) map[string]any {
 		out := runtime.DeepCopyJSON(object)
@@ -148,7 +160,7 @@ func (e example) randomEdit(rnd *rand.Rand, like map[string]any) func(map[string
 		switch {
 		case what == 0: // insert
 			spec[e.list] = append(append(append([]any{}, entries[:at]...), fresh), entries[at:]...)
-		case what == 1 && len(entries) > 1 && at < len(entries): // remove the last of its kind, so that numbering holds
+		case what == 1 && len(entries) > 1 && at < len(entries) && !double: // of two that are the same, nobody could tell which is left
 			spec[e.list] = append([]any{}, entries[:len(entries)-1]...)
 		default: // something beside the slots
 			out["metadata"].(map[string]any)["labels"] = map[string]any{"x": label}

@@ -3,6 +3,7 @@ package target
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -55,7 +56,8 @@ func ingressSlots(object map[string]any) ([]swap.Slot, error) {
 }
 
 func ingressSlot(object map[string]any, id swap.ID, b networkingv1.IngressBackend, path ...any) swap.Slot {
-	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage(b), Check: checkIngressBackend}
+	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage, Check: checkIngressBackend}
+	s.Fit = func(want any) swap.Fit { return ingressFit(b, s.Value, want) }
 	if b.Service != nil && page.IsSetName(b.Service.Name) {
 		s.PageSet = b.Service.Name
 	}
@@ -75,29 +77,43 @@ func isACMESolver(p networkingv1.HTTPIngressPath) bool {
 		p.Backend.Service != nil && strings.HasPrefix(p.Backend.Service.Name, "cm-acme-http-solver-")
 }
 
-// ingressPage names the port the way that the backend does, by name or by
+// ingressPage names the port the way that the original does, by name or by
 // number. A merge patch, as kubectl apply and Helm send it, writes its own beside
 // what is there, and the API server refuses a port that has both.
-func ingressPage(b networkingv1.IngressBackend) func(set string) any {
+func ingressPage(set string, original any) any {
 	port := map[string]any{"number": int64(page.ServicePort)}
-	if b.Service != nil && b.Service.Port.Name != "" {
+	if name, _ := valueAt(original, []any{"service", "port", "name"}).(string); name != "" {
 		port = map[string]any{"name": page.ServicePortName}
 	}
-	return func(set string) any { return map[string]any{"service": map[string]any{"name": set, "port": port}} }
+	return map[string]any{"service": map[string]any{"name": set, "port": port}}
 }
 
+// ingressFit: the page's port, by its name or its number, leads to the page
+// whatever else there is.
+func ingressFit(b networkingv1.IngressBackend, value, want any) swap.Fit {
+	switch {
+	case reflect.DeepEqual(value, want):
+		return swap.Exact
+	case b.Service != nil && b.Resource == nil &&
+		(b.Service.Port == networkingv1.ServiceBackendPort{Number: page.ServicePort} || b.Service.Port == networkingv1.ServiceBackendPort{Name: page.ServicePortName}):
+		return swap.Near
+	}
+	return swap.Beside
+}
+
+// checkIngressBackend lets fields pass that only a newer API knows: to refuse them
+// would be to lose them.
 func checkIngressBackend(value any) error {
-	var b networkingv1.IngressBackend
-	if err := decodeStrict(value, &b); err != nil {
-		return err
+	service, ofService := valueAt(value, []any{"service", "name"}).(string)
+	resource, ofResource := valueAt(value, []any{"resource", "name"}).(string)
+	fields, _ := value.(map[string]any)
+	switch {
+	case fields["service"] != nil && fields["resource"] != nil, service == "" && resource == "", ofService && service == "", ofResource && resource == "":
+		return errors.New("a backend has either a service or a resource, with its name")
+	case !validName(service + resource):
+		return errors.New("the name of a backend is no name of an object")
 	}
-	if (b.Service == nil) == (b.Resource == nil) {
-		return errors.New("a backend has either a service or a resource")
-	}
-	if b.Service != nil && page.IsSetName(b.Service.Name) {
-		return errors.New("a page set is no original")
-	}
-	return nil
+	return checkRaw(value)
 }
 
 func ingressClass(object map[string]any) (string, bool) {

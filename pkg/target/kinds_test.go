@@ -2,6 +2,7 @@ package target
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -27,9 +28,9 @@ func TestKindByName(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// TestOriginalsAreDecodedStrictly: an annotation can be forged; what is put back
-// must be a backend of that kind, and none of our own.
-func TestOriginalsAreDecodedStrictly(t *testing.T) {
+// TestWhatMayBePutBack: an annotation can be forged; what is put back must be a
+// backend of that kind, and none of our own. What only a newer API knows stays as it was.
+func TestWhatMayBePutBack(t *testing.T) {
 	check := map[string]func(any) error{"Ingress": checkIngressBackend, "IngressRoute": checkServices, "selector": checkSelector, "targetPort": checkTargetPort}
 	for name, tc := range map[string]struct {
 		kind, value string
@@ -39,13 +40,20 @@ func TestOriginalsAreDecodedStrictly(t *testing.T) {
 		"a resource":             {"Ingress", `{"resource":{"kind":"Bucket","name":"b"}}`, true},
 		"both":                   {"Ingress", `{"service":{"name":"app"},"resource":{"kind":"Bucket","name":"b"}}`, false},
 		"neither":                {"Ingress", `{}`, false},
-		"an unknown field":       {"Ingress", `{"service":{"name":"app","namespace":"kube-system"}}`, false},
+		"of a newer API":         {"Ingress", `{"service":{"name":"app","port":{"number":80},"fieldOfTheFuture":{"a":[1]}},"another":true}`, true},
+		"a page set inside":      {"Ingress", `{"service":{"name":"app","fallback":[{"name":"maintenance-0123456789abcdef"}]}}`, false},
+		"no service name":        {"Ingress", `{"service":{"port":{"number":80}}}`, false},
+		"a service and no name":  {"Ingress", `{"service":{"name":""},"resource":{"name":"b"}}`, false},
+		"a name of another type": {"Ingress", `{"service":{"name":1}}`, false},
+		"too large":              {"Ingress", `{"service":{"name":"app","x":"` + strings.Repeat("x", maxValue) + `"}}`, false},
 		"a page set":             {"Ingress", `{"service":{"name":"maintenance-0123456789abcdef","port":{"number":80}}}`, false},
 		"a list":                 {"Ingress", `[]`, false},
 		"null":                   {"Ingress", `null`, false},
 		"services":               {"IngressRoute", `[{"name":"app","port":80,"scheme":"https"}]`, true},
 		"of a newer Traefik":     {"IngressRoute", `[{"name":"app","fieldOfTheFuture":1}]`, true},
-		"a wrong type":           {"IngressRoute", `[{"name":"app","weight":"much"}]`, false},
+		"a type of the future":   {"IngressRoute", `[{"name":"app","weight":{"much":1}}]`, true},
+		"services too large":     {"IngressRoute", `[{"name":"app","x":"` + strings.Repeat("x", maxValue) + `"}]`, false},
+		"a page set of services": {"IngressRoute", `[{"name":"app","mirrors":[{"name":"maintenance-0123456789abcdef"}]}]`, false},
 		"no services":            {"IngressRoute", `[]`, false},
 		"no name":                {"IngressRoute", `[{"port":80}]`, false},
 		"no list":                {"IngressRoute", `{"name":"app"}`, false},

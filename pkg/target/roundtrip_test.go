@@ -133,7 +133,7 @@ func TestAMergePatchOfABackendIsValid(t *testing.T) {
 		for _, set := range []string{setA, setB} { // from the app to a page, and from there to another
 			slots, err := target.Ingress().Slots(object)
 			require.NoError(t, err)
-			object = map[string]any{"spec": map[string]any{"defaultBackend": slots[0].Page(set)}}
+			object = map[string]any{"spec": map[string]any{"defaultBackend": slots[0].Page(set, backend)}}
 			there := follow(object, []any{"spec", "defaultBackend", "service", "port"}).(map[string]any)
 			for field := range there {
 				assert.Contains(t, port, field)

@@ -1,10 +1,8 @@
 package target
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,47 +67,6 @@ func serviceSlots(object map[string]any) ([]swap.Slot, error) {
 	return slots, nil
 }
 
-func selectorSlot(object map[string]any, svc *corev1.Service) swap.Slot {
-	path := []any{"spec", "selector"}
-	s := swap.Slot{ID: swap.ID{Type: "selector"}, Path: path, Value: valueAt(object, path), Page: selectorPage, Check: checkSelector}
-	set := setOf(svc)
-	if set == "" {
-		return s
-	}
-	if len(svc.Spec.Selector) == 1 {
-		s.PageSet = set
-		return s
-	}
-	// kubectl apply and Helm send merge patches: they add the app's labels, and
-	// know nothing of ours that they would have to remove.
-	s.Merge = func(original any) any { return mergedSelector(svc, original) }
-	return s
-}
-
-// mergedSelector is what a merge patch would have made of the original.
-func mergedSelector(svc *corev1.Service, original any) any {
-	written := maps.Clone(svc.Spec.Selector)
-	delete(written, annotations.PageSetLabel)
-	all := map[string]any{}
-	if before, ok := original.(map[string]any); ok && !maps.Equal(written, lastApplied(svc)) {
-		maps.Copy(all, before)
-	}
-	for key, value := range written {
-		all[key] = value
-	}
-	return all
-}
-
-// lastApplied is the selector of the manifest that kubectl applied last: if it
-// is all that was written, the rest of the original is gone on purpose.
-func lastApplied(svc *corev1.Service) map[string]string {
-	var manifest corev1.Service
-	if err := json.Unmarshal([]byte(svc.Annotations[corev1.LastAppliedConfigAnnotation]), &manifest); err != nil {
-		return nil
-	}
-	return manifest.Spec.Selector
-}
-
 func portSlot(object map[string]any, i int, p corev1.ServicePort) swap.Slot {
 	path := []any{"spec", "ports", i, "targetPort"}
 	value := valueAt(object, path)
@@ -121,19 +78,9 @@ func portSlot(object map[string]any, i int, p corev1.ServicePort) swap.Slot {
 		ID:   swap.ID{Type: "targetPort", Path: portName(p)},
 		Path: path, Field: ownership.Path{"spec", "ports", key, "targetPort"},
 		Value: value, AnyPage: portOnPage(p),
-		Page:  func(string) any { return page.PortName },
+		Page:  func(string, any) any { return page.PortName },
 		Check: checkTargetPort,
 	}
-}
-
-func selectorPage(set string) any { return map[string]any{annotations.PageSetLabel: set} }
-
-// setOf is the page set that the selector names, be it among other labels.
-func setOf(svc *corev1.Service) string {
-	if set := svc.Spec.Selector[annotations.PageSetLabel]; page.IsSetName(set) {
-		return set
-	}
-	return ""
 }
 
 func portOnPage(p corev1.ServicePort) bool { return p.TargetPort.StrVal == page.PortName }
@@ -286,20 +233,6 @@ func serviceOrigin(object map[string]any) *corev1.ServiceSpec {
 		spec.Ports = append(spec.Ports, corev1.ServicePort{Name: p.Name, Protocol: protocol(p), AppProtocol: p.AppProtocol, Port: p.Port, TargetPort: p.TargetPort})
 	}
 	return &spec
-}
-
-func checkSelector(value any) error {
-	var selector map[string]string
-	if err := decodeStrict(value, &selector); err != nil {
-		return err
-	}
-	if len(selector) == 0 {
-		return errors.New("a selector has at least one label")
-	}
-	if page.IsSetName(selector[annotations.PageSetLabel]) {
-		return errors.New("a page set is no original")
-	}
-	return nil
 }
 
 func checkTargetPort(value any) error {

@@ -96,41 +96,61 @@ func TestWhichPortsAreLeftAlone(t *testing.T) {
 
 // TestASelectorIntoWhichWasMerged leads nowhere, on its way to the page and back.
 func TestASelectorIntoWhichWasMerged(t *testing.T) {
-	app := serviceFrom(t, `{spec: {selector: {app: a, tier: web}, ports: [{port: 80, targetPort: 8080}]}}`)
-	_, record := swapTo(t, target.Service(), app, swap.Record{}, setA)
 	for name, tc := range map[string]struct {
+		app     string // selector before
+		before  string // selector of the manifest that kubectl had applied when it was swapped
 		merged  string // into the page's selector
 		applied string // selector of the manifest that kubectl applied last
-		known   swap.Record
+		by      string // field manager of all of it
 		want    string
 	}{
-		"one label":                     {`tier: v2`, `{}`, record, `{"app":"a","tier":"v2"}`},
-		"all labels":                    {`app: b, tier: v2`, `{}`, record, `{"app":"b","tier":"v2"}`},
-		"a new label":                   {`track: canary`, `{}`, record, `{"app":"a","tier":"web","track":"canary"}`},
-		"no original is known":          {`app: b`, `{}`, swap.Record{}, `{"app":"b"}`},
-		"kubectl apply took one away":   {`app: a`, `{"app":"a"}`, record, `{"app":"a"}`},
-		"kubectl apply was long before": {`tier: v2`, `{"app":"a","tier":"web"}`, record, `{"app":"a","tier":"v2"}`},
+		"one label":                        {`app: a, tier: web`, `{}`, `tier: v2`, `{}`, "kubectl-patch", `{"app":"a","tier":"v2"}`},
+		"all labels":                       {`app: a, tier: web`, `{}`, `app: b, tier: v2`, `{}`, "kubectl-patch", `{"app":"b","tier":"v2"}`},
+		"a new label":                      {`app: a, tier: web`, `{}`, `track: canary`, `{}`, "kubectl-patch", `{"app":"a","tier":"web","track":"canary"}`},
+		"no original is known":             {``, ``, `app: b`, `{}`, "kubectl-patch", `{"app":"b"}`},
+		"kubectl apply took one away":      {`app: a, tier: web`, `{"app":"a","tier":"web"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a"}`},
+		"and one that it did not own":      {`app: a, tier: v2`, `{"app":"a","tier":"web"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a"}`},
+		"one that it knows nothing of":     {`app: a, color: blue`, `{"app":"a"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a","color":"blue"}`},
+		"both":                             {`app: a, tier: web, color: blue`, `{"app":"a","tier":"web"}`, `app: b`, `{"app":"b"}`, "kubectl-client-side-apply", `{"app":"b","color":"blue"}`},
+		"kubectl apply was long before":    {`app: a, tier: web`, `{"app":"a","tier":"web"}`, `tier: v2`, `{"app":"a","tier":"web"}`, "kubectl-patch", `{"app":"a","tier":"v2"}`},
+		"kubectl apply for the first time": {`app: a, tier: web`, `{}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a","tier":"web"}`},
+		"Helm took one away":               {`app: a, tier: web`, `{}`, `app: a`, `{}`, "helm", `{"app":"a"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			last := `metadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"spec":{"selector":` + tc.applied + `}}'}}`
-			object := serviceFrom(t, `{`+last+`, spec: {selector: {maintenance/page-set: `+setA+`, `+tc.merged+`}, ports: [{port: 80, targetPort: maintenancepage}]}}`)
-			slots, err := target.Service().Slots(object)
+			object := func(selector, applied, port string) map[string]any {
+				return serviceFrom(t, `{metadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"spec":{"selector":`+applied+`}}'},
+					managedFields: [{manager: `+tc.by+`, operation: Update, fieldsType: FieldsV1, fieldsV1: {"f:spec": {"f:selector": {}}}}]},
+					spec: {selector: {`+selector+`}, ports: [{port: 80, targetPort: `+port+`}]}}`)
+			}
+			known := swap.Record{}
+			if tc.app != "" {
+				_, known = swapTo(t, target.Service(), object(tc.app, tc.before, "8080"), swap.Record{}, setA)
+			}
+			slots, err := target.Service().Slots(object(`maintenance/page-set: `+setA+`, `+tc.merged, tc.applied, "maintenancepage"))
 			require.NoError(t, err)
 			assert.True(t, swap.OnPage(slots))
-			var back any
-			for _, write := range swap.Back(slots, tc.known).Writes {
-				if len(write.Path) == 2 {
-					back = write.Value
-				}
+			assert.Equal(t, setA, slots[0].PageSet, "the set has to stay")
+			assertJSON(t, tc.want, selectorOf(swap.Back(slots, known)))
+			for range 2 { // what is planned may be put off, and is planned again then
+				plan, err := swap.To(setB, slots, known, roomy)
+				require.NoError(t, err)
+				assert.JSONEq(t, tc.want, string(plan.Record.Slots[0].Value))
+				assert.Equal(t, map[string]any{"maintenance/page-set": setB}, selectorOf(plan))
+				assert.Equal(t, tc.app != "", len(plan.Reverted) > 0)
+				assertJSON(t, tc.want, selectorOf(swap.Back(slots, plan.Record)))
+				known, tc.app = plan.Record, "known"
 			}
-			assertJSON(t, tc.want, back)
-			plan, err := swap.To(setB, slots, tc.known, roomy)
-			require.NoError(t, err)
-			assert.JSONEq(t, tc.want, string(plan.Record.Slots[0].Value))
-			assert.Equal(t, map[string]any{"maintenance/page-set": setB}, plan.Writes[0].Value)
-			assert.Equal(t, len(tc.known.Slots) > 0, len(plan.Reverted) > 0)
 		})
 	}
+}
+
+func selectorOf(p swap.Plan) any {
+	for _, write := range p.Writes {
+		if len(write.Path) == 2 {
+			return write.Value
+		}
+	}
+	return nil
 }
 
 func assertJSON(t *testing.T, want string, got any) {

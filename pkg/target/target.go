@@ -5,12 +5,17 @@ package target
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 
+	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/swap"
 )
 
@@ -104,6 +109,42 @@ func decodeStrict(value, into any) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	return d.Decode(into)
+}
+
+// maxValue bounds what is remembered of one slot, in bytes.
+const maxValue = 32 << 10
+
+// checkRaw says why a value may not be put back as it was, whatever fields it has:
+// it is bounded, and has no page set anywhere in it.
+func checkRaw(value any) error {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if len(raw) > maxValue {
+		return fmt.Errorf("a value of %d bytes: at most %d can be remembered", len(raw), maxValue)
+	}
+	if namesSet(value) {
+		return errors.New("a page set is no original")
+	}
+	return nil
+}
+
+func namesSet(value any) bool {
+	switch value := value.(type) {
+	case string:
+		return page.IsSetName(value)
+	case []any:
+		return slices.ContainsFunc(value, namesSet)
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(value)), namesSet)
+	}
+	return false
+}
+
+// validName: the names of whatever a backend leads to. Traefik has names with an @.
+func validName(name string) bool {
+	return name != "" && !strings.ContainsAny(name, " /\\$(){}") && len(name) <= 2*validation.DNS1123SubdomainMaxLength
 }
 
 // numbered tells slots apart that are otherwise the same.

@@ -1,0 +1,75 @@
+package target_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/swap"
+	"maintenance-controller.io/pkg/target"
+)
+
+// tunnel is a made-up kind: exits, each to a Service by its name.
+func tunnel() target.Kind {
+	return target.Kind{
+		Name: "Tunnel", Resource: madeUp.WithResource("tunnels"), Custom: true,
+		Slots: tunnelSlots, Class: func(map[string]any) (string, bool) { return "", false },
+	}
+}
+
+func tunnelSlots(object map[string]any) ([]swap.Slot, error) {
+	exits, ok := follow(object, []any{"spec", "exits"}).([]any)
+	if !ok {
+		return nil, fmt.Errorf("exits are %s", reflect.TypeOf(follow(object, []any{"spec", "exits"})))
+	}
+	var slots []swap.Slot
+	for i, exit := range exits {
+		name, ok1 := follow(exit, []any{"name"}).(string)
+		to, ok2 := follow(exit, []any{"to", "name"}).(string)
+		if !ok1 || !ok2 {
+			return nil, fmt.Errorf("exit %d leads nowhere", i)
+		}
+		s := swap.Slot{ID: swap.ID{Type: "exit", Path: name}, Path: []any{"spec", "exits", i, "to"}, Value: follow(exit, []any{"to"}), Page: func(set string, _ any) any { return exitTo(set) }, Check: checkExit}
+		if page.IsSetName(to) {
+			s.PageSet = to
+		}
+		slots = append(slots, s)
+	}
+	return slots, nil
+}
+
+func checkExit(value any) error {
+	if to, ok := follow(value, []any{"name"}).(string); !ok || to == "" || strings.ContainsAny(to, "$()") || page.IsSetName(to) {
+		return fmt.Errorf("%v is no exit", value)
+	}
+	return nil
+}
+
+func exitTo(name string) map[string]any { return map[string]any{"name": name} }
+
+func eachSlot(k *target.Kind, change func(*swap.Slot)) {
+	slots := k.Slots
+	k.Slots = func(object map[string]any) ([]swap.Slot, error) {
+		found, err := slots(object)
+		for i := range found {
+			change(&found[i])
+		}
+		return found, err
+	}
+}
+
+func tunnels(k target.Kind) example {
+	return example{
+		kind: k, list: "exits",
+		fresh: func(_ *rand.Rand, name string) any { return map[string]any{"name": name, "to": exitTo("new")} },
+		generate: func(rnd *rand.Rand) map[string]any {
+			exits := []any{}
+			for i := range rnd.IntN(4) {
+				exits = append(exits, map[string]any{"name": fmt.Sprint("exit-", i), "to": exitTo(fmt.Sprint("svc-", rnd.IntN(3)))})
+			}
+			return map[string]any{"apiVersion": "example.com/v1", "kind": "Tunnel", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"exits": exits}}
+		},
+	}
+}
