@@ -22,6 +22,7 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/setmanager"
+	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -50,7 +51,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	// Another class may be another controller's to serve. To end a maintenance is
 	// anybody's: the class may have been taken off the list while it lasted.
 	if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On && !c.serves(kind.Class(object.Object)) {
-		return 0, nil
+		return 0, c.letGo(ctx, kind, ref, object)
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
 	if err != nil {
@@ -65,6 +66,29 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 		return 0, err
 	}
 	return d.After, nil
+}
+
+// letGo takes back what has begun of a target whose class is not served any more: that
+// it waits for a page, and the claim on it. Visitors that are on the page stay there
+// until maintenance ends. Only what this process has claimed is its own to take back:
+// the state of any other target may be that of the controller that serves its class.
+func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) error {
+	if !c.manager.Claims.Has(ref) {
+		return nil
+	}
+	state, _, err := c.gather(ctx, kind, ref, object)
+	if err != nil || swap.OnPage(state.Slots) {
+		return err
+	}
+	state.Request.On = false
+	d := plan.Decide(state)
+	if err := c.execute(ctx, kind, ref, object, d); err != nil {
+		return err
+	}
+	if d.Update == nil {
+		c.claim(ref, "", nil)
+	}
+	return nil
 }
 
 // gone forgets a target that is not there any more.

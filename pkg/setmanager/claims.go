@@ -96,6 +96,13 @@ func (c *Claims) Users(id pageset.ID) []target.Ref {
 	return slices.Collect(maps.Keys(c.users[id]))
 }
 
+// Has says whether the target claims any set.
+func (c *Claims) Has(ref target.Ref) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sets[ref]) > 0
+}
+
 // classes lists the ingress classes of those who claim the set.
 func (c *Claims) classes(id pageset.ID) []string {
 	c.mu.Lock()
