@@ -11,6 +11,8 @@
 ARG BUILD=golang:1.26
 FROM --platform=$BUILDPLATFORM ${BUILD} AS build
 WORKDIR /src
+# Where the caches are mounted, whatever the compiler's image says.
+ENV GOMODCACHE=/go/pkg/mod GOCACHE=/root/.cache/go-build
 # The modules change less often than the code: a layer of their own.
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download

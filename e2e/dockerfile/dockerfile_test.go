@@ -1,5 +1,7 @@
 // Package dockerfile builds the Dockerfile, with buildah in place of Docker, and
-// compares the image with the one that is made without a container engine.
+// compares the image with the one that is made without a container engine. Both are
+// compiled into one cache: what is tested is what the two say to the compiler and
+// what they put where, not whether it says the same twice.
 package dockerfile
 
 import (

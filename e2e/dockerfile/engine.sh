@@ -3,26 +3,28 @@
 # in the folder $ENGINE_DIR.
 set -euo pipefail
 : "${ENGINE_DIR:?name a folder for images}"
-# The module and build caches of the Dockerfile's mounts are in there as well.
 export TMPDIR=$ENGINE_DIR/tmp
-mkdir -p "$TMPDIR"
+# Where buildah keeps the caches that the Dockerfile mounts: they are this machine's own, so that nothing is compiled twice.
+caches=$TMPDIR/buildah-cache
+mkdir -p "$caches/go/pkg" "$caches/root/.cache"
+ln -sfn "$(go env GOMODCACHE)" "$caches/go/pkg/mod"
+ln -sfn "$(go env GOCACHE)" "$caches/root/.cache/go-build"
 engine() { buildah --root "$ENGINE_DIR/root" --runroot "$ENGINE_DIR/run" --storage-driver vfs "$@"; }
 
 command=$1
 shift
 case $command in
-build) engine bud --isolation chroot --pull-never --ignorefile Dockerfile.dockerignore "$@" ;;
+build) engine bud --isolation chroot --pull-never --ignorefile Dockerfile.dockerignore --volume "$(go env GOROOT):/usr/local/go:ro" "$@" ;;
 tag) engine tag "$@" ;;
 save) # -o FILE REFERENCE
 	rm -f "$2"
 	engine push --quiet "$3" "docker-archive:$2:$3"
 	;;
 info) ;; # it is there
-base) # NAME ARCH: an image to build with, of this machine's Go, since there is no registry to pull one from
+base) # NAME ARCH: an image to build with, which this machine's Go is mounted into, since there is no registry to pull one from
 	container=$(engine from scratch)
 	mkdir -p "$TMPDIR/base/tmp"
 	engine copy --quiet "$container" "$TMPDIR/base" / >/dev/null
-	engine copy --quiet "$container" "$(go env GOROOT)" /usr/local/go >/dev/null
 	engine copy --quiet "$container" /bin/busybox /bin/busybox >/dev/null
 	engine copy --quiet "$container" /bin/busybox /bin/sh >/dev/null
 	engine copy --quiet "$container" /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ >/dev/null
