@@ -154,23 +154,36 @@ func filter(programs []Program, keep func(Program) bool) iter.Seq[Program] {
 	}
 }
 
-// BuildOwn builds a program of this source tree, static as all of them, into a
-// file, with more flags of `go build` if need be. It is built each time: Go's own
-// cache makes that quick, and right.
+// BuildOwn builds a program of this source tree into a file, with more flags of
+// `go build` if need be.
 func (c *Cache) BuildOwn(ctx context.Context, pkg, target string, flags ...string) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", target}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-	cmd.Dir = root
-	if strings.HasPrefix(pkg, ownModule) {
-		cmd.Dir = filepath.Join(root, "e2e")
+	return Own{Root: root, Package: pkg, Flags: flags}.Build(ctx, target)
+}
+
+// Own is a program of this source tree, or of another commit of it.
+type Own struct {
+	Root    string   // top of the tree
+	Package string   // of one of its modules
+	Flags   []string // more of `go build`; they win
+}
+
+// Build builds the program into a file, static as all of them, and in the way in
+// which everything is built here: see the Makefile. It is built each time: Go's own
+// cache makes that quick, and right.
+func (o Own) Build(ctx context.Context, target string) error {
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", target}, o.Flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, o.Package)...)
+	cmd.Dir = o.Root
+	if strings.HasPrefix(o.Package, ownModule) {
+		cmd.Dir = filepath.Join(o.Root, "e2e")
 	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", pkg, err, bytes.TrimSpace(out))
+		return fmt.Errorf("build %s: %w\n%s", o.Package, err, bytes.TrimSpace(out))
 	}
 	return nil
 }

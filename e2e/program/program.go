@@ -64,9 +64,9 @@ func (b Build) build(path string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-o", path}
+	var flags []string
 	if b.Version != "" {
-		args = append(args, "-ldflags", "-X maintenance-controller.io/pkg/version.Version="+b.Version)
+		flags = append(flags, "-ldflags", "-s -w -X maintenance-controller.io/pkg/version.Version="+b.Version)
 	}
 	if b.Commit != "" {
 		if root, err = checkout(root, b.Commit); err != nil {
@@ -74,12 +74,7 @@ func (b Build) build(path string) error {
 		}
 		defer func() { _ = os.RemoveAll(root) }() // in the temporary folder, at worst
 	}
-	build := exec.CommandContext(context.Background(), "go", append(args, "./cmd/maintenance-controller")...)
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build maintenance-controller: %w: %s", err, out)
-	}
-	return nil
+	return binaries.Own{Root: root, Package: "./cmd/maintenance-controller", Flags: flags}.Build(context.Background(), path)
 }
 
 // Has says whether the tree comes with a commit: a clone without history and an

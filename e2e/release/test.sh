@@ -51,7 +51,7 @@ say 'the page comes from values, by Helm'
 image=$IMAGE:v$version
 cd "$root"
 cluster image --name "$image" --out "$work/image.tar" "$work/programs/maintenance-controller" "$work/programs/maintenance-page" >/dev/null
-CGO_ENABLED=0 go -C e2e build -trimpath -ldflags '-s -w' -o "$work/sample-app" ./sampleapp
+CGO_ENABLED=0 go -C e2e build -trimpath -buildvcs=false -ldflags '-s -w' -o "$work/sample-app" ./sampleapp
 cluster image --name sample-app:dev --out "$work/sample-app.tar" "$work/sample-app" >/dev/null
 cluster up --dir "$work/state"
 cluster load --dir "$work/state" "$work/image.tar" "$work/sample-app.tar"
