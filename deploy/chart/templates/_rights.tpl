@@ -1,20 +1,13 @@
 {{/* What the controller does in the namespaces that it serves. It has no access to Secrets. */}}
 {{- define "maintenance.rights" -}}
-{{- $groups := dict "Ingress" (list "networking.k8s.io" "ingresses") "IngressRoute" (list "traefik.io" "ingressroutes") -}}
-# Targets: watched by their metadata, read and updated one at a time.
-{{- range .Values.controller.targets }}
-{{- with get $groups . }}
-- apiGroups: [{{ first . }}]
-  resources: [{{ last . }}]
-  verbs: [get, list, watch, update]
-{{- end }}
-{{- end }}
-{{- range $kind, $resource := $groups }}
-{{- if not (has $kind $.Values.controller.targets) }}
-# No target, but it may still use a page set, which is then not deleted.
-- apiGroups: [{{ first $resource }}]
-  resources: [{{ last $resource }}]
-  verbs: [list]
+{{- $kinds := include "maintenance.kinds" . | fromYaml -}}
+# Targets: watched by their metadata, read and updated one at a time. A kind that is no target may still use a page
+# set, which is then not deleted. What Services need is among the rights for page sets.
+{{- range $kind, $of := $kinds }}
+{{- if ne $kind "Service" }}
+- apiGroups: [{{ $of.group }}]
+  resources: [{{ $of.resource }}]
+  verbs: [{{ has $kind $.Values.controller.targets | ternary "get, list, watch, update" "list" }}]
 {{- end }}
 {{- end }}
 # Page sets, backups of originals, and the pages that people write.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"maintenance-controller.io/pkg/target"
 )
 
 // values is a values file: the tree of its keys, and what its comments say beside.
@@ -40,7 +42,7 @@ func parse(text []byte) (*values, error) {
 		return nil, err
 	}
 	lines := strings.Split(string(text), "\n")
-	v := &values{definitions: map[string]any{}, root: &value{node: document.Content[0]}}
+	v := &values{definitions: map[string]any{"kind": map[string]any{"enum": kinds()}}, root: &value{node: document.Content[0]}}
 	for i, line := range lines {
 		comment := strings.TrimSpace(strings.TrimPrefix(line, "#"))
 		if title, ok := strings.CutPrefix(line, "## "); ok {
@@ -97,10 +99,19 @@ func (v *value) readComment(lines []string) error {
 		}
 		v.schema = schema
 	}
-	v.description = strings.Join(words, " ")
+	v.description = strings.ReplaceAll(strings.Join(words, " "), "{kinds}", strings.Join(kinds(), ", "))
 	return nil
 }
 
 func flow(text string) (schema map[string]any, err error) {
 	return schema, yaml.Unmarshal([]byte(text), &schema)
+}
+
+// kinds of targets, which a comment names by {kinds} and a schema by the definition kind.
+func kinds() []string {
+	var names []string
+	for _, k := range target.Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
 }
