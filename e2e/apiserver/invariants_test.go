@@ -72,6 +72,33 @@ func TestWhatCannotBeRestoredIsToldAndKeepsItsSet(t *testing.T) {
 	assert.Empty(t, c.Snapshot().Unrestored)
 }
 
+// TestACopyOfATargetKeepsItsPage: who copies an object that is in maintenance, and
+// takes our annotations off, has one that points at the page and that no watch knows.
+func TestACopyOfATargetKeepsItsPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"))
+	w.start()
+	w.on(ingresses, "my-app")
+	u := w.until(ingresses, "my-app", "active", state(annotations.Active))
+	set := allOn(t, u)
+	theirs := w.parse(ingress("copy"))
+	theirs.Object["spec"] = u.Object["spec"]
+	w.loses(target.Ref{Kind: "Ingress", Namespace: w.namespace, Name: "copy"})
+	_, err := w.dynamic.Resource(ingresses).Namespace(w.namespace).Create(t.Context(), theirs, metav1.CreateOptions{})
+	require.NoError(t, err)
+	w.off(ingresses, "my-app")
+	w.until(ingresses, "my-app", "restored", restored)
+	// The grace period ends, and the API server is asked who still uses the set.
+	assert.Contains(t, message(w.untilEvent("copy", "BackendLost")), "no original backend is known")
+	w.until(configMaps, set, "its user", usedBy("Ingress/copy"))
+	w.until(ingresses, "copy", "blocked", state(annotations.Blocked))
+	// A person gives it a backend: the rest follows.
+	w.edit(ingresses, "copy", func(u *unstructured.Unstructured) { u.Object["spec"] = w.parse(ingress("x")).Object["spec"] })
+	w.until(ingresses, "copy", "restored", restored)
+	w.untilClean()
+}
+
 func TestContestedTargetsBackOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
