@@ -31,7 +31,7 @@ type options struct {
 	cluster                  clusterOptions
 	namespace                string
 	watchNamespaces, classes []string
-	targets                  []string
+	targets, solvers         []string
 	keys                     annotations.Keys
 	namespacePages           bool
 
@@ -75,6 +75,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", nil, "namespaces that are served, comma-separated; all if empty. With it, Roles in these namespaces are enough")
 	f.StringSliceVar(&o.targets, "targets", []string{"Ingress", "IngressRoute"}, "kinds that can be put in maintenance, comma-separated: "+strings.Join(kindNames(), ", ")+". Service needs more rights: deploy/manifests/service-targets.yaml")
 	f.StringSliceVar(&o.classes, "ingress-class", nil, "ingress classes that are served, comma-separated; all if empty. An Ingress of another class, or of none, is then left alone; an IngressRoute only if it names another class")
+	f.StringSliceVar(&o.solvers, "acme-solver-services", nil, "Services of ACME clients other than cert-manager, comma-separated, such as my-solver or solver-* for all that begin so: paths under /.well-known/acme-challenge that lead there stay, or certificates would expire")
 	keyFlags(f, &o.keys)
 	f.BoolVar(&o.namespacePages, "namespace-pages", true, "let pages in a target's own namespace count, before those in the controller's")
 	o.page.flags(f)
@@ -187,6 +188,11 @@ func (o *options) validate() error {
 	if _, err := kinds(o.targets); err != nil {
 		errs = append(errs, err)
 	}
+	for _, name := range o.solvers {
+		if problems := validation.IsDNS1035Label(strings.TrimSuffix(name, "*") + strings.Repeat("x", strings.Count(name, "*"))); len(problems) > 0 {
+			bad("acme-solver-services", "%q is no name of a Service, nor the beginning of one and *", name)
+		}
+	}
 	for flag, d := range map[string]time.Duration{"page-lead-time": o.lead, "settle-time": o.settle, "page-set-grace-period": o.grace, "page-ready-timeout": o.readyTimeout, "page-debounce": o.debounce} {
 		if d < 0 {
 			bad(flag, "%s is below 0", d)
@@ -234,13 +240,13 @@ func areNamespaces(flag string, names []string) error {
 }
 
 // kinds finds the kinds that --targets names, each once, in whatever case.
-func kinds(names []string) ([]target.Kind, error) {
+func kinds(names []string, solvers ...string) ([]target.Kind, error) {
 	if len(names) == 0 {
 		return nil, errors.New("--targets: name at least one kind")
 	}
 	var found []target.Kind
 	for _, name := range names {
-		k, ok := target.KindByName(name)
+		k, ok := target.KindByName(name, solvers...)
 		if !ok {
 			return nil, fmt.Errorf("--targets: %q is not one of %s", name, strings.Join(kindNames(), ", "))
 		}

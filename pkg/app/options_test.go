@@ -101,6 +101,7 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		`--page-service-classes={"a,b":{}}`:                 "is no ingress class",
 		`--page-affinity={"podAffinity":1}`:                 "--page-affinity",
 		`--page-security-context={"runAs":1}`:               "--page-security-context",
+		"--acme-solver-services=a,*b":                       `"*b" is no name of a Service`,
 		"--enabled-key=a/b/c":                               "--enabled-key",
 		"--enabled-key=maintenance/state":                   "writes one of them itself",
 		"--enabled-key=x/y --custom-page-key=x/y":           "--custom-page-key",

@@ -152,7 +152,7 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, m *metri
 	if err != nil {
 		return nil, err
 	}
-	kinds, err := kinds(o.targets)
+	kinds, err := kinds(o.targets, o.solvers...)
 	if err != nil {
 		return nil, err
 	}

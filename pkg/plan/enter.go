@@ -112,14 +112,25 @@ func (d *draft) choosePage() {
 // tooFull tells that originals do not fit. It stops a swap that has not begun;
 // in one that stands, only the slots that do not fit stay on the app.
 func (d *draft) tooFull(unfit []swap.Slot) bool {
-	message := fmt.Sprintf("annotation %s has no room for the originals of %s: all annotations together may have %d bytes; remove large ones",
-		annotations.Original, nameSlots(unfit), annotations.MaxTotalSize)
+	message := fmt.Sprintf("annotation %s has no room for the originals of %s: all annotations together may have %d bytes; %s",
+		annotations.Original, nameSlots(unfit), annotations.MaxTotalSize, d.room())
 	d.tell(InvalidAnnotation, "%s", message)
 	if d.onPage {
 		return false
 	}
 	d.annotate(said(d.status, annotations.Blocked, message))
 	return true
+}
+
+// room says what makes room for the originals. What kubectl apply annotates is as large
+// as the object and comes back with every client-side apply; a server-side one keeps it
+// as well if it is there.
+func (d *draft) room() string {
+	applied := len(d.object.GetAnnotations()[corev1.LastAppliedConfigAnnotation])
+	if applied <= annotations.MaxTotalSize/4 {
+		return "remove large ones"
+	}
+	return fmt.Sprintf("%d bytes are kubectl's %s: take it off, and apply with --server-side from then on, or split the object in two", applied, corev1.LastAppliedConfigAnnotation)
 }
 
 // wait for the page: visitors keep what they have, be it the app or an older page.

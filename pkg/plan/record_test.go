@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -235,4 +236,20 @@ func TestTheRecordIsBounded(t *testing.T) {
 	s.annotate(annotations.DefaultEnabled, "false")
 	s.settle()
 	assert.Equal(t, "app-a app-b app-host-39.example.org", s.backends())
+}
+
+// TestRoomIsMadeByWhatIsLarge: where it is what kubectl annotates that leaves no room,
+// to remove large annotations would not help, since it comes back with the next apply.
+func TestRoomIsMadeByWhatIsLarge(t *testing.T) {
+	for key, says := range map[string]string{
+		corev1.LastAppliedConfigAnnotation: "take it off, and apply with --server-side from then on, or split the object in two",
+		"example.com/filler":               "remove large ones",
+	} {
+		s := newScene(t, "a", "b")
+		s.annotate(annotations.DefaultEnabled, "true")
+		s.annotate(key, strings.Repeat("x", annotations.MaxTotalSize-annotations.Size(s.annotations())-len(key)-600))
+		s.settle()
+		assert.NotContains(t, s.backends(), setA, "not without its originals")
+		assert.Contains(t, s.annotations()[annotations.Message], says)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,23 +15,35 @@ import (
 // classAnnotation named the class before spec.ingressClassName did.
 const classAnnotation = "kubernetes.io/ingress.class"
 
-// Ingress is networking.k8s.io/v1 Ingress: a slot for the default backend and one for each path.
-func Ingress() Kind {
+// Ingress is networking.k8s.io/v1 Ingress: a slot for the default backend and one for
+// each path. Paths of ACME clients have none: cert-manager's, and those to the solvers.
+func Ingress(solvers ...string) Kind {
+	known := withSolvers(solvers)
 	return Kind{
 		Name:     "Ingress",
 		Resource: networkingv1.SchemeGroupVersion.WithResource("ingresses"),
-		Slots:    ingressSlots,
+		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressSlots(object, known) },
+		Notes:    ingressNotes,
 		Class:    ingressClass,
 	}
 }
 
-func ingressSlots(object map[string]any) ([]swap.Slot, error) {
+func readIngress(object map[string]any) (*networkingv1.Ingress, error) {
 	var ing networkingv1.Ingress
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, &ing); err != nil {
 		return nil, fmt.Errorf("read as networking.k8s.io/v1 Ingress: %w", err)
 	}
+	return &ing, nil
+}
+
+func ingressSlots(object map[string]any, acme solvers) ([]swap.Slot, error) {
+	ing, err := readIngress(object)
+	if err != nil {
+		return nil, err
+	}
+	stays := func(b networkingv1.IngressBackend) bool { return isAction(b) || hasConditions(ing, b) }
 	var slots []swap.Slot
-	if b := ing.Spec.DefaultBackend; b != nil && !isAction(*b) {
+	if b := ing.Spec.DefaultBackend; b != nil && !stays(*b) {
 		slots = append(slots, ingressSlot(object, swap.ID{Type: "defaultBackend"}, *b, "spec", "defaultBackend"))
 	}
 	ids := numbered{}
@@ -46,7 +57,7 @@ func ingressSlots(object map[string]any) ([]swap.Slot, error) {
 				id.Type = string(*p.PathType)
 			}
 			id = ids.id(id)
-			if isAction(p.Backend) || isACMESolver(p) {
+			if stays(p.Backend) || p.Backend.Service != nil && acme.answer(p.Path, p.Backend.Service.Name) {
 				continue
 			}
 			slots = append(slots, ingressSlot(object, id, p.Backend, "spec", "rules", i, "http", "paths", j, "backend"))
@@ -62,19 +73,6 @@ func ingressSlot(object map[string]any, id swap.ID, b networkingv1.IngressBacken
 		s.PageSet = b.Service.Name
 	}
 	return s
-}
-
-// isAction: AWS's load balancer controller reads such a backend as the name of
-// an action in an annotation, not as a Service.
-func isAction(b networkingv1.IngressBackend) bool {
-	return b.Service != nil && b.Service.Port.Name == "use-annotation"
-}
-
-// isACMESolver: cert-manager's HTTP-01 solver answers the certificate
-// authority there. In its place a page would let certificates expire.
-func isACMESolver(p networkingv1.HTTPIngressPath) bool {
-	return strings.HasPrefix(p.Path, "/.well-known/acme-challenge/") &&
-		p.Backend.Service != nil && strings.HasPrefix(p.Backend.Service.Name, "cm-acme-http-solver-")
 }
 
 // ingressPage names the port the way that the original does, by name or by

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	traefikv1alpha1 "github.com/traefik/traefik/v3/pkg/provider/kubernetes/crd/traefikio/v1alpha1"
 
@@ -17,13 +18,14 @@ import (
 // IngressRoute is traefik.io/v1alpha1 IngressRoute: a slot for the services of each route.
 //
 // The whole list is one slot: a leftover healthCheck drops the route, a leftover
-// scheme or serversTransport would speak TLS to the page.
-func IngressRoute() Kind {
+// scheme or serversTransport would speak TLS to the page. Routes to solvers of ACME have none.
+func IngressRoute(solvers ...string) Kind {
+	known := withSolvers(solvers)
 	return Kind{
 		Name:     "IngressRoute",
 		Resource: traefikv1alpha1.SchemeGroupVersion.WithResource("ingressroutes"),
 		Custom:   true,
-		Slots:    ingressRouteSlots,
+		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressRouteSlots(object, known) },
 		Notes:    ingressRouteNotes,
 		Class:    ingressRouteClass,
 	}
@@ -31,7 +33,7 @@ func IngressRoute() Kind {
 
 // ingressRouteSlots reads of each route what says where it leads, and nothing else:
 // what a newer Traefik has beside it must not stop a restore.
-func ingressRouteSlots(object map[string]any) ([]swap.Slot, error) {
+func ingressRouteSlots(object map[string]any, acme solvers) ([]swap.Slot, error) {
 	routes, err := ingressRoutes(object)
 	if err != nil {
 		return nil, err
@@ -43,6 +45,9 @@ func ingressRouteSlots(object map[string]any) ([]swap.Slot, error) {
 		id := ids.id(swap.ID{Host: hostOf(match), Path: match, Type: "match"})
 		services, ok := servicesOf(r)
 		if !ok || len(services) == 0 { // a parent of other routes must stay so
+			continue
+		}
+		if strings.Contains(match, acmePath) && acme.all(services) {
 			continue
 		}
 		slots = append(slots, servicesSlot(object, id, services, "spec", "routes", i, "services"))

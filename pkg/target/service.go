@@ -110,6 +110,11 @@ var webProtocols = map[string]bool{
 	"ws": true, "wss": true, "tls": true, "ssl": true,
 }
 
+// meshProtocols are those other than HTTP that meshes read from the name of a port
+// without an appProtocol: <protocol>[-<suffix>], see Istio's "Protocol Selection".
+// Not tcp and tls, which there say nothing of what is inside.
+var meshProtocols = map[string]bool{"mongo": true, "mysql": true, "redis": true}
+
 // notHTTP says why a port cannot show a page; empty if it may. An appProtocol
 // without a domain is an IANA service name, so one that is not of the web is
 // plainly something else; those with a domain are their owner's to define.
@@ -117,7 +122,13 @@ func notHTTP(p corev1.ServicePort) string {
 	if protocol(p) != corev1.ProtocolTCP {
 		return "its protocol is not TCP"
 	}
-	if p.AppProtocol == nil || *p.AppProtocol == "" || strings.Contains(*p.AppProtocol, "/") || webProtocols[strings.ToLower(*p.AppProtocol)] {
+	if p.AppProtocol == nil || *p.AppProtocol == "" {
+		if spoken, _, _ := strings.Cut(p.Name, "-"); meshProtocols[spoken] {
+			return fmt.Sprintf("its name %q says that it speaks %s, as service meshes read it", annotations.Clip(p.Name), spoken)
+		}
+		return ""
+	}
+	if strings.Contains(*p.AppProtocol, "/") || webProtocols[strings.ToLower(*p.AppProtocol)] {
 		return ""
 	}
 	return fmt.Sprintf("its appProtocol is %q", annotations.Clip(*p.AppProtocol))

@@ -75,8 +75,11 @@ type Notes struct {
 	LeftAlone []string
 }
 
-// Kinds lists every kind there is.
-func Kinds() []Kind { return []Kind{Ingress(), IngressRoute(), Service()} }
+// Kinds lists every kind there is. Solvers are the Services of ACME clients, beside
+// cert-manager's, whose paths are left alone; a name may end in *.
+func Kinds(solvers ...string) []Kind {
+	return []Kind{Ingress(solvers...), IngressRoute(solvers...), Service()}
+}
 
 // Note gives the object's notes.
 func (k Kind) Note(object map[string]any) Notes {
@@ -86,9 +89,9 @@ func (k Kind) Note(object map[string]any) Notes {
 	return k.Notes(object)
 }
 
-// KindByName finds a kind, by its name in any case.
-func KindByName(name string) (Kind, bool) {
-	for _, k := range Kinds() {
+// KindByName finds a kind of Kinds, by its name in any case.
+func KindByName(name string, solvers ...string) (Kind, bool) {
+	for _, k := range Kinds(solvers...) {
 		if strings.EqualFold(k.Name, name) {
 			return k, true
 		}

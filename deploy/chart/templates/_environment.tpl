@@ -11,6 +11,7 @@ default holds.
   "TARGETS" (list "controller.targets" (join "," $c.targets))
   "WATCH_NAMESPACES" (list "controller.watchNamespaces" (include "maintenance.namespaces" . | fromJsonArray | join ","))
   "INGRESS_CLASS" (list "controller.ingressClasses" (uniq $c.ingressClasses | join ","))
+  "ACME_SOLVER_SERVICES" (list "controller.acmeSolverServices" (join "," $c.acmeSolverServices))
   "ENABLED_KEY" (list "controller.annotations.enabled" $keys.enabled)
   "ENABLED_VALUE" (list "controller.annotations.enabledValue" $keys.enabledValue)
   "CUSTOM_PAGE_KEY" (list "controller.annotations.customPage" $keys.customPage)
