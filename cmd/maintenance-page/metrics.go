@@ -26,6 +26,9 @@ func writeMetrics(w io.Writer, pages *pageserver.Server, server *httpserve.Serve
 	}
 	metric("maintenance_page_connections", "gauge", "Connections open now, by the protocol their first bytes showed.", open.String())
 	metric("maintenance_page_connections_total", "counter", "Connections whose protocol was told, ever.", ever.String())
+	refused, evicted := server.Stats().Pressed()
+	metric("maintenance_page_connections_pressed_total", "counter", "Connections that were refused, or closed while they waited, because memory was used up.",
+		fmt.Sprintf("maintenance_page_connections_pressed_total{outcome=\"refused\"} %d\nmaintenance_page_connections_pressed_total{outcome=\"closed\"} %d\n", refused, evicted))
 	metric("maintenance_page_panics_total", "counter", "Panics that were contained to one request.",
 		fmt.Sprintf("maintenance_page_panics_total %d\n", server.Stats().Panics()))
 	metric("maintenance_page_build_info", "gauge", "Always 1; the labels say which build this is.",

@@ -7,7 +7,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,7 +38,7 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 	}
 	server := httpserve.New(httpserve.Config{
 		Handler:   pages,
-		Direct:    pages,
+		Memory:    boundMemory(logger),
 		DrainTime: o.drain,
 		OnDrain: func() {
 			logger.Info("draining", zap.Duration("for", o.drain))
@@ -62,19 +61,11 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 		}
 		defer stop()
 	}
-	saveMemory()
 	logger.Info("serving", zap.String("address", listener.Addr().String()), zap.String("page-set", o.pageSet),
 		zap.Int("status", p.Status), zap.Int("bodies", len(p.Bodies)), zap.String("version", version.Version))
 	err = server.Serve(ctx, listener)
 	logger.Info("stopped")
 	return err
-}
-
-// saveMemory gives back what reading the page took, and collects early from now
-// on: answering a plain request allocates nothing, so that it costs no time.
-func saveMemory() {
-	debug.SetGCPercent(25)
-	debug.FreeOSMemory()
 }
 
 // accessLog writes one line a request. zap escapes what clients sent.

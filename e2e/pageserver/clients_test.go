@@ -1,9 +1,12 @@
 package pageserver
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -69,6 +72,28 @@ func TestCurl(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			if got := curl(t, test.args...); got != test.want {
 				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// Python's http.client and others write all of a request before they read.
+func TestAClientThatWritesFirstGetsThePage(t *testing.T) {
+	s := start(t)
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"plain": func(c net.Conn) net.Conn { return c },
+		"TLS":   func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) }, // self-signed by design
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := wrap(s.dial(t))
+			const size = 50_000_000
+			head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size)
+			if _, err := io.WriteString(c, head+strings.Repeat("x", size)); err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil || response.StatusCode != 503 || !response.Close {
+				t.Errorf("%v, %v", response, err)
 			}
 		})
 	}

@@ -1,12 +1,16 @@
 package pageserver
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -94,5 +98,46 @@ func TestUploadsThroughAProxy(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What one visitor uploads must not cost another one the answer, although a proxy
+// sends both over the same connections.
+func TestUploadsDoNotHitOtherVisitors(t *testing.T) {
+	address := startProxy(t, start(t).address, "proxy_request_buffering off;")
+	content := strings.Repeat("x", 300_000)
+	ask := func(upload bool) error {
+		request, err := http.NewRequest(http.MethodGet, "http://"+address+"/", nil)
+		if upload {
+			request, err = http.NewRequest(http.MethodPost, "http://"+address+"/", io.MultiReader(strings.NewReader(content))) // in chunks: no length
+		}
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		if response.StatusCode != 503 || response.Header.Get("Maintenance-Page-Set") != built.pageSet {
+			return errors.New(response.Status)
+		}
+		return nil
+	}
+	failed := make(chan error, 8*100)
+	var visitors sync.WaitGroup
+	for i := range 8 {
+		visitors.Go(func() {
+			for range 100 {
+				if err := ask(i%2 == 0); err != nil {
+					failed <- err
+				}
+			}
+		})
+	}
+	visitors.Wait()
+	close(failed)
+	for err := range failed {
+		t.Error(err)
 	}
 }

@@ -82,10 +82,15 @@ type server struct {
 	process *exec.Cmd
 }
 
-func start(t *testing.T, args ...string) *server {
+func start(t *testing.T) *server {
 	t.Helper()
-	args = append([]string{"--page-dir=" + built.pageDir, "--page-set=" + built.pageSet, "--listen=127.0.0.1:0", "--metrics-listen=", "--drain=0s"}, args...)
-	c := exec.Command(built.binary, args...)
+	return startAs(t, exec.Command)
+}
+
+// startAs starts it by the command that is made of its name and arguments.
+func startAs(t *testing.T, command func(name string, args ...string) *exec.Cmd) *server {
+	t.Helper()
+	c := command(built.binary, "--page-dir="+built.pageDir, "--page-set="+built.pageSet, "--listen=127.0.0.1:0", "--metrics-listen=", "--drain=0s")
 	logs, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

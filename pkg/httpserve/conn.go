@@ -1,121 +1,169 @@
 package httpserve
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"net"
+	"net/http"
+	"slices"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
-// conn is a connection from its acceptance to its close, whichever lane it is in.
+// conn is a connection from its acceptance to its close.
 type conn struct {
 	net.Conn
-	raw      syscall.RawConn // nil where the connection has no descriptor
-	server   *Server
-	protocol Protocol
-	replay   []byte // read already, before net/http got the connection
-	sawEnd   atomic.Bool
-	closed   atomic.Bool
-
-	readUntil, writeUntil time.Time // the deadlines in force
-
-	// The arguments and results of the two functions that the runtime calls when
-	// the descriptor may be read or written, so that a call allocates nothing.
-	readable, writable func(fd uintptr) bool
-	limit              int // of bytes to read
-	got                *scratch
-	rest               []byte // to write
-	n                  int
-	err                error
+	server  *Server
+	speaks  atomic.Uint32 // a Protocol
+	replay  []byte        // read already, before net/http got the connection
+	headBy  time.Time     // when the first head is due; zero once net/http has set its deadline
+	sawEnd  atomic.Bool
+	closed  atomic.Bool
+	waiting atomic.Int64 // since when for a request, in Unix nanoseconds; 0 while one is answered
+	head    atomic.Int64 // what the head that is being read costs
 }
 
-func (s *Server) newConn(nc net.Conn) *conn {
+func (c *conn) protocol() Protocol { return Protocol(c.speaks.Load()) }
+
+// admit takes a connection in if there is room for it.
+func (s *Server) admit(nc net.Conn) (*conn, bool) {
 	c := &conn{Conn: nc, server: s}
-	if sc, ok := nc.(syscall.Conn); ok && hasDescriptors {
-		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw, c.readable, c.writable = raw, c.tryRead, c.tryWrite
+	c.wait()
+	if !s.memory.take(c, connCost) {
+		s.stats.refused.Add(1)
+		_ = nc.Close()
+		return nil, false
+	}
+	s.stats.opened()
+	return c, true
+}
+
+// sort reads the connection's first bytes and gives it to net/http with them.
+func (s *Server) sort(c *conn) {
+	if err := c.sniff(); err != nil {
+		_ = c.Close()
+		return
+	}
+	protocol := c.protocol()
+	s.stats.sniffed(protocol)
+	if protocol == Unknown {
+		c.sawEnd.Store(true) // nobody there who would read an answer
+		_ = c.Close()
+		return
+	}
+	lane := s.clear
+	if protocol == TLS {
+		lane = s.tls
+	}
+	if protocol != HTTP1 && !s.memory.take(c, sessionCost) || !lane.give(c) {
+		_ = c.Close()
+	}
+}
+
+// sniff reads until it knows the protocol: for as long as a connection may idle
+// for the first byte, and as long as a head may take from there.
+func (c *conn) sniff() error {
+	if err := c.Conn.SetReadDeadline(time.Now().Add(c.server.IdleTimeout)); err != nil {
+		return err
+	}
+	first := make([]byte, 0, firstBytes)
+	for {
+		n, err := c.Conn.Read(first[len(first):cap(first)])
+		first = first[:len(first)+n]
+		if err != nil {
+			return c.ended(err)
 		}
-	}
-	return c
-}
-
-// await waits for bytes without holding a scratch, then reads up to limit of
-// them into one.
-func (c *conn) await(limit int) (*scratch, int, error) {
-	if c.raw == nil {
-		c.got = private()
-		c.n, c.err = c.Conn.Read(c.got.in[:min(limit, scratchIn)])
-	} else {
-		c.limit, c.n = min(limit, scratchIn), 0
-		if err := c.raw.Read(c.readable); err != nil {
-			c.err = err
+		if c.headBy.IsZero() {
+			c.headBy = time.Now().Add(c.server.HeaderTimeout)
+			if err := c.Conn.SetReadDeadline(c.headBy); err != nil {
+				return err
+			}
 		}
+		preamble := proxyPreamble(first)
+		if protocol := preamble.protocol(first); protocol != Undecided {
+			c.speaks.Store(uint32(protocol))
+			c.replay = first[preamble.size:]
+			return nil
+		}
+		first = slices.Grow(first, firstBytes)
 	}
-	s := c.got
-	c.got = nil
-	if c.n > 0 {
-		return s, c.n, nil
-	}
-	if s != nil {
-		s.giveBack()
-	}
-	if c.err == nil {
-		c.err = io.EOF
-	}
-	if !isTimeout(c.err) {
-		c.sawEnd.Store(true)
-	}
-	return nil, 0, c.err
 }
 
-func (c *conn) tryRead(fd uintptr) bool {
-	c.got = <-c.server.pool
-	c.n, c.err = readDescriptor(fd, c.got.in[:c.limit])
-	if errors.Is(c.err, errWouldBlock) {
-		c.got.giveBack()
-		c.got = nil
-		return false
+const firstBytes = 256
+
+// wait notes that the client has the word now.
+func (c *conn) wait() { c.waiting.Store(time.Now().UnixNano()) }
+
+// connState is net/http's word on where a connection is: waiting for a request,
+// its head included, or answering one.
+func connState(nc net.Conn, state http.ConnState) {
+	c, ok := nc.(*conn)
+	for !ok {
+		inner, wraps := nc.(interface{ NetConn() net.Conn }) // crypto/tls
+		if !wraps {
+			return
+		}
+		nc = inner.NetConn()
+		c, ok = nc.(*conn)
 	}
-	return true
+	switch state {
+	case http.StateActive:
+		c.waiting.Store(0)
+	case http.StateIdle:
+		c.wait()
+		if cost := c.head.Swap(0); cost > headFree {
+			c.server.memory.release(c, cost-headFree)
+		}
+	case http.StateNew, http.StateHijacked, http.StateClosed:
+	}
 }
 
-// writeNow writes what the kernel takes of b without waiting.
-func (c *conn) writeNow(b []byte) (int, error) {
-	if c.raw == nil {
-		return 0, nil
-	}
-	c.rest, c.n, c.err = b, 0, nil
-	if err := c.raw.Write(c.writable); err != nil {
-		c.err = err
-	}
-	c.rest = nil
-	return c.n, c.err
-}
-
-func (c *conn) tryWrite(fd uintptr) bool {
-	c.n, c.err = writeDescriptor(fd, c.rest)
-	if errors.Is(c.err, errWouldBlock) {
-		c.err = nil
-	}
-	return true
-}
+// errPressure ends a head without an answer: net/http takes it for a read's failure.
+var errPressure = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("no memory is left for a head of this size")}
 
 // Read gives net/http what was read before it got the connection, then the rest.
+// What a head takes is counted while it arrives.
 func (c *conn) Read(b []byte) (int, error) {
-	if len(c.replay) > 0 {
-		n := copy(b, c.replay)
+	n, err := len(c.replay), error(nil)
+	if n > 0 {
+		n = copy(b, c.replay)
 		if c.replay = c.replay[n:]; len(c.replay) == 0 {
 			c.replay = nil
 		}
-		return n, nil
+	} else {
+		n, err = c.Conn.Read(b)
 	}
-	n, err := c.Conn.Read(b)
+	if n > 0 && c.waiting.Load() != 0 && !c.headGrows(b[:n]) {
+		c.sawEnd.Store(true)
+		return 0, errPressure
+	}
+	return n, c.ended(err)
+}
+
+func (c *conn) headGrows(b []byte) bool {
+	cost := headCost(b, c.protocol())
+	over := min(c.head.Add(cost)-headFree, cost)
+	return over <= 0 || c.server.memory.take(c, over)
+}
+
+// ended remembers that the client will not read either.
+func (c *conn) ended(err error) error {
 	if err != nil && !isTimeout(err) {
 		c.sawEnd.Store(true)
 	}
-	return n, err
+	return err
+}
+
+// SetReadDeadline is the same, but for the first one: the time of the first head
+// began before net/http got the connection.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if by := c.headBy; !by.IsZero() {
+		c.headBy = time.Time{}
+		if t.IsZero() || t.After(by) {
+			t = by
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // CloseWrite is what net/http calls when it has answered before the end of a body.
@@ -126,63 +174,65 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
+// The bounds of nginx's lingering_time and lingering_timeout.
 const (
-	lingerTime  = 5 * time.Second
-	lingerBytes = 4 << 20
+	lingerTime  = 30 * time.Second
+	lingerQuiet = 5 * time.Second
 )
 
 // Close ends the connection so that the answer arrives. Closing a socket with
 // unread bytes makes the kernel send a reset, which destroys what the other end
 // has not read yet (RFC 9112 9.6): a proxy in the middle of an upload would make
-// a 502 of the page. So the sending half is closed, what still comes is thrown
-// away, and after lingerBytes it is just left waiting until lingerTime is over.
+// a 502 of the page. So the sending half is closed, and what still comes is
+// thrown away for lingerTime, since some clients (Python's http.client) send all
+// they have before they read. Until then it counts as a connection that waits.
 func (c *conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	c.server.forget(c)
+	c.wait()
 	if c.sawEnd.Load() || c.CloseWrite() != nil {
-		return c.Conn.Close()
+		return c.end()
 	}
-	go c.linger()
+	go func() {
+		c.linger()
+		_ = c.end()
+	}()
 	return nil
 }
 
 func (c *conn) linger() {
-	end := time.Now().Add(lingerTime)
-	if c.Conn.SetReadDeadline(end) == nil {
-		for read := 0; read < lingerBytes; {
-			s, n, err := c.await(scratchIn)
-			if err != nil {
-				_ = c.Conn.Close()
-				return
-			}
-			s.giveBack()
-			read += n
+	until := time.Now().Add(lingerTime)
+	dropped := make([]byte, 4<<10)
+	for quiet := time.Now().Add(lingerQuiet); ; quiet = time.Now().Add(lingerQuiet) {
+		if quiet.After(until) {
+			quiet = until
+		}
+		if c.Conn.SetReadDeadline(quiet) != nil {
+			return
+		}
+		if _, err := c.Conn.Read(dropped); err != nil {
+			return
 		}
 	}
-	time.AfterFunc(time.Until(end), func() { _ = c.Conn.Close() })
 }
 
-// readFor and writeFor keep a deadline at least three quarters of d away. They
-// move it in steps, because moving it for each request costs as much as parsing one.
-func (c *conn) readFor(d time.Duration, now time.Time) error {
-	if left := c.readUntil.Sub(now); left <= d && left > d-d/4 {
-		return nil
-	}
-	c.readUntil = now.Add(d)
-	return c.Conn.SetReadDeadline(c.readUntil)
-}
-
-func (c *conn) writeFor(d time.Duration, now time.Time) error {
-	if left := c.writeUntil.Sub(now); left <= d && left > d-d/4 {
-		return nil
-	}
-	c.writeUntil = now.Add(d)
-	return c.Conn.SetWriteDeadline(c.writeUntil)
+func (c *conn) end() error {
+	c.server.memory.forget(c)
+	c.server.stats.closed(c.protocol())
+	return c.Conn.Close()
 }
 
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// headCost is what net/http makes of a part of a head: the bytes twice, and a
+// map entry with its slice for each line. What TLS hides is taken for short lines.
+func headCost(b []byte, p Protocol) int64 {
+	if p == HTTP1 {
+		return int64(2*len(b) + 150*bytes.Count(b, []byte("\n")))
+	}
+	return int64(8 * len(b))
 }

@@ -1,11 +1,17 @@
 // Package httpserve listens on one port for HTTP/1.1, HTTP/2 in cleartext and
 // TLS, which it tells apart by a connection's first bytes, and drains before it
-// stops.
+// stops. Requests are read and answers framed by net/http alone.
 //
-// Plain HTTP/1.1 requests have a lane of their own (Direct), in which an idle
-// connection holds no buffer and an answer is one write. Whatever is not plain,
-// and every other protocol, is net/http's: a connection goes over with the bytes
-// that were read from it, and stays there.
+// What holds for every handler:
+//
+//   - Memory is bounded (Config.Memory): under pressure the connection that has
+//     kept the server waiting longest goes, or else the newest is refused.
+//   - A head arrives within HeaderTimeout in all. How long content and answer may
+//     take is the handler's to say (http.ResponseController): one that streams
+//     for hours sets no deadline.
+//   - A connection is used again only where there is no doubt about where a
+//     request ended, see framing.
+//   - An answer arrives also at a client that is still sending, see conn.Close.
 package httpserve
 
 import (
@@ -24,25 +30,24 @@ import (
 
 // Config says what is served and for how long one waits.
 type Config struct {
-	// Handler answers without reading the content. It sets Content-Length, so that
-	// the answer is complete at the client before the content is.
 	Handler http.Handler
-	Direct  Direct // optional
 
-	// HeaderTimeout bounds how long a request's head may take to arrive.
+	// HeaderTimeout bounds how long a request's head may take to arrive, and a
+	// TLS handshake; 15 s if zero.
 	HeaderTimeout time.Duration
-	// WriteTimeout bounds how long a client may take to read an answer.
-	WriteTimeout time.Duration
 	// IdleTimeout bounds how long a connection may wait for its next request. Let
 	// it be longer than the keep-alive of every proxy in front (60 s for nginx and
 	// ALB, 90 s for Traefik, 600 s for Google's), or they send a request into a
-	// connection that is just being closed, and make a 502 of it.
+	// connection that is just being closed, and make a 502 of it. 650 s if zero.
 	IdleTimeout time.Duration
-	// MaxHeaderBytes bounds a request's head.
+	// MaxHeaderBytes bounds a request's head; 128 KiB if zero.
 	MaxHeaderBytes int
+	// Memory bounds what connections, heads and streams take, in bytes as
+	// estimated; 320 MiB if zero, which is 10,000 connections.
+	Memory int64
 	// DrainTime is how long requests go on being answered after Serve's context ends.
 	DrainTime time.Duration
-	// StopTime bounds how long the last answers may take after that.
+	// StopTime bounds how long the last answers may take after that; 5 s if zero.
 	StopTime time.Duration
 
 	OnDrain  func()                        // called when draining begins, if set
@@ -58,11 +63,13 @@ func (c Config) Defaults() Config {
 		}
 	}
 	or(&c.HeaderTimeout, 15*time.Second)
-	or(&c.WriteTimeout, time.Minute)
 	or(&c.IdleTimeout, 650*time.Second)
 	or(&c.StopTime, 5*time.Second)
 	if c.MaxHeaderBytes == 0 {
 		c.MaxHeaderBytes = 128 << 10
+	}
+	if c.Memory == 0 {
+		c.Memory = 10000 * connCost
 	}
 	if c.ErrorLog == nil {
 		c.ErrorLog = log.New(io.Discard, "", 0)
@@ -74,34 +81,31 @@ func (c Config) Defaults() Config {
 type Server struct {
 	Config
 	draining atomic.Bool
-	date     dates
 	stats    Stats
+	memory   *budget
 	http     *http.Server
 	clear    *handover // HTTP/1 and h2c, for net/http
 	tls      *handover
-	pool     scratches
-
-	mu     sync.Mutex
-	active map[*conn]struct{} // in the direct lane, or not yet in any
 }
 
 // New makes a server. Serve starts it.
 func New(c Config) *Server {
-	s := &Server{Config: c.Defaults(), active: map[*conn]struct{}{}, pool: newScratches()}
+	s := &Server{Config: c.Defaults()}
+	s.memory = newBudget(s.Memory)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:                      s.wrap(s.Handler),
-		Protocols:                    &protocols,
-		HTTP2:                        &http.HTTP2Config{MaxReadFrameSize: 16 << 10, MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10},
+		Handler:   s.wrap(s.Handler),
+		Protocols: &protocols,
+		HTTP2: &http.HTTP2Config{MaxReadFrameSize: 16 << 10, MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10,
+			WriteByteTimeout: time.Minute}, // of the client that reads nothing at all
 		ReadHeaderTimeout:            s.HeaderTimeout,
-		ReadTimeout:                  2 * s.HeaderTimeout,
-		WriteTimeout:                 s.WriteTimeout,
 		IdleTimeout:                  s.IdleTimeout,
 		MaxHeaderBytes:               s.MaxHeaderBytes,
 		ErrorLog:                     s.ErrorLog,
+		ConnState:                    connState,
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the page as well
 		TLSConfig:                    tlsConfig(),
 	}
@@ -148,9 +152,9 @@ func (s *Server) accept(l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = shortest
-			c := s.newConn(nc)
-			s.remember(c)
-			go s.serve(c)
+			if c, ok := s.admit(nc); ok {
+				go s.sort(c)
+			}
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case !isTemporary(err):
@@ -181,137 +185,58 @@ func (s *Server) stop(ctx context.Context, l net.Listener) {
 	_ = l.Close()
 	ctx, cancel := context.WithTimeout(ctx, s.StopTime)
 	defer cancel()
-	s.wakeAll()
+	s.memory.closeWaiting()
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
-	for s.open() > 0 && ctx.Err() == nil {
-		s.wakeAll()
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// wakeAll ends the wait of every connection of the direct lane; one that is
-// being answered closes after that.
-func (s *Server) wakeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.active {
-		_ = c.SetReadDeadline(time.Unix(1, 0))
-	}
-}
-
-func (s *Server) open() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.active)
-}
-
-func (s *Server) remember(c *conn) {
-	s.stats.opened()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.active[c] = struct{}{}
-}
-
-func (s *Server) forget(c *conn) {
-	s.stats.closed(c.protocol)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.active, c)
-}
-
-// handOver gives the connection to net/http for good, with the bytes that are
-// read but not answered.
-func (v *visit) handOver(used int) {
-	c, s := v.conn, v.server
-	c.replay = append([]byte(nil), v.buf.in[used:v.n]...)
-	v.buf.giveBack()
-	v.buf = nil
-	_ = c.SetDeadline(time.Time{}) // net/http sets its own
-	s.mu.Lock()
-	delete(s.active, c)
-	s.mu.Unlock()
-	lane := s.clear
-	if c.protocol == TLS {
-		lane = s.tls
-	}
-	if !lane.give(c) {
-		v.end()
-	}
+	s.memory.closeWaiting() // what was on its way to net/http
 }
 
 // wrap adds to the handler what belongs to connections.
 func (s *Server) wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			if value := recover(); value != nil {
-				s.panicked(value)
-				panic(http.ErrAbortHandler) // ends this request's connection or stream, quietly
+		if r.ProtoMajor > 1 {
+			cost := streamCost(r)
+			if !s.memory.borrow(cost) {
+				panic(http.ErrAbortHandler) // resets the stream
 			}
-		}()
-		if s.draining.Load() || r.ProtoMajor == 1 && r.ContentLength > maxSkip {
+			defer s.memory.giveBack(cost)
+		}
+		defer s.contain()
+		if s.draining.Load() || !framing(r) {
 			w.Header().Set("Connection", "close") // a GOAWAY in HTTP/2
 		}
-		switch {
-		case r.ContentLength == 0 || r.Header.Get("Expect") != "":
-			h.ServeHTTP(w, r)
-		case r.ProtoMajor > 1:
-			answerStream(h, w, r)
-		default:
-			answerFirst(h, w, r)
+		h.ServeHTTP(w, r)
+		if length := w.Header().Get("Content-Length"); r.ProtoMajor > 1 && length != "" && length != "0" {
+			// Or net/http sends it when this has returned, and a client that opens no
+			// window holds the stream then, uncounted. Not where there is no content:
+			// gRPC's answer must stay a single header block.
+			_ = http.NewResponseController(w).Flush()
 		}
 	})
 }
 
-// answerFirst answers an HTTP/1 request before its content is read; net/http on
-// its own reads up to 256 KiB first. What a kept connection needs is then read
-// here: left to net/http in full-duplex mode, it breaks the next request.
-func answerFirst(h http.Handler, w http.ResponseWriter, r *http.Request) {
-	control := http.NewResponseController(w)
-	if control.EnableFullDuplex() != nil {
-		h.ServeHTTP(w, r)
+// framing says whether this request's end is beyond doubt, so that what follows
+// it may count as the next request. A transfer coding leaves doubt: net/http
+// hides whether a length stood beside it (RFC 9112 6.1 wants the connection
+// closed then), and whoever reads the chunks otherwise than it does, or stops in
+// the middle, would have content taken for requests. HTTP/1.0 knows no transfer
+// coding, and net/http hides that there was one.
+func framing(r *http.Request) bool {
+	return r.ProtoAtLeast(1, 1) && len(r.TransferEncoding) == 0 || r.ProtoMajor > 1
+}
+
+// contain keeps a panic to its connection or stream, which it ends.
+func (s *Server) contain() {
+	value := recover()
+	if value == nil {
 		return
 	}
-	h.ServeHTTP(w, r)
-	if control.Flush() == nil && r.ContentLength <= maxSkip {
-		_, _ = io.CopyN(io.Discard, r.Body, maxSkip) // an error ends the connection
+	if err, ok := value.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+		s.stats.panics.Add(1)
+		if s.OnPanic != nil {
+			s.OnPanic(value, debug.Stack())
+		}
 	}
-}
-
-// streamLinger is short, because some clients take an answer for complete only
-// when its stream ends.
-const streamLinger = time.Second
-
-// answerStream answers an HTTP/2 request and lingers as conn.Close does: net/http
-// resets the stream (RFC 9113 8.1) when the handler returns before the content
-// ends, and curl 7.88 drops an answer that it has not read by then. An answer
-// without content, such as gRPC's, must stay a single header block: no flush.
-func answerStream(h http.Handler, w http.ResponseWriter, r *http.Request) {
-	h.ServeHTTP(w, r)
-	if length := w.Header().Get("Content-Length"); length == "" || length == "0" {
-		return
-	}
-	control := http.NewResponseController(w)
-	if control.Flush() == nil && control.SetReadDeadline(time.Now().Add(streamLinger)) == nil {
-		_, _ = io.CopyN(io.Discard, r.Body, lingerBytes) // an error ends the stream
-	}
-}
-
-// contain keeps a panic in the direct lane to its connection.
-func (s *Server) contain(v *visit) {
-	if value := recover(); value != nil {
-		s.panicked(value)
-		v.end()
-	}
-}
-
-func (s *Server) panicked(value any) {
-	s.stats.panics.Add(1)
-	if s.OnPanic != nil {
-		s.OnPanic(value, debug.Stack())
-	}
+	panic(http.ErrAbortHandler)
 }

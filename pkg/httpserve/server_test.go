@@ -8,37 +8,24 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// laneTeller answers 503 and says through which lane the request came.
-type laneTeller struct{ body string }
+// teller answers 503 and says over which protocol and to which target.
+type teller struct{ body string }
 
-func (l laneTeller) Answer(dst []byte, r *Request) (head, body []byte) {
-	if r.Target == "/panic" {
-		panic("direct")
-	}
-	return append(dst, "HTTP/1.1 503 Service Unavailable\r\nLane: direct\r\nTarget: "+r.Target+"\r\nContent-Length: "+itoa(len(l.body))+"\r\n"...), []byte(l.body)
-}
-
-func (l laneTeller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l teller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/panic" {
-		panic("net/http")
+		panic("handler")
 	}
-	w.Header().Set("Lane", "net/http "+r.Proto)
+	w.Header().Set("Protocol", r.Proto)
 	w.Header().Set("Target", r.RequestURI)
-	w.Header().Set("Content-Length", itoa(len(l.body)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(l.body)))
 	w.WriteHeader(503)
 	_, _ = io.WriteString(w, l.body)
-}
-
-func itoa(n int) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return itoa(n/10) + itoa(n%10)
 }
 
 type running struct {
@@ -50,9 +37,8 @@ type running struct {
 
 func start(t *testing.T, c Config) *running {
 	t.Helper()
-	teller := laneTeller{"the page"}
 	if c.Handler == nil {
-		c.Handler, c.Direct = teller, teller
+		c.Handler = teller{"the page"}
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -77,9 +63,11 @@ type client struct {
 	*bufio.Reader
 }
 
-func (r *running) dial(t *testing.T) client {
+func (r *running) dial(t *testing.T) client { return dial(t, r.address) }
+
+func dial(t *testing.T, address string) client {
 	t.Helper()
-	c, err := net.Dial("tcp", r.address)
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +85,8 @@ func (c client) send(s string) {
 	}
 }
 
-// want reads one answer and checks the lane and the target that it names.
-func (c client) want(lane, target string) *http.Response {
+// want reads one answer and checks the target that it names.
+func (c client) want(target string) *http.Response {
 	c.Helper()
 	response, err := http.ReadResponse(c.Reader, nil)
 	if err != nil {
@@ -107,9 +95,6 @@ func (c client) want(lane, target string) *http.Response {
 	body, err := io.ReadAll(response.Body)
 	if err != nil || string(body) != "the page" || response.StatusCode != 503 {
 		c.Fatalf("%s: %d %q, %v", target, response.StatusCode, body, err)
-	}
-	if got := response.Header.Get("Lane"); got != lane {
-		c.Errorf("%s came through %q, want %q", target, got, lane)
 	}
 	if got := response.Header.Get("Target"); got != target {
 		c.Errorf("the answer is to %s, want %s", got, target)
@@ -127,12 +112,6 @@ func (c client) wantEnd() {
 	}
 }
 
-const (
-	direct = "direct"
-	http1  = "net/http HTTP/1.1"
-	http2  = "net/http HTTP/2.0"
-)
-
 func get(target string) string { return "GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n" }
 
 func TestOnePortSpeaksAllProtocols(t *testing.T) {
@@ -143,13 +122,13 @@ func TestOnePortSpeaksAllProtocols(t *testing.T) {
 		return &p
 	}
 	for _, test := range []struct {
-		name, scheme, lane string
-		transport          *http.Transport
+		name, scheme, protocol string
+		transport              *http.Transport
 	}{
-		{"HTTP/1.1", "http", direct, &http.Transport{}},
-		{"h2c", "http", http2, &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })}},
-		{"TLS, HTTP/1.1", "https", http1, &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetHTTP1(true) })}},
-		{"TLS, HTTP/2", "https", http2, &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetHTTP2(true) })}},
+		{"HTTP/1.1", "http", "HTTP/1.1", &http.Transport{}},
+		{"h2c", "http", "HTTP/2.0", &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })}},
+		{"TLS, HTTP/1.1", "https", "HTTP/1.1", &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetHTTP1(true) })}},
+		{"TLS, HTTP/2", "https", "HTTP/2.0", &http.Transport{Protocols: protocols(func(p *http.Protocols) { p.SetHTTP2(true) })}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // self-signed by design
@@ -160,8 +139,8 @@ func TestOnePortSpeaksAllProtocols(t *testing.T) {
 					t.Fatal(err)
 				}
 				body, err := io.ReadAll(response.Body)
-				if err != nil || string(body) != "the page" || response.StatusCode != 503 || response.Header.Get("Lane") != test.lane {
-					t.Errorf("%d %q through %q, %v", response.StatusCode, body, response.Header.Get("Lane"), err)
+				if err != nil || string(body) != "the page" || response.StatusCode != 503 || response.Header.Get("Protocol") != test.protocol {
+					t.Errorf("%d %q through %q, %v", response.StatusCode, body, response.Header.Get("Protocol"), err)
 				}
 			}
 		})
@@ -171,12 +150,12 @@ func TestOnePortSpeaksAllProtocols(t *testing.T) {
 func TestKeepAliveAndPipelining(t *testing.T) {
 	c := start(t, Config{}).dial(t)
 	c.send(get("/1"))
-	c.want(direct, "/1")
+	c.want("/1")
 	c.send(get("/2") + get("/3") + get("/4")[:20])
-	c.want(direct, "/2")
-	c.want(direct, "/3")
+	c.want("/2")
+	c.want("/3")
 	c.send(get("/4")[20:])
-	c.want(direct, "/4")
+	c.want("/4")
 }
 
 func TestRequestInSingleBytes(t *testing.T) {
@@ -184,26 +163,16 @@ func TestRequestInSingleBytes(t *testing.T) {
 	for _, b := range []byte("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n") {
 		c.send(string(b))
 	}
-	c.want(direct, "/slow")
 	c.send("a")
 	c.send("bc" + get("/next"))
-	c.want(direct, "/next")
+	c.want("/slow")
+	c.want("/next")
 }
 
-func TestUnusualRequestsGoToNetHTTP(t *testing.T) {
-	c := start(t, Config{}).dial(t)
-	c.send(get("/1") + "POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + get("/3"))
-	c.want(direct, "/1")
-	c.want(http1, "/2")
-	c.want(http1, "/3")
-	c.send(get("/4"))
-	c.want(http1, "/4")
-}
-
-func TestLargeHeadGoesToNetHTTP(t *testing.T) {
+func TestLargeHead(t *testing.T) {
 	c := start(t, Config{}).dial(t)
 	c.send("GET /big HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat("x", 40<<10) + "\r\n\r\n")
-	c.want(http1, "/big")
+	c.want("/big")
 }
 
 func TestHeadWithoutEndIsRefused(t *testing.T) {
@@ -226,33 +195,16 @@ func TestHeadHasNoBody(t *testing.T) {
 	if err != nil || response.ContentLength != int64(len("the page")) {
 		t.Fatalf("%v %v", response, err)
 	}
-	c.want(direct, "/2")
+	c.want("/2")
 }
 
 func TestConnectionClose(t *testing.T) {
 	c := start(t, Config{}).dial(t)
 	c.send("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + get("/2"))
-	if !c.want(direct, "/1").Close {
+	if !c.want("/1").Close {
 		t.Error("the answer does not say Connection: close")
 	}
 	c.wantEnd()
-}
-
-func TestSlowHeadIsCutOff(t *testing.T) {
-	r := start(t, Config{HeaderTimeout: 50 * time.Millisecond})
-	for name, first := range map[string]string{
-		"first bytes": "P", "head": "GET / HTTP/1.1\r\nHost: a\r\nX:", "after an answer": get("/1") + "GET", "preface": "PRI * HTTP/2.0\r\n", "TLS": "\x16\x03\x01",
-		"content": "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := r.dial(t)
-			c.send(first)
-			if strings.Contains(first, " /1 ") {
-				c.want(direct, "/1")
-			}
-			c.wantEnd()
-		})
-	}
 }
 
 func TestIdleConnectionIsClosed(t *testing.T) {
@@ -260,7 +212,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	r.dial(t).wantEnd()
 	c := r.dial(t)
 	c.send(get("/1"))
-	c.want(direct, "/1")
+	c.want("/1")
 	c.wantEnd()
 }
 
@@ -278,7 +230,7 @@ func TestNoiseIsDroppedQuietly(t *testing.T) {
 	}
 	c := r.dial(t)
 	c.send(get("/after"))
-	c.want(direct, "/after")
+	c.want("/after")
 }
 
 func TestPanicsAreContained(t *testing.T) {
@@ -286,35 +238,30 @@ func TestPanicsAreContained(t *testing.T) {
 	r := start(t, Config{OnPanic: func(value any, _ []byte) { panics <- value }})
 	kept := r.dial(t)
 	kept.send(get("/1"))
-	kept.want(direct, "/1")
+	kept.want("/1")
 	c := r.dial(t)
 	c.send(get("/panic"))
 	c.wantEnd()
-	c = r.dial(t)
-	c.send("GET /panic HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n")
-	c.wantEnd()
-	for _, want := range []string{"direct", "net/http"} {
-		if got := <-panics; got != want {
-			t.Errorf("panic %v, want %v", got, want)
-		}
+	if got := <-panics; got != "handler" {
+		t.Errorf("panic %v", got)
 	}
 	kept.send(get("/2"))
-	kept.want(direct, "/2")
-	if n := r.Stats().Panics(); n != 2 {
+	kept.want("/2")
+	if n := r.Stats().Panics(); n != 1 {
 		t.Errorf("%d panics counted", n)
 	}
 }
 
 func TestLargeBody(t *testing.T) {
-	teller := laneTeller{strings.Repeat("0123456789abcdef", 64<<10)}
-	c := start(t, Config{Handler: teller, Direct: teller}).dial(t)
+	large := teller{strings.Repeat("0123456789abcdef", 64<<10)}
+	c := start(t, Config{Handler: large}).dial(t)
 	c.send(get("/1") + get("/2"))
 	for range 2 {
 		response, err := http.ReadResponse(c.Reader, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body, err := io.ReadAll(response.Body); err != nil || string(body) != teller.body {
+		if body, err := io.ReadAll(response.Body); err != nil || string(body) != large.body {
 			t.Fatalf("%d bytes, %v", len(body), err)
 		}
 	}
@@ -324,26 +271,10 @@ func TestStatsCountConnections(t *testing.T) {
 	r := start(t, Config{})
 	c := r.dial(t)
 	c.send(get("/1"))
-	c.want(direct, "/1")
+	c.want("/1")
 	now, total := map[Protocol]int64{}, map[Protocol]uint64{}
 	r.Stats().Each(func(p Protocol, n int64, all uint64) { now[p], total[p] = n, all })
 	if now[HTTP1] != 1 || total[HTTP1] != 1 || now[TLS] != 0 {
 		t.Errorf("now %v, ever %v", now, total)
 	}
-}
-
-// Plain connections of net.Pipe have no descriptor; the lane works all the same.
-func TestConnectionWithoutDescriptor(t *testing.T) {
-	teller := laneTeller{"the page"}
-	s := New(Config{Handler: teller, Direct: teller})
-	here, there := net.Pipe()
-	c := s.newConn(there)
-	s.remember(c)
-	done := make(chan struct{})
-	go func() { defer close(done); s.serve(c) }()
-	cl := client{t, here, bufio.NewReader(here)}
-	cl.send(get("/1"))
-	cl.want(direct, "/1")
-	_ = here.Close()
-	<-done
 }

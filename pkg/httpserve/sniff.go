@@ -2,6 +2,7 @@ package httpserve
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 )
 
@@ -63,6 +64,62 @@ func sniffTLS(b []byte) Protocol {
 		return Undecided
 	}
 	return TLS
+}
+
+// preamble is what a load balancer may send before a connection's own bytes, the
+// PROXY protocol (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+// An app may have been told to expect it, so that its load balancer sends it to
+// the page as well. It is skipped, and what it says of addresses is not believed.
+type preamble struct {
+	size int
+	more bool // it has not come as a whole
+}
+
+const (
+	proxyV1     = "PROXY "
+	proxyV1Most = 107 // bytes, with its CRLF
+	proxyV2     = "\r\n\r\n\x00\r\nQUIT\n"
+	proxyV2Head = 16 // bytes, of which the last two are the length of what follows
+	proxyV2Most = 4 << 10
+)
+
+func proxyPreamble(b []byte) preamble {
+	switch {
+	case startsLike(b, proxyV1):
+		line, _, whole := strings.Cut(string(b[:min(len(b), proxyV1Most)]), "\r\n")
+		family, _, _ := strings.Cut(strings.TrimPrefix(line, proxyV1), " ")
+		switch {
+		case !whole:
+			return preamble{more: len(b) < proxyV1Most}
+		case family == "TCP4", family == "TCP6", family == "UNKNOWN":
+			return preamble{size: len(line) + len("\r\n")}
+		}
+	case startsLike(b, proxyV2):
+		if len(b) < proxyV2Head {
+			return preamble{more: true}
+		}
+		size := proxyV2Head + int(binary.BigEndian.Uint16(b[proxyV2Head-2:]))
+		switch {
+		case len(b) < size && size <= proxyV2Most:
+			return preamble{more: true}
+		case size <= proxyV2Most:
+			return preamble{size: size}
+		}
+	}
+	return preamble{}
+}
+
+// startsLike says whether b begins with prefix, as far as it goes.
+func startsLike(b []byte, prefix string) bool {
+	return len(b) > 0 && strings.HasPrefix(prefix, string(b[:min(len(b), len(prefix))]))
+}
+
+// protocol is that of the bytes after the preamble.
+func (p preamble) protocol(b []byte) Protocol {
+	if p.more {
+		return Undecided
+	}
+	return Sniff(b[p.size:])
 }
 
 func isTokenByte(c byte) bool {

@@ -1,10 +1,6 @@
 package httpserve
 
 import (
-	"bufio"
-	"bytes"
-	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -67,120 +63,48 @@ func FuzzSniff(f *testing.F) {
 	})
 }
 
-func TestParseHead(t *testing.T) {
-	const get = "GET / HTTP/1.1\r\nHost: a\r\n"
+func TestProxyPreamble(t *testing.T) {
+	const v2 = proxyV2 + "\x21\x11\x00\x0c" + "abcdefghijkl"
 	for _, test := range []struct {
-		name, head string
-		want       verdict
+		name, first string
+		want        preamble
+		speaks      Protocol
 	}{
-		{"the least", get + "\r\n", plain},
-		{"with fields", get + "Accept: */*\r\nX:\r\nY: \t é\t \r\n\r\n", plain},
-		{"keep-alive", get + "Connection: Keep-Alive\r\n\r\n", plain},
-		{"a length", get + "Content-Length: 5\r\n\r\n", plain},
-		{"a port", "GET / HTTP/1.1\r\nhost: a.b:80\r\n\r\n", plain},
-		{"IPv6", "GET / HTTP/1.1\r\nhost: [::1]:80\r\n\r\n", plain},
-		{"not all there", get, incomplete},
-		{"half an end", get + "\r", incomplete},
-		{"nothing", "", incomplete},
-
-		{"HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\n\r\n", unusual},
-		{"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", unusual},
-		{"no version", "GET /\r\nHost: a\r\n\r\n", unusual},
-		{"no host", "GET / HTTP/1.1\r\n\r\n", unusual},
-		{"two hosts", get + "Host: a\r\n\r\n", unusual},
-		{"a strange host", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", unusual},
-		{"two blanks", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", unusual},
-		{"a blank in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", unusual},
-		{"a byte over ASCII in the target", "GET /é HTTP/1.1\r\nHost: a\r\n\r\n", unusual},
-		{"absolute form", "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", unusual},
-		{"asterisk form", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", unusual},
-		{"CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", unusual},
-		{"another method", "BREW / HTTP/1.1\r\nHost: a\r\n\r\n", unusual},
-		{"chunked", get + "Transfer-Encoding: chunked\r\n\r\n", unusual},
-		{"an expectation", get + "Expect: 100-continue\r\n\r\n", unusual},
-		{"an upgrade", get + "Upgrade: websocket\r\n\r\n", unusual},
-		{"a trailer", get + "Trailer: x\r\n\r\n", unusual},
-		{"other connection options", get + "Connection: keep-alive, TE\r\n\r\n", unusual},
-		{"two lengths", get + "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", unusual},
-		{"a list of lengths", get + "Content-Length: 5, 5\r\n\r\n", unusual},
-		{"a signed length", get + "Content-Length: +5\r\n\r\n", unusual},
-		{"an empty length", get + "Content-Length:\r\n\r\n", unusual},
-		{"an endless length", get + "Content-Length: 99999999999999999999\r\n\r\n", unusual},
-		{"a blank before the colon", get + "Accept : a\r\n\r\n", unusual},
-		{"a folded line", get + "Accept: a\r\n b\r\n\r\n", unusual},
-		{"no colon", get + "Accept\r\n\r\n", unusual},
-		{"no name", get + ": a\r\n\r\n", unusual},
-		{"a zero byte", get + "Accept: \x00\r\n\r\n", unusual},
-		{"a carriage return in a value", get + "Accept: a\rb\r\n\r\n", unusual},
-		{"bare line feeds", "GET / HTTP/1.1\nHost: a\n\n", unusual},
-		{"a bare line feed at the end", get + "\n", unusual},
-		{"a bare line feed between", "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", unusual},
-		{"an empty line first", "\r\n" + get + "\r\n", unusual},
-		{"too many fields", get + strings.Repeat("A: b\r\n", maxFields) + "\r\n", unusual},
+		{"none", "GET / HTTP/1.1\r\n", preamble{}, HTTP1},
+		{"one letter", "P", preamble{more: true}, Undecided},
+		{"POST", "POST", preamble{}, HTTP1},
+		{"version 1", "PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\nG", preamble{size: 37}, HTTP1},
+		{"version 1, IPv6", "PROXY TCP6 ::1 ::2 1 80\r\n" + preface, preamble{size: 25}, HTTP2},
+		{"version 1, a health check's", "PROXY UNKNOWN\r\n\x16\x03\x01\x02\x00\x01", preamble{size: 15}, TLS},
+		{"half of version 1", "PROXY TCP4 192.0.2.1", preamble{more: true}, Undecided},
+		{"version 1 without what follows", "PROXY UNKNOWN\r\n", preamble{size: 15}, Undecided},
+		{"version 1 that does not end", "PROXY TCP4 " + strings.Repeat("1", 200), preamble{}, HTTP1},
+		{"a method", "PROXY / HTTP/1.1\r\n", preamble{}, HTTP1},
+		{"version 2", v2 + "GET", preamble{size: len(v2)}, HTTP1},
+		{"half of version 2", v2[:20], preamble{more: true}, Undecided},
+		{"an empty line first", "\r\nGET", preamble{}, HTTP1},
+		{"version 2 without end", proxyV2 + "\x21\x11\xff\xff", preamble{}, HTTP1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var r Request
-			if _, got := parseHead([]byte(test.head), &r); got != test.want {
-				t.Errorf("%q is %d, want %d: %+v", test.head, got, test.want, r)
+			got := proxyPreamble([]byte(test.first))
+			if got != test.want || got.protocol([]byte(test.first)) != test.speaks {
+				t.Errorf("%+v, then %s; want %+v, then %s", got, got.protocol([]byte(test.first)), test.want, test.speaks)
 			}
 		})
 	}
 }
 
-// What the direct lane takes, net/http must read in the same way: the same
-// bytes, method, target, host, length and fields.
-func FuzzParseHead(f *testing.F) {
-	for _, seed := range []string{
-		"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST /x?y HTTP/1.1\r\nHost: a:80\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabcGET",
-		"GET / HTTP/1.1\r\nHost: a\r\nAccept: a\r\nAccept: b\r\n\r\n", "\n\n", "GET / HTTP/1.1\nHost: a\n\n",
-	} {
+func FuzzProxyPreamble(f *testing.F) {
+	for _, seed := range []string{"PROXY TCP4 a b 1 2\r\nGET", proxyV2 + "\x21\x11\x00\x01aGET", "P", "\r\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var r Request
-		size, v := parseHead(b, &r)
-		if v != plain {
-			return
+		p := proxyPreamble(b)
+		if !p.more && p.size > len(b) || p.size > proxyV2Most {
+			t.Fatalf("%q: %+v", b, p)
 		}
-		source := bytes.NewReader(b)
-		reader := bufio.NewReader(source)
-		want, err := http.ReadRequest(reader)
-		if err != nil {
-			if strings.Contains(err.Error(), "invalid URL escape") || strings.Contains(err.Error(), "parse ") {
-				return // the direct lane does not look into the path, and answers with the page
-			}
-			t.Fatalf("net/http refuses %q: %v", b, err)
-		}
-		if left := source.Len() + reader.Buffered(); left != len(b)-size {
-			t.Errorf("%q: the head has %d bytes, for net/http %d", b, size, len(b)-left)
-		}
-		if r.Method != want.Method || r.Target != want.RequestURI || r.Host != want.Host || r.Close != want.Close || r.Length != want.ContentLength || len(want.TransferEncoding) > 0 {
-			t.Errorf("%q: %+v, for net/http %+v", b, r, want)
-		}
-		for _, field := range r.Fields {
-			if values := want.Header.Values(field.Name); !strings.EqualFold(field.Name, "Host") && !contains(values, field.Value) {
-				t.Errorf("%q: %s is %q, for net/http %q", b, field.Name, field.Value, values)
-			}
+		if p.more && len(b) > proxyV2Most {
+			t.Fatalf("%q is waited for without end", b)
 		}
 	})
-}
-
-func contains(values []string, value string) bool {
-	for _, v := range values {
-		if v == value {
-			return true
-		}
-	}
-	return false
-}
-
-func BenchmarkParseHead(b *testing.B) {
-	head := []byte("GET /some/path?with=query HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: de-DE,de;q=0.9,en;q=0.8\r\nCookie: session=" + strconv.Itoa(1<<60) + "\r\n\r\n")
-	r := Request{Fields: make([]Field, 0, maxFields)}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, v := parseHead(head, &r); v != plain {
-			b.Fatal("not plain")
-		}
-	}
 }

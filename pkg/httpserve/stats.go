@@ -4,9 +4,11 @@ import "sync/atomic"
 
 // Stats counts connections by protocol.
 type Stats struct {
-	now    [protocols]atomic.Int64
-	total  [protocols]atomic.Uint64
-	panics atomic.Uint64
+	now     [protocols]atomic.Int64
+	total   [protocols]atomic.Uint64
+	panics  atomic.Uint64
+	refused atomic.Uint64
+	evicted atomic.Uint64
 }
 
 func (s *Stats) opened() { s.now[Undecided].Add(1) }
@@ -28,3 +30,7 @@ func (s *Stats) Each(f func(p Protocol, now int64, total uint64)) {
 
 // Panics is the number of panics that were contained.
 func (s *Stats) Panics() uint64 { return s.panics.Load() }
+
+// Pressed is how many connections were refused, and how many idle ones closed,
+// for want of memory.
+func (s *Stats) Pressed() (refused, evicted uint64) { return s.refused.Load(), s.evicted.Load() }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -16,27 +17,20 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// field is one header field of a response.
-type field struct{ name, value string }
-
-// content is one body in one coding with the header fields that never change,
-// laid out twice: as bytes for the wire, and for net/http. Both are read-only.
+// content is one body in one coding with the header that never changes. Both are
+// only read.
 type content struct {
 	body   []byte
-	lines  []byte
-	header map[string][]string
+	header http.Header
 }
 
-func newContent(body []byte, fields ...field) *content {
-	c := &content{body: body, header: make(map[string][]string, len(fields))}
-	for _, f := range fields {
-		if f.value == "" {
-			continue
-		}
-		c.lines = append(c.lines, f.name+": "+f.value+"\r\n"...)
-		c.header[http.CanonicalHeaderKey(f.name)] = []string{f.value}
+// newContent lays out a body. A nil one is of an answer that has none and says
+// no length, as 204 and gRPC's.
+func newContent(body []byte, header http.Header) *content {
+	if body != nil {
+		header.Set("Content-Length", strconv.Itoa(len(body)))
 	}
-	return c
+	return &content{body: body, header: header}
 }
 
 // variant is a body in one format and language.
@@ -58,7 +52,7 @@ func (v *variant) in(e Encoding) *content {
 // shelf holds the variants of one format.
 type shelf struct {
 	variants []variant
-	tags     []string // of the variants, for pickLanguage
+	tags     []string // of the variants, for pickLanguage: see canonical
 	fallback int
 }
 
@@ -69,8 +63,8 @@ type catalog struct {
 
 var formatByKey = map[string]Format{page.HTML: HTML, page.JSON: JSON, page.XML: XML, page.Text: Text}
 
-// newCatalog lays out every body of p. common are the fields of every answer.
-func newCatalog(p page.Page, status int, common []field) (*catalog, error) {
+// newCatalog lays out every body of p.
+func newCatalog(p page.Page, h headers) (*catalog, error) {
 	c := &catalog{}
 	unsaid := languageOf(p.Bodies["page.html"])
 	for _, key := range slices.Sorted(maps.Keys(p.Bodies)) {
@@ -82,7 +76,7 @@ func newCatalog(p page.Page, status int, common []field) (*catalog, error) {
 			language = unsaid
 		}
 		format, body := formatByKey[name], p.Bodies[key]
-		v := newVariant(format, language, body, p.ContentSecurityPolicy, common)
+		v := newVariant(body, language, func(coding string) http.Header { return h.page(format, language, coding, p.ContentSecurityPolicy) })
 		c.put(format, v)
 		if key == "page."+name {
 			c.preferLast(format)
@@ -95,11 +89,11 @@ func newCatalog(p page.Page, status int, common []field) (*catalog, error) {
 		return nil, errors.New("the page has no body: give at least page.html")
 	}
 	if !c.available[JSON] {
-		c.put(Problem, problemVariant("", "{}", status, common))
+		c.put(Problem, problemVariant("", "{}", p.Status, h))
 	}
 	for i := range c.shelves[JSON].variants {
 		v := &c.shelves[JSON].variants[i]
-		c.put(Problem, problemVariant(v.language, string(v.plain.body), status, common))
+		c.put(Problem, problemVariant(v.language, string(v.plain.body), p.Status, h))
 		if i == c.shelves[JSON].fallback {
 			c.preferLast(Problem)
 		}
@@ -113,8 +107,8 @@ func newCatalog(p page.Page, status int, common []field) (*catalog, error) {
 func (c *catalog) put(f Format, v variant) {
 	s := &c.shelves[f]
 	s.variants = append(s.variants, v)
-	s.tags = append(s.tags, v.language)
-	english := strings.EqualFold(v.language, "en") && !strings.EqualFold(s.tags[s.fallback], "en")
+	s.tags = append(s.tags, canonical(v.language))
+	english := strings.EqualFold(v.language, "en") && !strings.EqualFold(s.variants[s.fallback].language, "en")
 	if english && f != Problem {
 		c.preferLast(f)
 	}
@@ -122,26 +116,15 @@ func (c *catalog) put(f Format, v variant) {
 
 func (c *catalog) preferLast(f Format) { c.shelves[f].fallback = len(c.shelves[f].variants) - 1 }
 
-func newVariant(f Format, language, body, policy string, common []field) variant {
-	if f != HTML {
-		policy = ""
-	}
-	fields := func(coding string) []field {
-		return append([]field{
-			{"Content-Type", f.contentType()},
-			{"Content-Language", language},
-			{"Content-Encoding", coding},
-			{"Content-Security-Policy", policy},
-		}, common...)
-	}
-	v := variant{language: language, plain: newContent([]byte(body), fields("")...)}
+func newVariant(body, language string, header func(coding string) http.Header) variant {
+	v := variant{language: language, plain: newContent([]byte(body), header(""))}
 	for e, compress := range map[Encoding]func([]byte) []byte{Gzip: gzipped, Brotli: brotlied} {
 		v.coded[e] = sync.OnceValue(func() *content {
 			small := compress(v.plain.body)
 			if len(small) == 0 || len(small)+len(v.plain.body)/10 > len(v.plain.body) {
 				return v.plain
 			}
-			return newContent(small, fields(e.String())...)
+			return newContent(small, header(e.String()))
 		})
 	}
 	return v

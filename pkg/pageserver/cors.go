@@ -17,12 +17,12 @@ func (s *Server) preflight(q *query, r *reply) {
 	if isToken(q.askedMethod) && len(q.askedMethod) <= 64 {
 		method = q.askedMethod
 	}
-	r.add("Access-Control-Allow-Methods", method)
+	r.add("Access-Control-Allow-Methods", []string{method})
 	if q.askedFields != "" && len(q.askedFields) <= maxAsked && isTokenList(q.askedFields) {
-		r.add("Access-Control-Allow-Headers", q.askedFields)
+		r.add("Access-Control-Allow-Headers", []string{q.askedFields})
 	}
 	if q.askedForPrivate {
-		r.add("Access-Control-Allow-Private-Network", "true")
+		r.add("Access-Control-Allow-Private-Network", []string{"true"})
 	}
 }
 
@@ -30,11 +30,11 @@ func (s *Server) preflight(q *query, r *reply) {
 // does not cover requests with credentials (Fetch, 3.3.5).
 func (r *reply) allowOrigin(origin string) {
 	if !isOrigin(origin) {
-		r.add("Access-Control-Allow-Origin", "*")
+		r.add("Access-Control-Allow-Origin", []string{"*"})
 		return
 	}
-	r.add("Access-Control-Allow-Origin", origin)
-	r.add("Access-Control-Allow-Credentials", "true")
+	r.add("Access-Control-Allow-Origin", []string{origin})
+	r.add("Access-Control-Allow-Credentials", []string{"true"})
 }
 
 // isOrigin knows the serialized origins of RFC 6454 6.2: "null", or scheme,

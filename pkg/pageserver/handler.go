@@ -1,22 +1,50 @@
 package pageserver
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
-// ServeHTTP answers one request of any protocol that net/http speaks. It never
-// reads the body: httpserve sees to what is left of it.
+// ServeHTTP answers one request of any protocol that net/http speaks. What the
+// request's content says is never looked at, see upload.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := r.Header
 	x := s.borrow()
 	defer s.giveBack(x)
 	q, reply := &x.query, &x.reply
+	q.read(r)
+	s.answer(q, reply)
+	body := reply.content.body
+	out := w.Header()
+	maps.Copy(out, reply.content.header)
+	for _, f := range reply.dynamic {
+		out[f.name] = f.values
+	}
+	if reply.body != nil {
+		body = reply.body
+		out["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	u := begin(w, r)
+	w.WriteHeader(reply.status)
+	sent := 0
+	if r.Method != http.MethodHead && len(body) > 0 {
+		sent, _ = w.Write(body) // the client went away: nobody to tell
+	}
+	u.finish(len(body) > 0)
+	s.note(reply, r.Method, sent, func() Access {
+		return Access{Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: q.path, UserAgent: r.UserAgent()}
+	})
+}
+
+func (q *query) read(r *http.Request) {
+	h := r.Header
 	*q = query{
 		method:          r.Method,
 		path:            path(r),
+		search:          r.URL.RawQuery,
 		contentType:     h.Get("Content-Type"),
+		connectVersion:  h.Get("Connect-Protocol-Version"),
 		accept:          list(h, "Accept"),
 		acceptLanguage:  list(h, "Accept-Language"),
 		acceptEncoding:  list(h, "Accept-Encoding"),
@@ -25,25 +53,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		askedFields:     list(h, "Access-Control-Request-Headers"),
 		askedForPrivate: h.Get("Access-Control-Request-Private-Network") == "true",
 	}
-	s.answer(q, reply)
-	out := w.Header()
-	for name, values := range reply.content.header {
-		out[name] = values
-	}
-	for _, f := range reply.dynamic[:reply.n] {
-		out[http.CanonicalHeaderKey(f.name)] = []string{f.value}
-	}
-	if hasLength(reply.status) {
-		out["Content-Length"] = []string{strconv.Itoa(len(reply.body))}
-	}
-	w.WriteHeader(reply.status)
-	sent := 0
-	if r.Method != http.MethodHead && len(reply.body) > 0 {
-		sent, _ = w.Write(reply.body) // the client went away: nobody to tell
-	}
-	s.note(reply, r.Method, sent, func() Access {
-		return Access{Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: q.path, UserAgent: r.UserAgent()}
-	})
 }
 
 // path is the path as the client wrote it, of an origin-form target (RFC 9112
@@ -55,9 +64,6 @@ func path(r *http.Request) string {
 	}
 	return r.URL.EscapedPath()
 }
-
-// hasLength is false for a status that has no content (RFC 9110 8.6).
-func hasLength(status int) bool { return status != http.StatusNoContent }
 
 // note counts an answer and logs it. describe is called only if somebody reads it.
 func (s *Server) note(r *reply, method string, sent int, describe func() Access) {

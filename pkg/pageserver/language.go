@@ -6,7 +6,8 @@ import "strings"
 // with the lookup of RFC 4647 3.4: the client's ranges by descending q, each
 // shortened from the right until a tag fits ("de-AT" finds "de"); a range finds
 // a longer tag as well ("pt" finds "pt-BR") before it is shortened. Nothing
-// found, or "*", is fallback, an index into tags. Tags may be "" (unknown).
+// found, or "*", is fallback, an index into tags. Tags may be "" (unknown), and
+// are canonical, as the ranges are made to be.
 func pickLanguage(header string, tags []string, fallback int) int {
 	if len(tags) < 2 || header == "" {
 		return fallback
@@ -20,7 +21,7 @@ func pickLanguage(header string, tags []string, fallback int) int {
 		if !ok || q <= bestQ {
 			continue
 		}
-		if i := lookup(tag, tags, fallback); i >= 0 && !refused(header, tags[i]) {
+		if i := lookup(canonical(tag), tags, fallback); i >= 0 && !refused(header, tags[i]) {
 			best, bestQ = i, q
 		}
 	}
@@ -78,7 +79,7 @@ func refused(header, tag string) bool {
 		var element string
 		element, header = nextElement(header)
 		name, params := cutUnquoted(element, ';')
-		if q, _, ok := weight(params); ok && q == 0 && strings.EqualFold(name, tag) {
+		if q, _, ok := weight(params); ok && q == 0 && strings.EqualFold(canonical(name), tag) {
 			return true
 		}
 	}

@@ -15,7 +15,7 @@ import (
 //	"detail" or "message"   it as "detail", if it is a string
 //	other members           them, as extension members
 //	no object               "type", "title", "status", "instance", "retryAfter" only
-func problemVariant(language, body string, status int, common []field) variant {
+func problemVariant(language, body string, status int, h headers) variant {
 	var members map[string]any
 	if json.Unmarshal([]byte(body), &members) != nil || members == nil {
 		members = map[string]any{}
@@ -41,8 +41,7 @@ func problemVariant(language, body string, status int, common []field) variant {
 	if err != nil { // it was JSON before
 		base = []byte(`{"type":"about:blank"}`)
 	}
-	fields := append([]field{{"Content-Type", Problem.contentType()}, {"Content-Language", language}}, common...)
-	return variant{language: language, plain: newContent(base, fields...)}
+	return variant{language: language, plain: newContent(base, h.page(Problem, language, "", ""))}
 }
 
 // appendProblem completes the base document for one request. The path stands in

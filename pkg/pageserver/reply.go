@@ -3,7 +3,6 @@ package pageserver
 import (
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -11,7 +10,9 @@ import (
 type query struct {
 	method          string
 	path            string // without the query component
+	search          string // the query component
 	contentType     string
+	connectVersion  string // Connect-Protocol-Version
 	accept          string
 	acceptLanguage  string
 	acceptEncoding  string
@@ -26,6 +27,7 @@ type kind uint8
 
 const (
 	kindGRPC = kind(formats) + iota
+	kindConnect
 	kindPreflight
 	kindReady
 	kinds
@@ -35,7 +37,7 @@ func (k kind) String() string {
 	if k < kind(formats) {
 		return Format(k).String()
 	}
-	return [...]string{"grpc", "preflight", "ready"}[k-kind(formats)]
+	return [...]string{"grpc", "connect", "preflight", "ready"}[k-kind(formats)]
 }
 
 // reply is an answer before it is written to a connection.
@@ -43,14 +45,19 @@ type reply struct {
 	kind    kind
 	status  int
 	content *content
-	body    []byte // content's, unless it is made for the request
-	dynamic [8]field
-	n       int // of dynamic
+	body    []byte         // in place of content's, if it is made for the request
+	dynamic []dynamicField // what of the header depends on the request
 }
 
-func (r *reply) add(name, value string) {
-	r.dynamic[r.n] = field{name, value}
-	r.n++
+// dynamicField has its value as http.Header wants it, so that one that never
+// changes is made once. Its name is canonical.
+type dynamicField struct {
+	name   string
+	values []string
+}
+
+func (r *reply) add(name string, values []string) {
+	r.dynamic = append(r.dynamic, dynamicField{name, values})
 }
 
 // exchange is one request and its answer. They are borrowed and not on the stack,
@@ -68,7 +75,7 @@ func (s *Server) borrow() *exchange {
 }
 
 func (s *Server) giveBack(x *exchange) {
-	*x = exchange{}
+	*x = exchange{reply: reply{dynamic: x.reply.dynamic[:0]}}
 	s.exchanges.Put(x)
 }
 
@@ -76,6 +83,7 @@ func (s *Server) giveBack(x *exchange) {
 //
 //	OPTIONS with Origin and Access-Control-Request-Method  204, the preflight
 //	POST of application/grpc…                              200, trailers only: grpc-status 14
+//	a call of the Connect protocol                         503, its JSON error
 //	GET or HEAD of the ready path                          200, or 503 while draining
 //	anything else                                          the page, with its status
 func (s *Server) answer(q *query, r *reply) {
@@ -84,6 +92,8 @@ func (s *Server) answer(q *query, r *reply) {
 		s.preflight(q, r)
 	case q.method == "POST" && isGRPC(q.contentType):
 		s.grpc(q, r)
+	case isConnect(q):
+		s.connect(q, r)
 	case q.path == readyPath && (q.method == "GET" || q.method == "HEAD"):
 		s.readiness(r)
 	default:
@@ -99,10 +109,9 @@ func (s *Server) page(q *query, r *reply) {
 	wait := s.retryAfter.pick()
 	if format == Problem {
 		r.content = v.plain
-		r.body = appendProblem(make([]byte, 0, len(v.plain.body)+len(q.path)+64), v.plain.body, wait, q.path)
+		r.body = appendProblem(make([]byte, 0, len(v.plain.body)+len(q.path)+64), v.plain.body, wait[0], q.path)
 	} else {
 		r.content = v.in(pickEncoding(q.acceptEncoding))
-		r.body = r.content.body
 	}
 	r.add("Retry-After", wait)
 	r.allowOrigin(q.origin)
@@ -113,42 +122,20 @@ func (s *Server) readiness(r *reply) {
 	if s.draining.Load() {
 		r.status, r.content = 503, s.unready
 	}
-	r.body = r.content.body
-}
-
-// isGRPC knows application/grpc, application/grpc+proto, application/grpc-web-text, …
-func isGRPC(contentType string) bool {
-	const prefix = "application/grpc"
-	if !hasPrefixFold(contentType, prefix) {
-		return false
-	}
-	rest := contentType[len(prefix):]
-	return rest == "" || strings.IndexByte("+-; ", rest[0]) >= 0
-}
-
-// grpc answers UNAVAILABLE in a single header block, which the gRPC protocol
-// calls Trailers-Only; its HTTP status has to be 200.
-func (s *Server) grpc(q *query, r *reply) {
-	r.kind, r.status, r.content = kindGRPC, 200, s.unavailable
-	if hasPrefixFold(q.contentType, "application/grpc-web") {
-		r.content = s.unavailableWeb
-	}
-	r.add("Retry-After", s.retryAfter.pick())
-	r.allowOrigin(q.origin)
 }
 
 // jitter gives waiting times from the page's to a quarter more, so that clients
 // which obey Retry-After do not all come back in the same second.
-type jitter []string
+type jitter [][]string
 
 func newJitter(base time.Duration) jitter {
 	const steps = 64
 	seconds := int(base / time.Second)
 	j := make(jitter, 0, steps)
 	for i := range steps {
-		j = append(j, strconv.Itoa(seconds+seconds*i/(4*(steps-1))))
+		j = append(j, []string{strconv.Itoa(seconds + seconds*i/(4*(steps-1)))})
 	}
 	return j
 }
 
-func (j jitter) pick() string { return j[rand.IntN(len(j))] }
+func (j jitter) pick() []string { return j[rand.IntN(len(j))] }

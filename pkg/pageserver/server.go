@@ -27,8 +27,7 @@ type Config struct {
 	Log     func(Access) // called for each request but readiness checks, if set
 }
 
-// Server answers requests. It is an http.Handler and an httpserve.Direct: both
-// give the same answers. Safe for concurrent use.
+// Server is an http.Handler that answers requests. Safe for concurrent use.
 type Server struct {
 	status     int
 	catalog    *catalog
@@ -38,7 +37,7 @@ type Server struct {
 	metrics    Metrics
 	exchanges  sync.Pool
 
-	ready, unready, preflighted, unavailable, unavailableWeb *content
+	ready, unready, preflighted, unavailable, unavailableWeb, connectError *content
 }
 
 // New lays out a page's answers. It fails on a page without any body, and on
@@ -48,41 +47,20 @@ func New(c Config) (*Server, error) {
 	if p.Status < 400 || p.Status > 599 {
 		return nil, fmt.Errorf("the page's status is %d: give one from 400 to 599", p.Status)
 	}
-	common := []field{
-		{"Cache-Control", "no-store"},
-		{"Vary", "Accept, Accept-Language, Accept-Encoding, Origin"},
-		{"X-Content-Type-Options", "nosniff"},
-		{"Access-Control-Expose-Headers", "Retry-After, " + page.MarkerHeader},
-		{page.MarkerHeader, c.PageSet},
-	}
-	cat, err := newCatalog(p, p.Status, common)
+	h := headers{c.PageSet}
+	cat, err := newCatalog(p, h)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{status: p.Status, catalog: cat, retryAfter: newJitter(p.RetryAfter), log: c.Log}
-	s.layOutSpecials(c.PageSet)
-	return s, nil
-}
-
-func (s *Server) layOutSpecials(set string) {
-	base := []field{{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}, {page.MarkerHeader, set}}
-	with := func(more ...field) []field { return append(more, base...) }
-	plain := field{"Content-Type", Text.contentType()}
-	s.ready = newContent([]byte("ready\n"), with(plain)...)
-	s.unready = newContent([]byte("draining\n"), with(plain)...)
-	s.preflighted = newContent(nil, with(
-		field{"Access-Control-Max-Age", "0"},
-		field{"Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"})...)
-	unavailable := func(contentType string) *content {
-		return newContent(nil, with(
-			field{"Content-Type", contentType},
-			field{"Grpc-Status", "14"}, // UNAVAILABLE, the one that clients retry
-			field{"Grpc-Message", "the service is under maintenance"},
-			field{"Vary", "Origin"},
-			field{"Access-Control-Expose-Headers", "Grpc-Status, Grpc-Message, Retry-After, " + page.MarkerHeader})...)
-	}
-	s.unavailable = unavailable("application/grpc")
-	s.unavailableWeb = unavailable("application/grpc-web+proto")
+	return &Server{
+		status: p.Status, catalog: cat, retryAfter: newJitter(p.RetryAfter), log: c.Log,
+		ready:          newContent([]byte("ready\n"), h.ready()),
+		unready:        newContent([]byte("draining\n"), h.ready()),
+		preflighted:    newContent(nil, h.preflight()),
+		unavailable:    newContent([]byte{}, h.grpc("application/grpc")),
+		unavailableWeb: newContent([]byte{}, h.grpc("application/grpc-web+proto")),
+		connectError:   newContent([]byte(`{"code":"unavailable","message":"`+unavailable+`"}`), h.connect()),
+	}, nil
 }
 
 // Drain makes the readiness path answer 503 from now on; pages go on as before.

@@ -34,7 +34,7 @@ func TestProblem(t *testing.T) {
 			if test.json != "" {
 				p.Bodies["page.json"] = test.json
 			}
-			a := startLanes(t, Config{Page: p}).ask(t, "GET", "/orders/42?secret=1", "Accept: application/problem+json")
+			a := serve(t, Config{Page: p}).ask(t, "GET", "/orders/42?secret=1", "Accept: application/problem+json")
 			var got map[string]any
 			if err := json.Unmarshal([]byte(a.Body), &got); err != nil {
 				t.Fatalf("%v: %s", err, a.Body)
@@ -57,14 +57,14 @@ func jsonNumber(f float64) string {
 }
 
 func TestProblemSpeaksTheLanguage(t *testing.T) {
-	a := startLanes(t, Config{Page: pages.Default()}).ask(t, "GET", "/", "Accept: application/problem+json", "Accept-Language: de")
+	a := serve(t, Config{Page: pages.Default()}).ask(t, "GET", "/", "Accept: application/problem+json", "Accept-Language: de")
 	if a.Header.Get("Content-Language") != "de" || !strings.Contains(a.Body, "Wartungsarbeiten") {
 		t.Errorf("%v %s", a.Header, a.Body)
 	}
 }
 
 func TestCustomPageVariants(t *testing.T) {
-	l := startLanes(t, Config{Page: page.Page{Bodies: map[string]string{
+	l := serve(t, Config{Page: page.Page{Bodies: map[string]string{
 		"page.html":       `<!doctype html><html class="x" lang="fr"><p>bonjour`,
 		"page.de.html":    "<p>hallo",
 		"page.pt-BR.html": "<p>oi",
@@ -88,7 +88,7 @@ func TestCustomPageVariants(t *testing.T) {
 
 func TestCustomHTMLIsServedAsGiven(t *testing.T) {
 	const body = "<h1>{{ .Title }} ${x} <?php ?> <%= 1 %></h1>\r\n\t<script>alert(1)</script>"
-	l := startLanes(t, Config{Page: page.Page{Bodies: map[string]string{"page.html": body}}.WithDefaults(pages.Default())})
+	l := serve(t, Config{Page: page.Page{Bodies: map[string]string{"page.html": body}}.WithDefaults(pages.Default())})
 	a := l.ask(t, "GET", "/", "Accept-Language: de")
 	if a.Body != body {
 		t.Errorf("got %q", a.Body)
@@ -99,7 +99,7 @@ func TestCustomHTMLIsServedAsGiven(t *testing.T) {
 }
 
 func TestPreflight(t *testing.T) {
-	l := startLanes(t, Config{Page: pages.Default()})
+	l := serve(t, Config{Page: pages.Default()})
 	for _, test := range []struct {
 		name   string
 		fields []string
@@ -137,7 +137,7 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestCORSOnThePage(t *testing.T) {
-	l := startLanes(t, Config{Page: pages.Default()})
+	l := serve(t, Config{Page: pages.Default()})
 	a := l.ask(t, "POST", "/api", "Origin: https://app.example", "Content-Length: 0")
 	if a.Header.Get("Access-Control-Allow-Origin") != "https://app.example" || a.Header.Get("Access-Control-Allow-Credentials") != "true" {
 		t.Errorf("%v", a.Header)
@@ -151,7 +151,7 @@ func TestCORSOnThePage(t *testing.T) {
 }
 
 func TestGRPC(t *testing.T) {
-	l := startLanes(t, Config{Page: pages.Default()})
+	l := serve(t, Config{Page: pages.Default()})
 	for contentType, want := range map[string]string{
 		"application/grpc":          "application/grpc",
 		"application/grpc+proto":    "application/grpc",
@@ -168,6 +168,41 @@ func TestGRPC(t *testing.T) {
 		if isGRPC := strings.HasPrefix(want, "application/grpc"); isGRPC && (a.Status != 200 || a.Header.Get("Grpc-Status") != "14" || a.Body != "") {
 			t.Errorf("%s: %d, grpc-status %q, body %q", contentType, a.Status, a.Header.Get("Grpc-Status"), a.Body)
 		}
+	}
+}
+
+func TestConnect(t *testing.T) {
+	l := serve(t, Config{Page: pages.Default()})
+	for _, test := range []struct {
+		name, method, target, contentType, version string
+		connect                                    bool
+	}{
+		{"unary, proto", "POST", "/pkg.Service/Method", "application/proto", "1", true},
+		{"unary, proto without a version", "POST", "/pkg.Service/Method", "application/proto", "", true},
+		{"unary, JSON", "POST", "/pkg.Service/Method", "application/json; charset=utf-8", "1", true},
+		{"unary, GET", "GET", "/pkg.Service/Method?connect=v1&encoding=json&message=%7B%7D", "", "", true},
+		{"a stream", "POST", "/pkg.Service/Method", "application/connect+proto", "1", true},
+		{"JSON of somebody else", "POST", "/api", "application/json", "", false},
+		{"a GET with a version", "GET", "/", "", "1", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fields := []string{"Content-Length: 0", "Origin: https://app.example"}
+			if test.contentType != "" {
+				fields = append(fields, "Content-Type: "+test.contentType)
+			}
+			if test.version != "" {
+				fields = append(fields, "Connect-Protocol-Version: "+test.version)
+			}
+			a := l.ask(t, test.method, test.target, fields...)
+			var failed struct{ Code, Message string }
+			if json.Unmarshal([]byte(a.Body), &failed) == nil != test.connect {
+				t.Fatalf("answered with %s", a.Body)
+			}
+			if test.connect && (failed.Code != "unavailable" || failed.Message == "" || a.Status != 503 || a.Header.Get("Content-Type") != "application/json" ||
+				a.Header.Get("Retry-After") == "" || a.Header.Get("Access-Control-Allow-Origin") != "https://app.example") {
+				t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
+			}
+		})
 	}
 }
 

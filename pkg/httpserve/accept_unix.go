@@ -7,11 +7,6 @@ import (
 	"syscall"
 )
 
-const (
-	hasDescriptors = true
-	errWouldBlock  = syscall.EAGAIN
-)
-
 // isTemporary knows the errors of accept(2) after which the next one may succeed:
 // out of descriptors or memory for now, or a client that left the queue.
 func isTemporary(err error) bool {

@@ -1,0 +1,222 @@
+package pageserver
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// box is a memory cgroup of version 1 or 2 with a limit.
+type box struct{ dir, peak string }
+
+// defaultLimit is what the chart gives a page Pod.
+const defaultLimit = 96 << 20
+
+func newBox(t *testing.T) box {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("a cgroup needs root")
+		}
+		t.Skip("a cgroup needs root")
+	}
+	b, limit, root := box{peak: "memory.max_usage_in_bytes"}, "memory.limit_in_bytes", "/sys/fs/cgroup/memory"
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		b.peak, limit, root = "memory.peak", "memory.max", "/sys/fs/cgroup"
+		_ = os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+memory"), 0o644) // on already, or the limit says so
+	}
+	var err error
+	if b.dir, err = os.MkdirTemp(root, "maintenance-page-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(5 * time.Second); os.Remove(b.dir) != nil; time.Sleep(20 * time.Millisecond) { // the kernel lets go a moment later
+			if time.Now().After(deadline) {
+				t.Errorf("%s is still in use", b.dir)
+				return
+			}
+		}
+	})
+	if err := os.WriteFile(filepath.Join(b.dir, limit), []byte(strconv.Itoa(defaultLimit)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// in starts the command in the cgroup.
+func (b box) in(name string, args ...string) *exec.Cmd {
+	script := `echo $$ >"$0"/cgroup.procs && exec "$@"`
+	return exec.Command("/bin/sh", append([]string{"-c", script, b.dir, name}, args...)...)
+}
+
+func (b box) used(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(b.dir, b.peak))
+	if errors.Is(err, os.ErrNotExist) { // version 2 before Linux 5.19
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Whatever holds on to the server, it stays within the Pod's own limit and goes
+// on answering.
+func TestMemoryLimitOfThePod(t *testing.T) {
+	b := newBox(t)
+	s := startAs(t, b.in)
+	for _, attack := range []struct {
+		name string
+		hold func(*testing.T, *server) []io.Closer
+	}{
+		{"idle connections", func(t *testing.T, s *server) []io.Closer {
+			return s.many(t, 5000, func(c net.Conn) error {
+				return errors.Join(write(c, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(c))
+			})
+		}},
+		{"unfinished heads of long lines", func(t *testing.T, s *server) []io.Closer {
+			return s.many(t, 800, unfinishedHead("X: "+strings.Repeat("y", 1000)+"\r\n"))
+		}},
+		{"unfinished heads of short lines", func(t *testing.T, s *server) []io.Closer {
+			return s.many(t, 800, unfinishedHead("ab:\r\n"))
+		}},
+		{"uploads that stop", func(t *testing.T, s *server) []io.Closer {
+			return s.many(t, 1000, func(c net.Conn) error {
+				return write(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"+strings.Repeat("x", 50000))
+			})
+		}},
+		{"answers that are not read", func(t *testing.T, s *server) []io.Closer {
+			return s.many(t, 500, func(c net.Conn) error {
+				return write(c, strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 500))
+			})
+		}},
+		{"TLS", func(t *testing.T, s *server) []io.Closer {
+			return s.many(t, 1500, func(c net.Conn) error {
+				secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // self-signed by design
+				return errors.Join(write(secure, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(secure))
+			})
+		}},
+		{"streams that may not be answered", func(t *testing.T, s *server) []io.Closer {
+			return s.many(t, 60, stalledStreams)
+		}},
+	} {
+		t.Run(attack.name, func(t *testing.T) {
+			held := attack.hold(t, s)
+			defer func() {
+				for _, c := range held {
+					_ = c.Close()
+				}
+			}()
+			begin := time.Now()
+			s.answers(t)
+			t.Logf("%d connections; a visitor was answered after %v; at most %d KiB so far", len(held), time.Since(begin).Round(time.Millisecond), b.used(t)>>10)
+		})
+	}
+	if used := b.used(t); used >= defaultLimit {
+		t.Errorf("%d bytes were in use, the limit is %d", used, defaultLimit)
+	}
+}
+
+func write(w io.Writer, s string) error {
+	_, err := io.WriteString(w, s)
+	return err
+}
+
+func readSome(r io.Reader) error {
+	_, err := r.Read(make([]byte, 4096))
+	return err
+}
+
+func unfinishedHead(line string) func(net.Conn) error {
+	head := "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat(line, 120_000/len(line))
+	return func(c net.Conn) error { return write(c, head) }
+}
+
+// stalledStreams asks for the page a hundred times over and leaves no window for
+// any answer.
+func stalledStreams(c net.Conn) error {
+	var requests bytes.Buffer
+	framer := http2.NewFramer(&requests, nil)
+	requests.WriteString(http2.ClientPreface)
+	err := framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for id := uint32(1); id < 200 && err == nil; id += 2 {
+		block.Reset()
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}, {"cookie", fmt.Sprint(id, strings.Repeat("x", 2000))}} {
+			err = errors.Join(err, encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+		}
+		err = errors.Join(err, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}))
+	}
+	return errors.Join(err, write(c, requests.String()), readSome(c))
+}
+
+// many opens n connections, side by side, and does the same on each. That the
+// server closes some is what it is for.
+func (s *server) many(t *testing.T, n int, do func(net.Conn) error) []io.Closer {
+	t.Helper()
+	held, slots := make(chan io.Closer, n), make(chan struct{}, 32)
+	for range n {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			c, err := net.DialTimeout("tcp", s.address, 10*time.Second)
+			if err != nil {
+				return
+			}
+			_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+			_ = do(c)
+			held <- c
+		}()
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
+	close(held)
+	var all []io.Closer
+	for c := range held {
+		all = append(all, c)
+	}
+	return all
+}
+
+// answers waits until a new visitor gets the page, as one who tries again does.
+func (s *server) answers(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		c, err := net.DialTimeout("tcp", s.address, time.Second)
+		if err == nil {
+			b := make([]byte, 12)
+			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			err = write(c, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+			if err == nil {
+				_, err = io.ReadFull(c, b)
+			}
+			_ = c.Close()
+			if err == nil && string(b) == "HTTP/1.1 503" {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no answer any more: %v", err)
+		}
+	}
+}

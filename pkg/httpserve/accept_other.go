@@ -1,0 +1,5 @@
+//go:build !unix
+
+package httpserve
+
+func isTemporary(error) bool { return false }
