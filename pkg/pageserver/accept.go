@@ -63,6 +63,7 @@ type acceptance struct {
 //	application/json, text/plain, */*    JSON   named beats */*
 //	application/json, problem+json       problem+json: who knows it wants it for errors
 //	image/avif, image/*, */*             text, the smallest: nobody will read it
+//	text/event-stream                    text: neither will this client
 //	text/html;q=0, */*                   JSON
 func negotiate(accept string, available [formats]bool) Format {
 	a := parseAccept(accept)
@@ -77,6 +78,8 @@ func negotiate(accept string, available [formats]bool) Format {
 		}
 	}
 	switch {
+	case !found && a.foreign && available[Text] && !a.refuses(Text):
+		return Text
 	case !found:
 		return fallback(available)
 	case a.of[best].rank == anything && a.foreign && available[Text] && a.of[Text].q == a.of[best].q:
@@ -84,6 +87,10 @@ func negotiate(accept string, available [formats]bool) Format {
 	}
 	return best
 }
+
+// refuses says whether the header names the format, or a range that it is in,
+// with a q of 0.
+func (a *acceptance) refuses(f Format) bool { return a.of[f].rank != noMatch && a.of[f].q == 0 }
 
 func fallback(available [formats]bool) Format {
 	for f := range formats {
