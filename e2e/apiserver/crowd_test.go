@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/tally"
@@ -71,6 +72,9 @@ func (m *crowded) twin() string { return m.name + "-twin" }
 // writtenAndToggled writes the releases, while somebody else switches on and off.
 func (m *crowded) writtenAndToggled(releases int) {
 	m.write(0)
+	for _, name := range []string{m.name, m.twin()} {
+		m.unknown(m.kind, name)
+	}
 	ctx, done := context.WithCancel(m.Context())
 	var toggling sync.WaitGroup
 	random := rand.New(rand.NewPCG(m.random.Uint64(), 0)) // its own: the writing draws meanwhile
@@ -104,7 +108,7 @@ func (m *crowded) toggle(ctx context.Context, random *rand.Rand) {
 }
 
 // write has a random hand write a release, or strip all annotations, or turn the
-// order around, here and with the twin.
+// order around, or add labels that no release knows, here and with the twin.
 func (m *crowded) write(n int) {
 	m.Helper()
 	all := hands()
@@ -114,7 +118,7 @@ func (m *crowded) write(n int) {
 		names = append(names, name)
 	}
 	if n > 0 {
-		names = append(names, "who strips all annotations", "who reorders")
+		names = append(names, "who strips all annotations", "who reorders", "who adds labels")
 	}
 	slices.Sort(names)
 	m.last = names[m.random.IntN(len(names))]
@@ -127,6 +131,12 @@ func (m *crowded) write(n int) {
 				where := places[m.kind.Name][0]
 				slices.Reverse(u.Object["spec"].(map[string]any)[where.list].([]any))
 			})
+		case "who adds labels":
+			patch := fmt.Sprintf(`{"metadata":{"labels":{"color":"blue-%d"}}}`, n)
+			if m.kind.Name == "Service" {
+				patch = fmt.Sprintf(`{"spec":{"selector":{"color":"blue-%d"}}}`, n)
+			}
+			m.patch(m.kind.Resource, name, types.MergePatchType, patch)
 		default:
 			all[m.last].write(m.world, m.release(name, n))
 		}

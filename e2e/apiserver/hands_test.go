@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -20,6 +22,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -34,6 +37,8 @@ type hand struct {
 	write func(w *world, want *unstructured.Unstructured)
 	// whole says that what the object does not say goes, annotations included.
 	whole bool
+	// adds says that nobody but the hand knows what it had written before.
+	adds bool
 	// again is how the hand finds its own work unchanged afterwards; nil if write is.
 	again func(w *world, want *unstructured.Unstructured)
 }
@@ -46,7 +51,7 @@ func hands() map[string]hand {
 		"kubectl replace":             {manager: "kubectl-replace", write: orMake("kubectl-replace", replace), whole: true},
 		"kubectl patch --type=merge":  {manager: "kubectl-patch", write: orMake("kubectl-patch", patchMerge)},
 		"kubectl patch --type=json":   {manager: "kubectl-patch", write: orMake("kubectl-patch", patchJSON)},
-		"helm upgrade":                {manager: "helm", write: helm},
+		"helm upgrade":                {manager: "helm", write: helm, adds: true},
 		// Argo CD runs kubectl's own apply: client-side, or server-side if it is told to.
 		"like Argo CD": {manager: "argocd-controller", write: apply("--field-manager=argocd-controller")},
 		"like Argo CD, server-side": {manager: "argocd-controller", write: apply("--server-side", "--force-conflicts", "--field-manager=argocd-controller"),
@@ -236,9 +241,10 @@ func terraform(w *world, want *unstructured.Unstructured) {
 }
 
 // releases are two versions of what is written down of an object somewhere: the
-// second has another label, a renamed host or label value, and another backend.
+// second has another label, a renamed host or label value, another backend, and a
+// label less in its selector.
 func (w *world) releases(kind, name string) (first, second *unstructured.Unstructured) {
-	first = w.parse(manifests[kind](name))
+	first = w.parse(strings.ReplaceAll(manifests[kind](name), "tier: web}", "tier: web, old: label}"))
 	first.SetLabels(map[string]string{"app": "shop", "release": "one"})
 	second = w.parse(strings.NewReplacer("name: api,", "name: api-v2,", "b.example", "c.example", "name: canary", "name: canary-v2",
 		"tier: web", "tier: v2", "targetPort: 8080", "targetPort: 9090").Replace(manifests[kind](name)))
@@ -266,29 +272,36 @@ func (h hand) meets(w *world, k target.Kind) {
 	w.start()
 	// The switch of an object and of its twin, which only seems to be one.
 	switches := map[string]string{"my-app": "true", "twin": "false"}
-	release := func(n int) map[string]*unstructured.Unstructured {
+	release := func(n int, inMaintenance bool) map[string]*unstructured.Unstructured {
 		all := map[string]*unstructured.Unstructured{}
 		for name, on := range switches {
 			one, two := w.releases(k.Name, name)
 			if all[name] = one; n == 2 {
 				all[name] = two
-				if h.whole { // then Git is the place for the switch
-					two.SetAnnotations(map[string]string{annotations.DefaultEnabled: on})
-				}
+			}
+			if h.adds && k.Name == "Service" { // it is not known what it takes away
+				require.NoError(w, unstructured.SetNestedField(two.Object, "label", "spec", "selector", "old"))
+			}
+			if h.whole && inMaintenance { // then Git is the place for the switch
+				all[name].SetAnnotations(map[string]string{annotations.DefaultEnabled: on})
 			}
 			h.write(w, all[name])
 		}
 		return all
 	}
-	release(1)
+	release(1, false)
 	for name, on := range switches {
+		w.unknown(k, name)
 		w.annotate(k.Resource, name, map[string]any{annotations.DefaultEnabled: on})
 	}
-	slots := len(setsOf(w.until(k.Resource, "my-app", "active", state(annotations.Active))))
+	w.until(k.Resource, "my-app", "active", state(annotations.Active))
 
-	wanted := release(2)["my-app"]
+	// The same again, as a pipeline does that runs each night.
+	release(1, true)
+	w.until(k.Resource, "my-app", "the first release on the page", and(allOnPage, state(annotations.Active)))
+	wanted := release(2, true)["my-app"]
 	w.until(k.Resource, "my-app", "the second release on the page", func(u *unstructured.Unstructured) bool {
-		return u.GetLabels()["release"] == "two" && len(setsOf(u)) == slots && annotations.HasWritten(u.GetAnnotations())
+		return u.GetLabels()["release"] == "two" && allOnPage(u) && annotations.HasWritten(u.GetAnnotations())
 	})
 	told := message(w.untilEvent("my-app", "BackendReverted"))
 	assert.Contains(w, told, fmt.Sprintf("field manager %q", h.manager))
@@ -307,6 +320,28 @@ func (h hand) meets(w *world, k target.Kind) {
 	}
 	h.again(w, wanted)
 	assert.Equal(w, after.GetResourceVersion(), w.get(k.Resource, "my-app").GetResourceVersion())
+}
+
+// allOnPage: every slot has something of a page.
+func allOnPage(u *unstructured.Unstructured) bool {
+	k, _ := target.KindByName(u.GetKind())
+	slots, err := k.Slots(u.Object)
+	return err == nil && len(slots) > 0 && !slices.ContainsFunc(slots, func(s swap.Slot) bool { return !s.OnPage() })
+}
+
+// unknown has a script write what no manifest knows of: a label of the object, another
+// of a selector, a host, a port, a field.
+func (w *world) unknown(k target.Kind, name string) {
+	w.Helper()
+	patches := map[string]string{
+		"Ingress": `[{"op":"add","path":"/spec/rules/-","value":{"host":"unknown.example","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"unknown","port":{"number":81}}}}]}}},
+			{"op":"add","path":"/spec/tls/-","value":{"hosts":["unknown.example"]}},`,
+		"IngressRoute": `[{"op":"add","path":"/spec/routes/-","value":{"kind":"Rule","match":"Host(` + "`unknown.example`" + `)","services":[{"name":"unknown","port":81}]}},
+			{"op":"add","path":"/spec/tls","value":{"secretName":"unknown"}},`,
+		"Service": `[{"op":"add","path":"/spec/selector/color","value":"blue"},{"op":"add","path":"/spec/sessionAffinity","value":"ClientIP"},
+			{"op":"add","path":"/spec/ports/-","value":{"name":"unknown","port":81,"targetPort":8181}},`,
+	}
+	w.patch(k.Resource, name, types.JSONPatchType, patches[k.Name]+`{"op":"add","path":"/metadata/labels/unknown","value":"yes"}]`)
 }
 
 // shape is all of an object that a person wrote, and who did, for comparison

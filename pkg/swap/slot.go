@@ -67,8 +67,8 @@ type Slot struct {
 	// gave when it was remembered, both nil if not known. It is nil if nobody can tell.
 	Merge func(original, asked any) any
 	// Asked gives what else has to be remembered with the value to tell later what a
-	// merge means, from what was remembered before. It is nil where nothing has.
-	Asked func(before any) any
+	// merge means. It is nil where nothing has.
+	Asked func() any
 	// Check says why a value may not be put into this slot; nil if it may.
 	Check func(value any) error
 }
@@ -145,7 +145,7 @@ func (s Slot) remember(at int, value any, before *Original) (Original, error) {
 	if s.Asked == nil {
 		return o, nil
 	}
-	if asked := s.Asked(before.asked()); asked != nil {
+	if asked := s.Asked(); asked != nil {
 		o.Asked, err = json.Marshal(asked)
 	}
 	return o, err

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"maintenance-controller.io/pkg/annotations"
-	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/swap"
 )
@@ -18,7 +17,7 @@ func selectorSlot(object map[string]any, svc *corev1.Service) swap.Slot {
 	path := []any{"spec", "selector"}
 	s := swap.Slot{
 		ID: swap.ID{Type: "selector"}, Path: path, Value: valueAt(object, path), PageSet: setOf(svc),
-		Page: selectorPage, Asked: func(before any) any { return askedOf(svc, before) }, Check: checkSelector,
+		Page: selectorPage, Asked: func() any { return askedOf(svc) }, Check: checkSelector,
 	}
 	// kubectl apply and Helm send merge patches: they add the app's labels, and
 	// know nothing of ours that they would have to remove.
@@ -28,14 +27,12 @@ func selectorSlot(object map[string]any, svc *corev1.Service) swap.Slot {
 	return s
 }
 
-// asked are the labels that tools asked for which state all that they want. Those
-// that were among them and are not asked for any more have been taken away by the
-// tool; all others it knows nothing of.
+// asked is what kubectl apply had asked for when a selector was remembered, as it has
+// annotated it. Labels that were among it and are not any more have been taken away by
+// their manifest; of all others it knows nothing. Helm keeps its last release where it
+// is not read, so that nobody can tell what it takes away: nothing, then.
 type asked struct {
-	// Applied is by kubectl apply, as it has annotated it.
-	Applied []string `json:"applied,omitempty"`
-	// Helm keeps its last release where it is not read; what it wrote last is taken for it.
-	Helm []string `json:"helm,omitempty"`
+	Applied []string `json:"applied"`
 }
 
 func readAsked(before any) (a asked) {
@@ -46,34 +43,28 @@ func readAsked(before any) (a asked) {
 	return a
 }
 
-// askedOf is what tools have asked for by now.
-func askedOf(svc *corev1.Service, before any) any {
-	a := asked{Applied: keys(lastApplied(svc)), Helm: readAsked(before).Helm}
-	if byHelm(svc) {
-		a.Helm = keys(written(svc))
+// askedOf is what has been asked for by now.
+func askedOf(svc *corev1.Service) any {
+	if applied := lastApplied(svc); len(applied) > 0 {
+		return asked{Applied: slices.Sorted(maps.Keys(applied))}
 	}
-	if len(a.Applied) == 0 && len(a.Helm) == 0 {
-		return nil
-	}
-	return a
+	return nil
 }
 
 // mergedSelector is what the merge patches would have made of the original: they
-// add what they have, and remove what their tool asked for before and does not any more.
+// add what they have, and remove what was asked for before and is not any more.
 func mergedSelector(svc *corev1.Service, original, before any) any {
-	was, now := readAsked(before), written(svc)
 	all := map[string]any{}
 	if labels, ok := original.(map[string]any); ok {
 		maps.Copy(all, labels)
 	}
 	if applied := lastApplied(svc); applied != nil {
-		drop(all, was.Applied, applied)
+		drop(all, readAsked(before).Applied, applied)
 	}
-	if byHelm(svc) {
-		drop(all, was.Helm, now)
-	}
-	for key, value := range now {
-		all[key] = value
+	for key, value := range svc.Spec.Selector {
+		if key != annotations.PageSetLabel {
+			all[key] = value
+		}
 	}
 	return all
 }
@@ -87,18 +78,6 @@ func drop(all map[string]any, before []string, now map[string]string) {
 	}
 }
 
-// written is the selector without the page's label.
-func written(svc *corev1.Service) map[string]string {
-	labels := maps.Clone(svc.Spec.Selector)
-	delete(labels, annotations.PageSetLabel)
-	return labels
-}
-
-// byHelm says whether Helm wrote the selector last: it is owned as a whole.
-func byHelm(svc *corev1.Service) bool {
-	return ownership.LastWriter(svc.ManagedFields, []ownership.Path{{"spec", "selector"}}) == "helm"
-}
-
 // lastApplied is the selector of the manifest that kubectl applied last; nil if it
 // is not known.
 func lastApplied(svc *corev1.Service) map[string]string {
@@ -108,8 +87,6 @@ func lastApplied(svc *corev1.Service) map[string]string {
 	}
 	return manifest.Spec.Selector
 }
-
-func keys(labels map[string]string) []string { return slices.Sorted(maps.Keys(labels)) }
 
 func selectorPage(set string, _ any) any { return map[string]any{annotations.PageSetLabel: set} }
 

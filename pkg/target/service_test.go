@@ -104,17 +104,17 @@ func TestASelectorIntoWhichWasMerged(t *testing.T) {
 		by      string // field manager of all of it
 		want    string
 	}{
-		"one label":                        {`app: a, tier: web`, `{}`, `tier: v2`, `{}`, "kubectl-patch", `{"app":"a","tier":"v2"}`},
-		"all labels":                       {`app: a, tier: web`, `{}`, `app: b, tier: v2`, `{}`, "kubectl-patch", `{"app":"b","tier":"v2"}`},
-		"a new label":                      {`app: a, tier: web`, `{}`, `track: canary`, `{}`, "kubectl-patch", `{"app":"a","tier":"web","track":"canary"}`},
-		"no original is known":             {``, ``, `app: b`, `{}`, "kubectl-patch", `{"app":"b"}`},
-		"kubectl apply took one away":      {`app: a, tier: web`, `{"app":"a","tier":"web"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a"}`},
-		"and one that it did not own":      {`app: a, tier: v2`, `{"app":"a","tier":"web"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a"}`},
-		"one that it knows nothing of":     {`app: a, color: blue`, `{"app":"a"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a","color":"blue"}`},
-		"both":                             {`app: a, tier: web, color: blue`, `{"app":"a","tier":"web"}`, `app: b`, `{"app":"b"}`, "kubectl-client-side-apply", `{"app":"b","color":"blue"}`},
-		"kubectl apply was long before":    {`app: a, tier: web`, `{"app":"a","tier":"web"}`, `tier: v2`, `{"app":"a","tier":"web"}`, "kubectl-patch", `{"app":"a","tier":"v2"}`},
-		"kubectl apply for the first time": {`app: a, tier: web`, `{}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a","tier":"web"}`},
-		"Helm took one away":               {`app: a, tier: web`, `{}`, `app: a`, `{}`, "helm", `{"app":"a"}`},
+		"one label":                               {`app: a, tier: web`, `{}`, `tier: v2`, `{}`, "kubectl-patch", `{"app":"a","tier":"v2"}`},
+		"all labels":                              {`app: a, tier: web`, `{}`, `app: b, tier: v2`, `{}`, "kubectl-patch", `{"app":"b","tier":"v2"}`},
+		"a new label":                             {`app: a, tier: web`, `{}`, `track: canary`, `{}`, "kubectl-patch", `{"app":"a","tier":"web","track":"canary"}`},
+		"no original is known":                    {``, ``, `app: b`, `{}`, "kubectl-patch", `{"app":"b"}`},
+		"kubectl apply took one away":             {`app: a, tier: web`, `{"app":"a","tier":"web"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a"}`},
+		"and one that it did not own":             {`app: a, tier: v2`, `{"app":"a","tier":"web"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a"}`},
+		"one that it knows nothing of":            {`app: a, color: blue`, `{"app":"a"}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a","color":"blue"}`},
+		"both":                                    {`app: a, tier: web, color: blue`, `{"app":"a","tier":"web"}`, `app: b`, `{"app":"b"}`, "kubectl-client-side-apply", `{"app":"b","color":"blue"}`},
+		"kubectl apply was long before":           {`app: a, tier: web`, `{"app":"a","tier":"web"}`, `tier: v2`, `{"app":"a","tier":"web"}`, "kubectl-patch", `{"app":"a","tier":"v2"}`},
+		"kubectl apply for the first time":        {`app: a, tier: web`, `{}`, `app: a`, `{"app":"a"}`, "kubectl-client-side-apply", `{"app":"a","tier":"web"}`},
+		"Helm says nothing of what it had before": {`app: a, tier: web`, `{}`, `app: a`, `{}`, "helm", `{"app":"a","tier":"web"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := func(selector, applied, port string) map[string]any {
