@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
+
+	"maintenance-controller.io/pkg/printable"
 )
 
 // Prefix of every annotation of ours. A key under it that is not known is a typo.
@@ -209,17 +210,10 @@ func Reserved(key string) bool { return slices.Contains(written, key) || key == 
 // Line makes one line of at most limit bytes of a text that quotes others, for
 // people's terminals: control characters and what is no text are escaped.
 func Line(s string, limit int) string {
-	var b strings.Builder
-	for _, r := range s {
-		if b.Len() > limit {
-			break // the rest is cut off anyway
-		}
-		if unicode.IsControl(r) || !unicode.IsPrint(r) && !unicode.IsSpace(r) || r == '\u2028' || r == '\u2029' {
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		} else {
-			b.WriteRune(r)
-		}
+	if len(s) > limit { // what is escaped only gets longer
+		s = s[:limit+1]
 	}
-	return ClipTo(b.String(), limit)
+	return ClipTo(printable.Escape(s, func(r rune) bool {
+		return unicode.IsControl(r) || !unicode.IsPrint(r) && !unicode.IsSpace(r) || r == '\u2028' || r == '\u2029'
+	}), limit)
 }

@@ -4,12 +4,13 @@ package logging
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"unicode"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"maintenance-controller.io/pkg/printable"
 )
 
 // Formats of a log line.
@@ -100,21 +101,7 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:maxText], "") + fmt.Sprintf("… (%d bytes in all)", len(s))
 }
 
-// visible escapes what cannot be seen, or changes how its neighbours are seen, as Go
-// does in string literals. What is below a rune is left to others.
+// visible escapes what cannot be seen. What is below a rune is left to others.
 func visible(s string, from rune) string {
-	hidden := func(r rune) bool { return r >= from && !unicode.IsPrint(r) }
-	if !strings.ContainsFunc(s, hidden) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if hidden(r) {
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
+	return printable.Escape(s, func(r rune) bool { return r >= from && !unicode.IsPrint(r) })
 }
