@@ -10,7 +10,8 @@ summary=() failed=0 begin=$SECONDS
 # What tests have counted. It is outside of their module, or go would not know
 # whether to trust a result that it has kept.
 export MAINTENANCE_E2E_COUNTS=$PWD/dist/counts
-mkdir -p dist && : >"$MAINTENANCE_E2E_COUNTS"
+times=$PWD/dist/times
+mkdir -p dist && : >"$MAINTENANCE_E2E_COUNTS" && : >"$times"
 
 # tier NAME NOTE CMD…: runs the tests of a tier and notes the outcome.
 tier() {
@@ -29,42 +30,63 @@ without() {
 }
 in_e2e() { (cd e2e && "$@"); }
 
-race=-race note='with the race detector'
-if ! command -v "$(go env CC)" >/dev/null || [ "$(go env CGO_ENABLED)" != 1 ]; then
-	race='' note='without the race detector, which needs a C compiler'
+# tested ARGUMENTS: go test. Vet is a linter's; here it would look at everything a second time.
+go -C e2e build -o "$PWD/dist/tests" ./cmd/tests || exit
+runner=$PWD/dist/tests
+tested() { "$runner" --times "$times" -vet=off -timeout 20m "$@"; }
+# raced is tested with the race detector, for code under test that runs in the test's own process, and beside itself.
+raced() { CGO_ENABLED=1 tested -race "$@"; }
+note='with the race detector'
+if ! command -v "$(go env CC)" >/dev/null; then
+	raced() { tested "$@"; }
+	note='without the race detector, which needs a C compiler'
 	[ -z "${CI:-}" ] || without 'race detector' 'needs a C compiler, such as gcc'
 fi
-tier 'unit' "$note" go test $race ./...
+
+# Random objects of all kinds are eight times as slow with the race detector, and planned one at a time.
+unit() {
+	local all outcome=0
+	mapfile -t all < <(go list ./... | grep -v '/pkg/target$')
+	raced "${all[@]}" || outcome=1
+	tested ./pkg/target || outcome=1
+	return $outcome
+}
+tier 'unit' "$note" unit
 
 missing=()
 for command in curl nginx chromium node npm; do
 	command -v "$command" >/dev/null || missing+=("$command")
 done
 if [ ${#missing[@]} = 0 ]; then
-	tier 'page server' 'curl, grpc-go, Chromium, nginx as a proxy' env -C e2e/pageserver go test -timeout 15m ./...
+	tier 'page server' 'curl, grpc-go, Chromium, nginx as a proxy' env -C e2e/pageserver "$runner" --times "$times" -vet=off -timeout 15m ./...
 else
 	without 'page server' "needs ${missing[*]}: apt-get install curl nginx chromium nodejs npm"
 fi
 
 # First, and not in a test, where the progress of long builds would not be seen.
 if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build; then
-	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/node\|/e2e/dockerfile')
-	tier 'API server' "a real API server, $note" in_e2e go test $race -timeout 20m "${packages[@]}"
+	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/apiserver\|/e2e/node\|/e2e/dockerfile')
+	tier 'API server' "a real API server, $note" in_e2e raced ./apiserver
+	tier 'scripts' 'scripts, chart and the README on a real API server, and what tests are made of' in_e2e tested "${packages[@]}"
 	tier 'mutants' 'known faults, each of which must turn its test red' in_e2e go run ./cmd/mutants
 	if [ "$(id -u)" != 0 ] || ! command -v buildah >/dev/null || ! dpkg -s busybox-static >/dev/null 2>&1; then
 		without 'Dockerfile' 'needs root, and apt-get install buildah busybox-static'
 	else
-		tier 'Dockerfile' 'built with buildah, the same image as without an engine' in_e2e go test -timeout 20m ./dockerfile
+		tier 'Dockerfile' 'built with buildah, the same image as without an engine' in_e2e tested ./dockerfile
 	fi
 	if [ "$(id -u)" != 0 ]; then
 		without 'node' 'needs root: run make test as root'
-	elif [ -d e2e/node ]; then
-		tier 'node' 'real nodes, containers and Traefik' in_e2e go test -timeout 20m ./node/...
+	else
+		tier 'node' 'real nodes, containers and Traefik' in_e2e tested ./node/...
 	fi
 fi
 
 printf '\n%s── summary, after %ss%s\n' "$bold" $((SECONDS - begin)) "$off"
 printf '  %s\n' "${summary[@]}"
+if [ -s "$times" ]; then
+	printf '\n%s── the ten slowest tests%s\n' "$bold" "$off"
+	sort -rn "$times" | head | awk '{ sub(".*/e2e/", "e2e/", $3); sub("maintenance-controller.io/", "", $3); printf "  %6.1fs  %s %s\n", $1, $3, $2 }'
+fi
 if [ -s "$MAINTENANCE_E2E_COUNTS" ]; then
 	printf '\n%s── counted%s (what go had kept of an earlier run is not)\n' "$bold" "$off"
 	awk -F= '{ all[$1] += $2 } END { for (name in all) printf "  %-28s %d\n", name, all[name] }' "$MAINTENANCE_E2E_COUNTS" | sort

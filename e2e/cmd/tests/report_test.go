@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// shown gives what is shown of a module's tests, and the times that are noted.
+func shown(t *testing.T, files map[string]string, args ...string) (out, times string, err error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	program := filepath.Join(t.TempDir(), "tests")
+	built, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput()
+	require.NoError(t, err, string(built))
+	noted := filepath.Join(dir, "times")
+	cmd := exec.CommandContext(t.Context(), program, append([]string{"--times", noted}, args...)...)
+	cmd.Dir = dir
+	text, err := cmd.CombinedOutput()
+	note, readErr := os.ReadFile(noted)
+	require.NoError(t, readErr)
+	return string(text), string(note), err
+}
+
+const (
+	module = "module example.org/m\n"
+	header = "package m\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\n"
+)
+
+func TestWhatPassesIsALine(t *testing.T) {
+	t.Parallel()
+	out, times, err := shown(t, map[string]string{"go.mod": module, "m_test.go": header + `
+func TestMain(m *testing.M) { println("beside the tests"); os.Exit(m.Run()) }
+func TestOne(t *testing.T) { t.Log("of no interest"); t.Run("part", func(t *testing.T) { t.Parallel() }) }
+func TestTwo(t *testing.T) { t.Parallel() }
+`}, "./...")
+	require.NoError(t, err, out)
+	assert.Regexp(t, `^ok  \texample.org/m\t[0-9.]+s\n$`, out)
+	assert.Regexp(t, `(?s)^\d+\.\d Test(One|Two) example.org/m\n\d+\.\d Test(One|Two) example.org/m\n$`, times)
+}
+
+func TestAllOfWhatFailsIsShown(t *testing.T) {
+	t.Parallel()
+	out, times, err := shown(t, map[string]string{"go.mod": module, "m_test.go": header + `
+var _ = os.Args
+func TestGood(t *testing.T) { t.Log("of no interest") }
+func TestBad(t *testing.T) {
+	t.Log("on the whole")
+	t.Run("fine", func(t *testing.T) { t.Log("in the fine part") })
+	t.Run("faulty", func(t *testing.T) { t.Error("in the faulty part") })
+}
+`}, "-race=false", "./...")
+	require.Error(t, err)
+	for _, want := range []string{"on the whole", "in the fine part", "in the faulty part", "--- FAIL: TestBad/faulty", "FAIL\texample.org/m"} {
+		assert.Contains(t, out, want)
+	}
+	assert.NotContains(t, out, "of no interest")
+	assert.Equal(t, 2, strings.Count(times, "\n"))
+}
+
+func TestWhatComesToNoEndIsShown(t *testing.T) {
+	t.Parallel()
+	out, _, err := shown(t, map[string]string{"go.mod": module, "m_test.go": header + `
+func TestPanics(t *testing.T) { t.Log("before it"); os.Stdout.WriteString("right before it\n"); panic("all over") }
+`}, "./...")
+	require.Error(t, err)
+	assert.Contains(t, out, "right before it")
+	assert.Contains(t, out, "panic: all over")
+
+	out, _, err = shown(t, map[string]string{"go.mod": module, "m_test.go": header + "func TestNone(t *testing.T) { none() }\n"}, "./...")
+	require.Error(t, err)
+	assert.Contains(t, out, "undefined: none")
+	assert.Contains(t, out, "FAIL\texample.org/m [build failed]")
+}
+
+// TestProgress: it says what is left and what runs, and not what waits for its turn.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	var out, times bytes.Buffer
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	r := newReport(&out, &times, map[string]int{"m": 4})
+	for second, e := range []event{
+		{Action: "run", Test: "TestOne"},
+		{Action: "run", Test: "TestOne/part"},
+		{Action: "pass", Test: "TestOne/part"},
+		{Action: "pass", Test: "TestOne"},
+		{Action: "run", Test: "TestTwo"},
+		{Action: "pause", Test: "TestTwo"},
+		{Action: "run", Test: "TestThree"},
+		{Action: "pause", Test: "TestThree"},
+		{Action: "cont", Test: "TestThree"},
+	} {
+		e.Package, e.Time = "m", begin.Add(time.Duration(second)*time.Second)
+		r.take(e)
+	}
+	r.progress(begin.Add(30 * time.Second))
+	assert.Equal(t, "   … 3 of 4 tests left: TestThree 22s\n", out.String())
+	r.take(event{Package: "m", Action: "pass", Test: "TestThree", Time: begin.Add(40 * time.Second)})
+	r.take(event{Package: "m", Action: "output", Output: "ok  \tm\t32s\n"})
+	r.take(event{Package: "m", Action: "pass"})
+	assert.Equal(t, "3.0 TestOne m\n32.0 TestThree m\n", times.String())
+	out.Reset()
+	r.progress(begin.Add(50 * time.Second))
+	assert.Equal(t, "   … 0 of 4 tests left: go compiles\n", out.String())
+
+	times.Reset()
+	r.take(event{Package: "m", Action: "run", Test: "TestOne", Time: begin})
+	r.take(event{Package: "m", Action: "pass", Test: "TestOne", Time: begin})
+	r.take(event{Package: "m", Action: "output", Output: "ok  \tm\t(cached)\n"})
+	r.take(event{Package: "m", Action: "pass"})
+	assert.Empty(t, times.String(), "what was kept has taken no time")
+}
