@@ -118,6 +118,9 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	if state.Request.On {
 		r := c.book.Resolve(ref.Namespace, state.Request.Page)
 		state.Page, content = r.Page, r.Content
+		if !swap.OnPage(slots) {
+			state.Front = c.front(ctx, kind, ref, object.Object, content.Status)
+		}
 	}
 	if state.Backup, err = c.backup(ctx, ref, object); err != nil {
 		return plan.State{}, page.Page{}, err

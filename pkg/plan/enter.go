@@ -37,6 +37,7 @@ func (d *draft) enter() {
 		d.keepUnread()
 		return
 	}
+	d.out.Events = append(d.out.Events, d.in.Front...)
 	d.choosePage()
 	d.rememberOwners()
 	plan, err := d.planSwap()

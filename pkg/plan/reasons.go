@@ -19,6 +19,8 @@ const (
 	UnknownAnnotation  Reason = "UnknownAnnotation"
 	NothingToSwap      Reason = "NothingToSwap"
 	BackendLeftAlone   Reason = "BackendLeftAlone"
+	PageHidden         Reason = "PageHidden"
+	RolloutStops       Reason = "RolloutStops"
 	BackendReverted    Reason = "BackendReverted"
 	BackendLost        Reason = "BackendLost"
 	NameConflict       Reason = "NameConflict"
@@ -56,6 +58,10 @@ func Reasons() []About {
 			Remedy: "see [What is left alone](#what-is-left-alone); put the annotation on the object that has the backends"},
 		{Reason: BackendLeftAlone, Warning: true, Meaning: "a part of the target stays as it is: a port that does not speak HTTP, a backend of a shape that could not be put back, or one that AWS's load balancer controller knows by its name",
 			Remedy: "nothing, or see [Services](#services) and [What is left alone](#what-is-left-alone)"},
+		{Reason: PageHidden, Warning: true, Meaning: "what stands in front of the page is known to hide it or to repeat its requests, such as a Traefik circuitBreaker, or could not be looked at. Looked at when maintenance begins",
+			Remedy: "see [What hides a page](#what-hides-a-page)"},
+		{Reason: RolloutStops, Warning: true, Meaning: "a tool looks for the app's Service among the backends, and stops while it is not there (Argo Rollouts, Flagger)",
+			Remedy: "finish or pause the rollout; it goes on after maintenance"},
 		{Reason: BackendReverted, Warning: true, Meaning: "somebody wrote backends during maintenance: the app's, or beside the page; they are swapped again",
 			Remedy: "see [GitOps](#gitops)"},
 		{Reason: BackendLost, Warning: true, Meaning: "no original is known for a backend that points at a page set, for example because both copies were deleted",

@@ -84,7 +84,9 @@ type State struct {
 	Object map[string]any
 	Slots  []swap.Slot
 	Notes  target.Notes
-	Page   Page
+	// Front is what to tell of what stands in front of a target that is not on a page yet.
+	Front []Event
+	Page  Page
 	// Sets are the states of the page sets that may matter: the wanted one and
 	// the one that the target is on. One that is missing here is absent.
 	Sets map[string]pageset.Status

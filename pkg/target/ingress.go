@@ -24,6 +24,7 @@ func Ingress(solvers ...string) Kind {
 		Resource: networkingv1.SchemeGroupVersion.WithResource("ingresses"),
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressSlots(object, known) },
 		Notes:    ingressNotes,
+		Front:    ingressFront,
 		Class:    ingressClass,
 	}
 }

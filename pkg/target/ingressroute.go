@@ -27,6 +27,7 @@ func IngressRoute(solvers ...string) Kind {
 		Custom:   true,
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressRouteSlots(object, known) },
 		Notes:    ingressRouteNotes,
+		Front:    ingressRouteFront,
 		Class:    ingressRouteClass,
 	}
 }

@@ -56,6 +56,9 @@ type Kind struct {
 	// Notes tells what people must know of an object beside its slots; nil if the
 	// kind has nothing to tell.
 	Notes func(object map[string]any) Notes
+	// Front says what stands between visitors and the object's backends, to a page
+	// that is answered with this status; nil if the kind names nothing.
+	Front func(object map[string]any, status int) Front
 	// Origin gives the spec of a Service that leads to the app while the object
 	// leads to the page, from the object as it is without maintenance; nil if the
 	// app can be reached as before.

@@ -10,6 +10,12 @@
   verbs: [{{ has $kind $.Values.controller.targets | ternary "get, list, watch, update" "list" }}]
 {{- end }}
 {{- end }}
+{{- if and .Values.rbac.middlewares (or (has "Ingress" .Values.controller.targets) (has "IngressRoute" .Values.controller.targets)) }}
+# To warn of what would hide a page from visitors.
+- apiGroups: [traefik.io]
+  resources: [middlewares]
+  verbs: [get]
+{{- end }}
 # Page sets, backups of originals, and the pages that people write.
 - apiGroups: [""]
   resources: [configmaps]
