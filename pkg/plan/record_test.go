@@ -135,7 +135,7 @@ func TestBlockTakesNothingAway(t *testing.T) {
 	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
 	delete(before, annotations.PageSet)
 	u.SetAnnotations(before)
-	assert.Nil(t, Block(u.Object, "quota"), "it is in maintenance")
+	assert.Nil(t, Block(u.Object, "quota"), "it is in maintenance", "")
 
 	delete(before, annotations.Original)
 	u.SetAnnotations(before)
