@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -31,21 +32,16 @@ func findPages(path string, stdin io.Reader) ([]candidate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the page: %w", err)
 	}
-	extension := filepath.Ext(path)
-	switch {
-	case info.IsDir():
+	if info.IsDir() {
 		return fromFolder(path)
-	case extension == ".yaml" || extension == ".yml":
-		file, err := os.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("read the page: %w", err)
-		}
-		defer file.Close()
-		return fromYAML(path, file)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the page: %w", err)
+	}
+	extension := filepath.Ext(path)
+	if extension == ".yaml" || extension == ".yml" {
+		return fromYAML(path, bytes.NewReader(text))
 	}
 	key := filepath.Base(path)
 	if _, _, ok := page.SplitKey("page" + extension); ok && !strings.HasPrefix(key, "page.") {

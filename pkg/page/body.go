@@ -38,8 +38,8 @@ func isBlank(body string) bool {
 // checkJSON reads the document as a client would, so that a number that no client's
 // numbers hold is a fault as well.
 func checkJSON(body string) error {
-	var any any
-	err := json.Unmarshal([]byte(body), &any)
+	var document any
+	err := json.Unmarshal([]byte(body), &document)
 	if err == nil {
 		return nil
 	}

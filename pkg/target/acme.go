@@ -18,8 +18,8 @@ func withSolvers(names []string) solvers { return append(solvers{"cm-acme-http-s
 
 func (s solvers) has(service string) bool {
 	return slices.ContainsFunc(s, func(name string) bool {
-		prefix, any := strings.CutSuffix(name, "*")
-		return service == name || any && strings.HasPrefix(service, prefix)
+		prefix, isPrefix := strings.CutSuffix(name, "*")
+		return service == name || isPrefix && strings.HasPrefix(service, prefix)
 	})
 }
 
