@@ -1,9 +1,12 @@
 // Package soundness judges every revision of every target of a namespace: a slot that
 // points at a page set has its original in that same revision, or in a backup that
-// was there before; and no original is ever a page set.
+// was there before; no original is ever a page set; and no revision knows less of a slot
+// on a page than the one before it. What cannot be read is not empty: whoever it is of
+// may know anything, so that the controller must not write over it.
 package soundness
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,43 +17,27 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"maintenance-controller.io/e2e/revisions"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
 	"maintenance-controller.io/pkg/page"
-	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
 
 // Book is what has been seen.
 type Book struct {
-	mu       sync.Mutex
-	judged   int
-	wrong    []string
-	suspects []suspect
-	backups  map[target.Ref][]backupRevision // in their order
-	lost     map[target.Ref]uint64           // by the test's doing, from that version on
-	forged   []string                        // originals that the test has written
+	mu      sync.Mutex
+	judged  int
+	wrong   []string
+	targets map[target.Ref][]revision // in their order
+	backups map[target.Ref][]revision
+	lost    map[target.Ref]uint64 // by the test's doing, from that version on
+	forged  []string              // originals that the test has written
 }
 
 // NewBook makes an empty one.
 func NewBook() *Book {
-	return &Book{backups: map[target.Ref][]backupRevision{}, lost: map[target.Ref]uint64{}}
-}
-
-// suspect is a revision that is sound only if a backup has what it has not.
-type suspect struct {
-	ref    target.Ref
-	at     uint64
-	slots  []swap.Slot
-	record swap.Record
-	what   string
-}
-
-type backupRevision struct {
-	at     uint64
-	record swap.Record // empty from its deletion on
+	return &Book{targets: map[target.Ref][]revision{}, backups: map[target.Ref][]revision{}, lost: map[target.Ref]uint64{}}
 }
 
 // Loses says that the test itself takes all copies of a target's originals away,
@@ -72,7 +59,7 @@ func (b *Book) Forged(original string) {
 
 // Target takes a revision of an object of a kind.
 func (b *Book) Target(k target.Kind, u *unstructured.Unstructured) {
-	if pageset.Ours(u) {
+	if u.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy {
 		return // our own Services are no targets
 	}
 	b.mu.Lock()
@@ -85,15 +72,12 @@ func (b *Book) Target(k target.Kind, u *unstructured.Unstructured) {
 		return
 	}
 	text := u.GetAnnotations()[annotations.Original]
-	record, err := swap.ParseRecord(text)
-	if lost := swap.Back(slots, record).Lost; err != nil && swap.OnPage(slots) || len(lost) > 0 {
-		b.suspects = append(b.suspects, suspect{
-			ref: target.Ref{Kind: k.Name, Namespace: u.GetNamespace(), Name: u.GetName()}, at: revisions.Version(u), slots: slots, record: record,
-			what: fmt.Sprintf("%s is on a page set without originals (%v)", name, err),
-		})
-	}
+	ref := target.Ref{Kind: k.Name, Namespace: u.GetNamespace(), Name: u.GetName()}
+	r := newRevision(u, text, "metadata", "annotations", annotations.Original)
+	r.name, r.slots = name, slots
+	b.targets[ref] = append(b.targets[ref], r)
 	if !slices.Contains(b.forged, text) {
-		b.wrong = append(b.wrong, pages(name, record)...)
+		b.wrong = append(b.wrong, pages(name, r.record)...)
 	}
 }
 
@@ -109,15 +93,18 @@ func (b *Book) ConfigMap(e watch.EventType, u *unstructured.Unstructured) {
 		b.wrong = append(b.wrong, err.Error())
 		return
 	}
-	ref, copied, _ := backup.Parse(cm) // one that cannot be read is none
+	ref, _, _ := backup.Parse(cm) // whose it is can always be read
 	if u.GetName() != backup.Name(ref) {
 		return // nobody would find it
 	}
-	b.wrong = append(b.wrong, pages(fmt.Sprintf("backup %s at %s", u.GetName(), u.GetResourceVersion()), copied.Record)...)
+	text, _, _ := unstructured.NestedString(u.Object, "data", "originals")
 	if e == watch.Deleted {
-		copied.Record = swap.Record{}
+		text = ""
 	}
-	b.backups[ref] = append(b.backups[ref], backupRevision{at: revisions.Version(u), record: copied.Record})
+	r := newRevision(u, text, "data", "originals")
+	r.name = fmt.Sprintf("backup %s at %s", u.GetName(), u.GetResourceVersion())
+	b.wrong = append(b.wrong, pages(r.name, r.record)...)
+	b.backups[ref] = append(b.backups[ref], r)
 }
 
 // pages tells which originals are page sets.
@@ -148,17 +135,26 @@ func (b *Book) Judge() (judged int, wrong []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	wrong = slices.Clone(b.wrong)
-	for _, x := range b.suspects {
-		record := x.record
-		for _, copied := range b.backups[x.ref] {
-			if copied.at < x.at { // the last one before it
-				record = x.record.Admitted(x.slots).FillGaps(copied.record)
-			}
+	for ref, all := range b.targets {
+		byVersion := func(x, y revision) int { return cmp.Compare(x.at, y.at) }
+		slices.SortStableFunc(all, byVersion)
+		slices.SortStableFunc(b.backups[ref], byVersion)
+		h := history{targets: all, backups: b.backups[ref], forged: b.forged}
+		for i := range all {
+			wrong = append(wrong, b.tolerate(ref, all[i], h.target(i))...)
 		}
-		after, lost := b.lost[x.ref]
-		if tolerated := lost && x.at > after; len(swap.Back(x.slots, record).Lost) > 0 && !tolerated {
-			wrong = append(wrong, x.what)
+		for i := range h.backups {
+			wrong = append(wrong, b.tolerate(ref, h.backups[i], h.backup(i))...)
 		}
 	}
 	return b.judged, wrong
+}
+
+// tolerate gives what is wrong with a revision, nothing if the test itself has taken
+// the originals away before it.
+func (b *Book) tolerate(ref target.Ref, r revision, wrong []string) []string {
+	if after, lost := b.lost[ref]; lost && r.at > after {
+		return nil
+	}
+	return wrong
 }

@@ -7,12 +7,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/yaml"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/target"
 )
@@ -30,6 +32,19 @@ func ingress(t *testing.T, at int, leadsTo, original string) func(*Book) {
 	t.Helper()
 	return of(t, target.Ingress(), at, original, `
 spec: {defaultBackend: {service: {name: `+leadsTo+`, port: {number: 80}}}}`)
+}
+
+// written is one whose record the controller has written.
+func written(t *testing.T, at int, leadsTo, original string) func(*Book) {
+	t.Helper()
+	u := parse(t, at, "kind: Ingress\nmetadata: {name: my-app, namespace: shop}\nspec: {defaultBackend: {service: {name: "+leadsTo+", port: {number: 80}}}}")
+	u.SetAnnotations(map[string]string{annotations.Original: original})
+	own(u, `{"f:metadata":{"f:annotations":{"f:`+annotations.Original+`":{}}}}`)
+	return func(b *Book) { b.Target(target.Ingress(), u) }
+}
+
+func own(u *unstructured.Unstructured, fields string) {
+	u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: ownership.Manager, Operation: metav1.ManagedFieldsOperationUpdate, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}})
 }
 
 // service is a revision of one that is on a page.
@@ -51,9 +66,22 @@ func of(t *testing.T, k target.Kind, at int, original, spec string) func(*Book) 
 // copied is a revision of the Ingress's backup.
 func copied(t *testing.T, at int, e watch.EventType, originals string) func(*Book) {
 	t.Helper()
-	u := parse(t, at, fmt.Sprintf("kind: ConfigMap\nmetadata: {name: %s, namespace: shop, labels: {%s: %s}}\ndata: {kind: Ingress, name: my-app, originals: %q}",
-		backup.Name(ref), annotations.ComponentLabel, annotations.ComponentBackup, originals))
+	u := configMap(t, at, originals)
 	return func(b *Book) { b.ConfigMap(e, u) }
+}
+
+// rewritten is one that the controller has written.
+func rewritten(t *testing.T, at int, originals string) func(*Book) {
+	t.Helper()
+	u := configMap(t, at, originals)
+	own(u, `{"f:data":{"f:originals":{}}}`)
+	return func(b *Book) { b.ConfigMap(watch.Modified, u) }
+}
+
+func configMap(t *testing.T, at int, originals string) *unstructured.Unstructured {
+	t.Helper()
+	return parse(t, at, fmt.Sprintf("kind: ConfigMap\nmetadata: {name: %s, namespace: shop, labels: {%s: %s}}\ndata: {kind: Ingress, name: my-app, originals: %q}",
+		backup.Name(ref), annotations.ComponentLabel, annotations.ComponentBackup, originals))
 }
 
 func parse(t *testing.T, at int, manifest string) *unstructured.Unstructured {
@@ -71,6 +99,7 @@ func TestTheSoundnessFindsLosses(t *testing.T) {
 	t.Parallel()
 	added, deleted := watch.Added, watch.Deleted
 	taken := strings.ReplaceAll(known, `"app"`, `"`+set+`"`)
+	later := strings.Replace(known, "1", "2", 1)
 	otherSlot := strings.ReplaceAll(known, "defaultBackend", "Prefix")
 	for name, test := range map[string]struct {
 		seen []func(*Book)
@@ -79,8 +108,10 @@ func TestTheSoundnessFindsLosses(t *testing.T) {
 		"on the app":                          {[]func(*Book){ingress(t, 5, "app", "")}, 0},
 		"on a page, with its record":          {[]func(*Book){ingress(t, 5, set, known)}, 0},
 		"on a page, without a record":         {[]func(*Book){ingress(t, 5, set, "")}, 1},
-		"with a record that is not parsable":  {[]func(*Book){ingress(t, 5, set, "{")}, 1},
-		"with a record of another format":     {[]func(*Book){ingress(t, 5, set, strings.Replace(known, "1", "2", 1))}, 1},
+		"with a record that is not parsable":  {[]func(*Book){ingress(t, 5, set, "{")}, 0}, // somebody's typo: it is not empty
+		"which the controller has written":    {[]func(*Book){written(t, 5, set, "{")}, 1},
+		"with a record of another format":     {[]func(*Book){ingress(t, 5, set, later)}, 0},
+		"which a later controller has":        {[]func(*Book){written(t, 5, set, later)}, 0},
 		"with a record of no slot":            {[]func(*Book){ingress(t, 5, set, `{"v":1,"slots":[]}`)}, 1},
 		"the backup is older":                 {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, "")}, 0},
 		"the backup is older, and seen later": {[]func(*Book){ingress(t, 5, set, ""), copied(t, 4, added, known)}, 0},
@@ -88,7 +119,19 @@ func TestTheSoundnessFindsLosses(t *testing.T) {
 		"the backup was deleted before":       {[]func(*Book){copied(t, 3, added, known), copied(t, 4, deleted, known), ingress(t, 5, set, "")}, 1},
 		"the backup is deleted later":         {[]func(*Book){copied(t, 3, added, known), ingress(t, 5, set, ""), copied(t, 6, deleted, known)}, 0},
 		"the backup was emptied before":       {[]func(*Book){copied(t, 3, added, known), copied(t, 4, watch.Modified, `{"v":1,"slots":[]}`), ingress(t, 5, set, "")}, 1},
-		"the backup is not parsable":          {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, "")}, 1},
+		"the backup is not parsable":          {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, "")}, 0},
+		"and is written over":                 {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, known), rewritten(t, 6, known)}, 1},
+		"by somebody else":                    {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, known), copied(t, 6, watch.Modified, known)}, 0},
+		"with the app served":                 {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, "app", known), rewritten(t, 6, known)}, 0},
+		"what is unreadable is written over":  {[]func(*Book){ingress(t, 5, set, later), written(t, 6, set, known)}, 1},
+		"it is mended by hand":                {[]func(*Book){ingress(t, 5, set, "{"), ingress(t, 6, set, known)}, 0},
+		"it is written over with nothing":     {[]func(*Book){ingress(t, 5, set, later), written(t, 6, set, `{"v":1,"slots":[]}`)}, 2},
+		"it goes with the page":               {[]func(*Book){ingress(t, 5, set, later), written(t, 6, "app", known)}, 0},
+		"a record that shrinks":               {[]func(*Book){ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 1},
+		"a record that shrinks as its backup": {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, known), copied(t, 6, watch.Modified, otherSlot), ingress(t, 7, set, otherSlot)}, 1},
+		"a backup that shrinks first":         {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, ""), copied(t, 6, watch.Modified, otherSlot)}, 1},
+		"the backup has what is dropped":      {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 0},
+		"what an unreadable backup may have":  {[]func(*Book){copied(t, 4, added, later), ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 0},
 		"the backup fills a bad record":       {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, "{")}, 0},
 		"two revisions without":               {[]func(*Book){ingress(t, 5, set, ""), ingress(t, 6, set, "")}, 2},
 		"the record holds a page set":         {[]func(*Book){ingress(t, 5, "app", taken)}, 1},
