@@ -48,5 +48,9 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer program.Clean()
-	return m.Run()
+	code := m.Run()
+	if !judgeRest() && code == 0 {
+		code = 1
+	}
+	return code
 }

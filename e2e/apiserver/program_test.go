@@ -55,7 +55,7 @@ func runProgram(t *testing.T, kubeconfig string, args ...string) *installation {
 	t.Helper()
 	p := &installation{address: freeAddress(t), log: &output{}}
 	var err error
-	args = append([]string{"--kubeconfig=" + kubeconfig, theInstallation, "--listen=" + p.address, "--page-image=" + imageServes, "--page-lead-time=20ms", "--settle-time=100ms",
+	args = append([]string{"--kubeconfig=" + kubeconfig, "--listen=" + p.address, "--page-image=" + imageServes, "--page-lead-time=20ms", "--settle-time=100ms",
 		"--page-set-grace-period=300ms", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=500ms"}, args...)
 	p.Program, err = program.Start(p.log, args...)
 	require.NoError(t, err)
@@ -220,7 +220,7 @@ func TestTheCRDComesAndGoes(t *testing.T) {
 	require.NoError(t, played.Kubelet(t.Context(), own.Config()))
 	w := newWorldOn(t, own.Config(), target.Ingress(), target.Service())
 	w.apply(ingress("my-app"))
-	w.start()
+	c := w.start()
 	w.on(ingresses, "my-app")
 	w.until(ingresses, "my-app", "active", state(annotations.Active))
 	require.NoError(t, own.InstallTraefikCRDs(t.Context()))
@@ -233,6 +233,7 @@ func TestTheCRDComesAndGoes(t *testing.T) {
 	crds := schemaGVR{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	require.NoError(t, w.dynamic.Resource(crds).Delete(t.Context(), "ingressroutes.traefik.io", metav1.DeleteOptions{}))
 	w.until(configMaps, defaultSet(), "the user that is left", usedBy("Ingress/my-app"))
+	wantRest(t, c.requests)
 	w.off(ingresses, "my-app")
 	w.until(ingresses, "my-app", "restored", restored)
 	w.untilClean()
@@ -287,6 +288,7 @@ func TestItOutlivesTheAPIServer(t *testing.T) {
 	all("active again", w.on, state(annotations.Active))
 	all("restored again", w.off, restored)
 	same()
+	wantRest(t, p.calls)
 	select {
 	case <-p.program().Done():
 		t.Error("the program has ended")

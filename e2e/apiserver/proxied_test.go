@@ -11,6 +11,7 @@ import (
 
 	"maintenance-controller.io/e2e/faultproxy"
 	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/e2e/quiet"
 )
 
 // proxied is the real program at work in a world, with a proxy between it and the
@@ -18,6 +19,8 @@ import (
 type proxied struct {
 	*world
 	proxy   *faultproxy.Proxy
+	calls   *quiet.Counter
+	log     *testLog
 	build   program.Build
 	flags   []string
 	halfway bool // for tests that do something in the middle of a wait
@@ -38,16 +41,38 @@ func (w *world) proxiedAs(upstream *rest.Config, user clientcmdapi.AuthInfo) *pr
 	w.Helper()
 	proxy, err := faultproxy.Start(upstream, nil)
 	require.NoError(w, err)
-	w.Cleanup(proxy.Close)
+	requests := quiet.NewCounter()
+	proxy.Tell(requests.Count)
 	kubeconfig := filepath.Join(w.TempDir(), "kubeconfig")
 	require.NoError(w, proxy.WriteKubeconfig(kubeconfig, user))
-	p := &proxied{world: w, proxy: proxy, flags: []string{
-		"--kubeconfig=" + kubeconfig, theInstallation, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,Service",
+	p := &proxied{world: w, proxy: proxy, calls: requests, log: &testLog{t: w.T}, flags: []string{
+		"--kubeconfig=" + kubeconfig, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,Service",
 		"--leader-elect=false", "--listen=", "--page-image=" + imageServes,
 		"--page-lead-time=20ms", "--settle-time=100ms", "--page-set-grace-period=300ms", "--page-debounce=20ms", "--discovery-interval=1s",
 	}}
-	w.Cleanup(p.kill)
+	w.Cleanup(p.leave)
 	return p
+}
+
+// leave leaves the program alone if it runs and its test has ended well. All is well
+// with the API server from then on.
+func (p *proxied) leave() {
+	stop := func() {
+		p.kill()
+		p.proxy.Close()
+	}
+	current := p.program()
+	if current == nil {
+		stop()
+		return
+	}
+	select {
+	case <-current.Done():
+		stop()
+	default:
+		p.proxy.Judge(nil)
+		p.world.leave(p.calls, p.log, stop)
+	}
 }
 
 // restart runs the program, with more flags from here on, once the one that ran
@@ -61,7 +86,7 @@ func (p *proxied) restart(more ...string) {
 	}
 	p.flags = append(p.flags, more...)
 	var err error
-	p.current, err = p.build.Start(p.Output(), p.flags...)
+	p.current, err = p.build.Start(p.log, p.flags...)
 	require.NoError(p, err)
 }
 

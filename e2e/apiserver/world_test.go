@@ -5,14 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,20 +18,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/yaml"
 
 	"maintenance-controller.io/e2e/soundness"
-	"maintenance-controller.io/pages"
 	"maintenance-controller.io/pkg/annotations"
-	"maintenance-controller.io/pkg/controller"
-	ids "maintenance-controller.io/pkg/installation"
-	"maintenance-controller.io/pkg/pageset"
-	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
@@ -91,57 +79,6 @@ func newWorldOn(t *testing.T, config *restConfig, kinds ...target.Kind) *world {
 	w.until(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, "default", "service account", exists)
 	w.watchSoundness(kinds)
 	return w
-}
-
-// running is a controller at work.
-type running struct {
-	*controller.Controller
-	stop func()
-}
-
-type option func(*controller.Config, *rest.Config)
-
-// start runs a controller on the world's namespace until the test ends or it is stopped.
-func (w *world) start(options ...option) *running {
-	w.Helper()
-	config := rest.CopyConfig(w.config)
-	c := controller.Config{
-		Log:          zaptest.NewLogger(w.T, zaptest.Level(zap.InfoLevel)),
-		Observe:      func(string, string, time.Duration) {},
-		Installation: ids.Installation{ID: ids.Default},
-		Keys:         annotations.DefaultKeys(), Kinds: target.Kinds(), Namespaces: []string{w.namespace}, OwnNamespace: w.own, NamespacePages: true,
-		BuiltIn: pages.Default(), Template: pageset.Template{Image: imageServes, Replicas: 2, NetworkPolicy: pageset.PolicyAuto},
-		Grace: 300 * time.Millisecond, Debounce: 20 * time.Millisecond, Discover: time.Second, Workers: 8,
-		Settings: plan.Settings{Settle: 100 * time.Millisecond},
-	}
-	for _, o := range options {
-		o(&c, config)
-	}
-	var err error
-	kube, err := kubernetes.NewForConfig(config)
-	require.NoError(w, err)
-	c.Client, c.Discovery = kube, kube.Discovery()
-	c.Dynamic, err = dynamic.NewForConfig(config)
-	require.NoError(w, err)
-	c.Metadata, err = metadata.NewForConfig(config)
-	require.NoError(w, err)
-	events := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 1000}))
-	events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: w.client.CoreV1().Events("")})
-	c.Recorder = events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	r := &running{Controller: controller.New(c)}
-	go func() {
-		defer close(done)
-		defer events.Shutdown()
-		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
-			w.Errorf("controller: %v", err)
-		}
-	}()
-	var once sync.Once
-	r.stop = func() { once.Do(func() { cancel(); <-done }) }
-	w.Cleanup(r.stop)
-	return r
 }
 
 // apply creates objects from YAML, as their author would.

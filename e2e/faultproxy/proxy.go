@@ -30,6 +30,7 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	judge   Judge
+	heard   func(Call)
 	counts  Counts
 	watches map[*context.CancelFunc]bool // that are open
 }
@@ -96,6 +97,13 @@ func (p *Proxy) Judge(judge Judge) {
 	p.judge = judge
 }
 
+// Tell has each call told that comes from now on, whatever becomes of it.
+func (p *Proxy) Tell(heard func(Call)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = heard
+}
+
 // Counts gives a copy of the counts.
 func (p *Proxy) Counts() Counts {
 	p.mu.Lock()
@@ -150,9 +158,12 @@ func (p *Proxy) Close() {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	call := CallOf(r)
 	p.mu.Lock()
-	judge := p.judge
+	judge, heard := p.judge, p.heard
 	p.counts.Calls++
 	p.mu.Unlock()
+	if heard != nil {
+		heard(call)
+	}
 	var fault *Fault
 	if judge != nil {
 		fault = judge(call)

@@ -12,14 +12,20 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
+	"maintenance-controller.io/e2e/helm"
 	"maintenance-controller.io/e2e/image"
 	"maintenance-controller.io/e2e/local"
+	"maintenance-controller.io/e2e/quiet"
 )
 
 // site is what all tests of the package share: the cluster, with the controller on
@@ -31,6 +37,7 @@ var site struct {
 	dir       string // for archives and manifests
 
 	image, nextImage string // of the product: one to install, one to upgrade to
+	audit            quiet.Audit
 }
 
 // ownNamespace is the controller's, as the documents have it.
@@ -72,7 +79,33 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if err := rests(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "RESTLESS", err)
+		return max(code, 1)
+	}
+	return code
+}
+
+// rests leaves the controller alone, now that all tests have ended, and wants it to send
+// nothing, or to back off from what a test has left behind.
+func rests(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(site.Config())
+	if err != nil {
+		return err
+	}
+	d, err := client.AppsV1().Deployments(ownNamespace).Get(ctx, helm.Release, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && d.Status.ReadyReplicas == 0 {
+		return nil // the last test has taken it away
+	}
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	const bound = 35 * time.Second
+	err = site.audit.Until(bound)
+	fmt.Fprintf(os.Stderr, "the controller was left alone for %.1fs\n", time.Since(began).Seconds())
+	return err
 }
 
 // open starts the cluster and installs the controller.
@@ -95,8 +128,11 @@ func open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if site.audit, err = quiet.NewAudit(site.dir, "system:serviceaccount:"+ownNamespace+":"+helm.Release); err != nil {
+		return err
+	}
 	site.Cluster, err = cluster.Start(ctx, cluster.NodeOptions{
-		Options: cluster.Options{Log: os.Stderr}, Nodes: 2, Images: archives,
+		Options: cluster.Options{Log: os.Stderr, APIServerArgs: site.audit.Flags()}, Nodes: 2, Images: archives,
 	})
 	if err != nil {
 		return err
