@@ -24,7 +24,7 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 		return err
 	}
 	defer func() { _ = logger.Sync() }()
-	p, err := loadPage(o.pageDir, o.pageSet, o.contentHash)
+	p, err := loadPage(o.pageDir, o.pageSet)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ type Build struct {
 	Version string
 	// Commit of this repository to build from, in place of the tree; see Has.
 	Commit string
+	// Overlay is a file that replaces sources of the tree, as go build takes it.
+	Overlay string
 }
 
 // Program is a running maintenance-controller.
@@ -67,6 +69,9 @@ func (b Build) build(path string) error {
 	var flags []string
 	if b.Version != "" {
 		flags = append(flags, "-ldflags", "-s -w -X maintenance-controller.io/pkg/version.Version="+b.Version)
+	}
+	if b.Overlay != "" {
+		flags = append(flags, "-overlay="+b.Overlay)
 	}
 	if b.Commit != "" {
 		if root, err = checkout(root, b.Commit); err != nil {

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"maintenance-controller.io/pkg/annotations"
-	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -65,8 +64,7 @@ func labels(id ID) map[string]string {
 	}
 }
 
-// ConfigMap holds the page. It owns the rest of the set, which carries the id of the
-// installation that is on it.
+// ConfigMap holds the page. It owns the rest of the set.
 func ConfigMap(id ID, p page.Page, usedBy string) *corev1.ConfigMap {
 	immutable := true
 	return &corev1.ConfigMap{
@@ -92,7 +90,7 @@ func owner(cm *corev1.ConfigMap) []metav1.OwnerReference {
 func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
 	id := ID{cm.Namespace, cm.Name}
 	one, always := intstr.FromInt32(1), policyv1.AlwaysAllow
-	budget := &policyv1.PodDisruptionBudget{
+	return &policyv1.PodDisruptionBudget{
 		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), OwnerReferences: owner(cm)},
 		Spec: policyv1.PodDisruptionBudgetSpec{
 			MinAvailable:               &one,
@@ -100,8 +98,6 @@ func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
 			UnhealthyPodEvictionPolicy: &always,
 		},
 	}
-	installation.Inherit(cm, budget)
-	return budget
 }
 
 // Pod of the set, to be created with a generated name. It passes PodSecurity
@@ -114,15 +110,13 @@ func Pod(cm *corev1.ConfigMap, t Template) *corev1.Pod {
 			Labels:      merge(t.Labels, labels(id)),
 			Annotations: merge(t.Annotations, map[string]string{"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}),
 		},
-		Spec: podSpec(cm, t),
+		Spec: podSpec(id, t),
 	}
 	pod.Annotations[annotations.Template] = hash(pod.Spec, t.Labels, t.Annotations)
-	installation.Inherit(cm, pod)
 	return pod
 }
 
-func podSpec(cm *corev1.ConfigMap, t Template) corev1.PodSpec {
-	id := ID{cm.Namespace, cm.Name}
+func podSpec(id ID, t Template) corev1.PodSpec {
 	no := false
 	grace := int64((t.Drain + 10*time.Second).Seconds())
 	mode := int32(0o444)
@@ -144,7 +138,7 @@ func podSpec(cm *corev1.ConfigMap, t Template) corev1.PodSpec {
 		Volumes: []corev1.Volume{{Name: "page", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: id.Name}, DefaultMode: &mode,
 		}}}},
-		Containers: []corev1.Container{container(cm, t)},
+		Containers: []corev1.Container{container(id, t)},
 	}
 }
 
@@ -181,17 +175,13 @@ func RestrictedContainer() *corev1.SecurityContext {
 	}
 }
 
-func container(cm *corev1.ConfigMap, t Template) corev1.Container {
-	args := []string{"--page-dir=/page", "--page-set=" + cm.Name, fmt.Sprintf("--drain=%s", t.Drain)}
-	if hash := cm.Annotations[annotations.ContentHash]; hash != "" && cm.Name != page.SetName(hash) {
-		args = append(args, "--content-hash="+hash) // the name does not tell it
-	}
+func container(id ID, t Template) corev1.Container {
 	return corev1.Container{
 		Name:            "page",
 		Image:           t.Image,
 		ImagePullPolicy: t.PullPolicy,
 		Command:         []string{"/maintenance-page"},
-		Args:            args,
+		Args:            []string{"--page-dir=/page", "--page-set=" + id.Name, fmt.Sprintf("--drain=%s", t.Drain)},
 		Ports: []corev1.ContainerPort{
 			{Name: page.PortName, ContainerPort: page.Port, Protocol: corev1.ProtocolTCP},
 			{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP},

@@ -38,6 +38,9 @@ func (d *draft) enter() {
 		return
 	}
 	d.out.Events = append(d.out.Events, d.in.Front...)
+	if len(d.unread) > 0 {
+		d.tell(RestoreFailed, "%s: no backend is on a page, so that it is written anew", d.unreadable())
+	}
 	d.choosePage()
 	d.rememberOwners()
 	plan, err := d.planSwap()

@@ -46,7 +46,8 @@ func (d *draft) readCopies() {
 func (d *draft) sealed() bool { return d.onPage && len(d.unread) > 0 }
 
 // keepUnread leaves a target as it is whose copies must stay as they are, and says
-// what to do about it.
+// what to do about it. Only where somebody has written backends so that visitors get
+// nothing, they get the app, if it is known.
 func (d *draft) keepUnread() {
 	todo := `a later version of the controller may be able to; by hand, see "Restore by hand" in the README`
 	if back := swap.Back(d.in.Slots, d.known); len(back.Lost) == 0 {
@@ -54,7 +55,12 @@ func (d *draft) keepUnread() {
 	}
 	why := d.unreadable() + ": it is kept as it is, and so are the backends. " + todo
 	d.tell(RestoreFailed, "%s", why)
-	d.annotate(said(d.status, annotations.Blocked, why))
+	blocked := said(d.status, annotations.Blocked, why)
+	if plan, err := d.planSwap(); err == nil {
+		d.leaveToApp(plan, blocked)
+		return
+	}
+	d.annotate(blocked)
 }
 
 // tellUnread tells at the end of maintenance which copy could not be read.

@@ -173,3 +173,18 @@ func TestWhatAServiceIsTold(t *testing.T) {
 	assert.Contains(t, d.Events[0].Message, "headless")
 	assert.Nil(t, d.Update)
 }
+
+// TestACopyThatCannotBeReadTakesTheAppFromNobody: a Service that somebody has reverted by
+// half leads nowhere, and its other copy says where to.
+func TestACopyThatCannotBeReadTakesTheAppFromNobody(t *testing.T) {
+	s := merged(t, swapped(t))
+	s.Backup = &Backup{Set: setA, Unread: unreadBackup}
+	d := Decide(s)
+	require.NotNil(t, d.Update)
+	assert.Nil(t, d.WriteBackup)
+	assert.Equal(t, map[string]any{"app": "a"}, selector(d.Update))
+	assert.Equal(t, int64(9000), targetPort(d.Update))
+	before, after := unstructured.Unstructured{Object: s.Object}, unstructured.Unstructured{Object: d.Update}
+	assert.Equal(t, before.GetAnnotations()[annotations.Original], after.GetAnnotations()[annotations.Original])
+	assert.Equal(t, annotations.Blocked, after.GetAnnotations()[annotations.State])
+}

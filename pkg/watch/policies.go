@@ -12,7 +12,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"maintenance-controller.io/pkg/annotations"
-	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 )
 
@@ -50,7 +49,7 @@ func NewPolicies(c PoliciesConfig) *Policies {
 		AddFunc:    w.changed,
 		DeleteFunc: w.changed,
 		UpdateFunc: func(_, now any) {
-			if p, ok := now.(*networkingv1.NetworkPolicy); ok && ofSet(p) {
+			if p, ok := now.(*networkingv1.NetworkPolicy); ok && labelled(p) {
 				w.changed(p) // what others allow or deny is their business
 			}
 		},
@@ -64,7 +63,7 @@ func reducePolicy(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	if ofSet(p) {
+	if labelled(p) {
 		p.ManagedFields = nil
 		return p, nil
 	}
@@ -89,16 +88,15 @@ func (w *Policies) changed(object any) {
 	p, ok := seen[*networkingv1.NetworkPolicy](object)
 	switch {
 	case !ok:
-	case ofSet(p):
+	case labelled(p):
 		w.config.Changed(p.Namespace, p.Name)
 	default:
 		w.config.Changed(p.Namespace, "")
 	}
 }
 
-// ofSet says whether the policy is a page set's, also if somebody took its labels off.
-func ofSet(p *networkingv1.NetworkPolicy) bool {
-	return p.Labels[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(p.Name)
+func labelled(p *networkingv1.NetworkPolicy) bool {
+	return p.Labels[annotations.ManagedByLabel] == annotations.ManagedBy
 }
 
 // Policy gives the NetworkPolicy that has the set's name, nil if there is none, and
@@ -108,7 +106,7 @@ func (w *Policies) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, other
 		if p.Name == id.Name {
 			own = p
 		}
-		others = others || !ofSet(p)
+		others = others || !labelled(p)
 	}
 	return own, others
 }
