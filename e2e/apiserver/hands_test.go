@@ -322,11 +322,11 @@ func (h hand) meets(w *world, k target.Kind) {
 	assert.Equal(w, after.GetResourceVersion(), w.get(k.Resource, "my-app").GetResourceVersion())
 }
 
-// allOnPage: every slot has something of a page.
+// allOnPage: every slot is on a page, and nothing beside it.
 func allOnPage(u *unstructured.Unstructured) bool {
 	k, _ := target.KindByName(u.GetKind())
 	slots, err := k.Slots(u.Object)
-	return err == nil && len(slots) > 0 && !slices.ContainsFunc(slots, func(s swap.Slot) bool { return !s.OnPage() })
+	return err == nil && len(slots) > 0 && !slices.ContainsFunc(slots, func(s swap.Slot) bool { return !s.OnPage() || s.Merge != nil })
 }
 
 // unknown has a script write what no manifest knows of: a label of the object, another

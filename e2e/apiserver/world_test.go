@@ -305,7 +305,7 @@ func spec(t require.TestingT, u *unstructured.Unstructured) string {
 	return string(raw)
 }
 
-// setsOf lists the page sets that the slots of a target point at.
+// setsOf lists the page sets that the slots of a target point at, and at nothing beside.
 func setsOf(u *unstructured.Unstructured) []string {
 	k, ok := target.KindByName(u.GetKind())
 	if !ok {
@@ -317,7 +317,7 @@ func setsOf(u *unstructured.Unstructured) []string {
 	}
 	var sets []string
 	for _, s := range slots {
-		if s.PageSet != "" {
+		if s.PageSet != "" && s.Merge == nil {
 			sets = append(sets, s.PageSet)
 		}
 	}
