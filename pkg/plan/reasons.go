@@ -64,7 +64,7 @@ func Reasons() []About {
 			Remedy: "finish or pause the rollout; it goes on after maintenance"},
 		{Reason: BackendReverted, Warning: true, Meaning: "somebody wrote backends during maintenance: the app's, or beside the page; they are swapped again",
 			Remedy: "see [GitOps](#gitops)"},
-		{Reason: BackendLost, Warning: true, Meaning: "no original is known for a backend that points at a page set, for example because both copies were deleted",
+		{Reason: BackendLost, Warning: true, Meaning: "no original is known for a backend that points at a page set, because both copies were deleted, or because one edit renamed or moved several and nobody can tell which is which",
 			Remedy: "set that backend yourself; its page is kept until you have"},
 		{Reason: NameConflict, Warning: true, Meaning: "an object that is not the controller's has the name of a page set or backup; or a page is in several ConfigMaps; on a ConfigMap: another one has the page too, or a page called `default` outside the controller's namespace",
 			Remedy: "rename or delete the one named"},

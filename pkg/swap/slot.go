@@ -167,6 +167,9 @@ func (s Slot) meant(before *Original) (any, bool) {
 	return original, before != nil
 }
 
+// canComeBack says whether what the slot holds could be put back into it.
+func (s Slot) canComeBack() bool { return s.Check(s.Value) == nil }
+
 // admit decodes a remembered value and checks that it may go into the slot.
 func (s Slot) admit(raw json.RawMessage) (any, error) {
 	var value any

@@ -87,7 +87,7 @@ type swapping struct {
 
 // app plans a slot that is on the app.
 func (t *swapping) app(at int, s Slot) error {
-	if s.Check(s.Value) != nil {
+	if !s.canComeBack() {
 		t.Strange = append(t.Strange, s)
 		return nil
 	}
