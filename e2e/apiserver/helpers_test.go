@@ -72,28 +72,51 @@ func (w *world) watchRevisions(gvr schemaGVR, name string, look func(*unstructur
 	return stop
 }
 
+// serving is what watchServing has checked.
+type serving struct {
+	*world
+	name string
+	sets chan string // of the revisions that were checked
+}
+
 // watchServing checks, at each revision of a target, that the set it points at
 // has a Service with an endpoint at that time. A revision that is over by the
-// time the endpoints are read is passed over.
-func (w *world) watchServing(gvr schemaGVR, name string) (seen func() int) {
+// time the endpoints are read is passed over: a test that counts on one holds still
+// until it was checked.
+func (w *world) watchServing(gvr schemaGVR, name string) *serving {
 	w.Helper()
-	checked := 0
-	stop := w.watchRevisions(gvr, name, func(u *unstructured.Unstructured) {
+	s := &serving{world: w, name: name, sets: make(chan string, 1000)}
+	w.watchRevisions(gvr, name, func(u *unstructured.Unstructured) {
 		for _, set := range setsOf(u) {
 			slices, err := w.client.DiscoveryV1().EndpointSlices(w.namespace).List(context.Background(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + set})
 			now, err2 := w.dynamic.Resource(gvr).Namespace(w.namespace).Get(context.Background(), name, metav1.GetOptions{})
 			if err != nil || err2 != nil || now.GetResourceVersion() != u.GetResourceVersion() {
 				continue
 			}
-			checked++
 			if len(slices.Items) == 0 || len(slices.Items[0].Endpoints) == 0 {
 				w.Errorf("at %s %s points at %s, which does not serve", u.GetResourceVersion(), name, set)
 			}
+			select {
+			case s.sets <- set:
+			default: // so many that nobody counts on this one
+			}
 		}
 	})
-	return func() int {
-		stop()
-		return checked
+	return s
+}
+
+// until returns when a revision on a set was checked.
+func (s *serving) until(set string) {
+	s.Helper()
+	for patient := time.After(patience); ; {
+		select {
+		case checked := <-s.sets:
+			if checked == set {
+				return
+			}
+		case <-patient:
+			s.Fatalf("no revision of %s on %s was checked", s.name, set)
+		}
 	}
 }
 

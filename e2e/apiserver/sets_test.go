@@ -52,12 +52,11 @@ func TestASetTakenUpAgainIsNeverCollected(t *testing.T) {
 	w.start(func(c *controllerConfig, _ *restConfig) { c.Grace = 0; c.Settings.Settle = 300 * time.Millisecond })
 	for range 10 {
 		w.on(ingresses, "my-app")
-		allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
+		serves.until(allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active))))
 		w.off(ingresses, "my-app")
 		w.until(ingresses, "my-app", "restored", restored)
 	}
 	w.untilClean()
-	assert.GreaterOrEqual(t, serves(), 1)
 }
 
 func TestNothingIsCollectedWhileAKindCannotBeListed(t *testing.T) {
@@ -126,6 +125,7 @@ func TestAChangedPageReachesRunningMaintenance(t *testing.T) {
 	w.annotate(ingressRoutes, "my-app", both)
 	w.until(ingressRoutes, "my-app", "active", state(annotations.Active))
 	first := allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
+	serves.until(first)
 	moved := func(u *unstructured.Unstructured) bool {
 		return state(annotations.Active)(u) && u.GetAnnotations()[annotations.PageSet] != first
 	}
@@ -151,7 +151,7 @@ func TestAChangedPageReachesRunningMaintenance(t *testing.T) {
 	})
 	w.untilEvent("my-app", "UnknownAnnotation")
 	assert.Equal(t, second, allOn(t, w.get(ingresses, "my-app")))
-	assert.GreaterOrEqual(t, serves(), 2)
+	serves.until(second)
 }
 
 func merged(a, b map[string]string) map[string]string {
