@@ -66,7 +66,8 @@ fi
 # First, and not in a test, where the progress of long builds would not be seen.
 if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build; then
 	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/apiserver\|/e2e/node\|/e2e/dockerfile')
-	tier 'API server' "a real API server, $note" in_e2e raced ./apiserver
+	# Its tests wait for the API server most of the time: more of them run than there are processors.
+	tier 'API server' "a real API server, $note" in_e2e raced -parallel 6 ./apiserver
 	tier 'scripts' 'scripts, chart and the README on a real API server, and what tests are made of' in_e2e tested "${packages[@]}"
 	tier 'mutants' 'known faults, each of which must turn its test red' in_e2e go run ./cmd/mutants
 	if [ "$(id -u)" != 0 ] || ! command -v buildah >/dev/null || ! dpkg -s busybox-static >/dev/null 2>&1; then
