@@ -41,6 +41,8 @@ func Default() page.Page {
 			"{{title}}", html.EscapeString(t.title),
 			"{{message}}", html.EscapeString(t.message),
 			"{{note}}", html.EscapeString(t.note),
+			"{{again}}", html.EscapeString(t.again),
+			"{{looked}}", html.EscapeString(t.looked),
 			"{{style}}", css,
 			"{{script}}", js,
 		)
@@ -56,7 +58,7 @@ func Default() page.Page {
 // policy allows the page's own style and script by their hash and nothing else
 // but asking its own address again. It leaves frame-ancestors out on purpose:
 // an app that is embedded elsewhere shows its maintenance page there too, and
-// the page has nothing to click on.
+// the page has nothing to click on but a button that looks again.
 func policy(css, js string) string {
 	return "default-src 'none'; style-src '" + sourceHash(css) + "'; script-src '" + sourceHash(js) +
 		"'; connect-src 'self'; base-uri 'none'; form-action 'none'"

@@ -9,8 +9,9 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// loadPage reads the page in dir and checks that it is the one that set names.
-func loadPage(dir, set string) (page.Page, error) {
+// loadPage reads the page in dir and checks that it is the one that set names, or that
+// has the content hash if there is one.
+func loadPage(dir, set, contentHash string) (page.Page, error) {
 	data, err := readDir(dir)
 	if err != nil {
 		return page.Page{}, err
@@ -19,7 +20,11 @@ func loadPage(dir, set string) (page.Page, error) {
 	if err != nil {
 		return page.Page{}, fmt.Errorf("page in %s: %w", dir, err)
 	}
-	if got := page.SetName(p.Hash()); got != set {
+	hash := p.Hash()
+	if contentHash != "" && hash != contentHash {
+		return page.Page{}, fmt.Errorf("page in %s has the hash %s, not --content-hash %s: the mounted ConfigMap is not the one this Pod was made for", dir, hash, contentHash)
+	}
+	if got := page.SetName(hash); contentHash == "" && got != set {
 		return page.Page{}, fmt.Errorf("page in %s is that of %s, not of --page-set %s: the mounted ConfigMap is not the one this Pod was made for", dir, got, set)
 	}
 	return p, nil

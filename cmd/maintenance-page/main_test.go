@@ -99,9 +99,14 @@ func mount(t *testing.T, data map[string]string) string {
 
 func TestLoadPage(t *testing.T) {
 	want := pages.Default()
-	got, err := loadPage(mount(t, want.Data()), page.SetName(want.Hash()))
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+	for _, test := range []struct{ set, hash string }{{page.SetName(want.Hash()), ""}, {anySet, want.Hash()}} {
+		got, err := loadPage(mount(t, want.Data()), test.set, test.hash)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	}
+	if _, err := loadPage(mount(t, want.Data()), page.SetName(want.Hash()), page.Page{}.Hash()); err == nil || !strings.Contains(err.Error(), "not --content-hash") {
+		t.Errorf("another content: %v", err)
 	}
 }
 
@@ -123,7 +128,7 @@ func TestLoadPageRefuses(t *testing.T) {
 		{"too much", mount(t, map[string]string{"page.html": strings.Repeat("x", page.MaxSize+1)}), "more than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := loadPage(test.dir, anySet); err == nil || !strings.Contains(err.Error(), test.says) {
+			if _, err := loadPage(test.dir, anySet, ""); err == nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("error %v, want one that says %q", err, test.says)
 			}
 		})

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,7 @@ import (
 // options are the program's flags.
 type options struct {
 	pageDir, pageSet      string
+	contentHash           string
 	listen, metricsListen string
 	drain                 time.Duration
 	accessLog             bool
@@ -30,7 +33,8 @@ func parse(args []string, getenv func(string) string, help io.Writer) (options, 
 	flags.SetOutput(help)
 	flags.SortFlags = false
 	flags.StringVar(&o.pageDir, "page-dir", "/page", "folder with the page's files: page.html, page.json, …, status, retry-after")
-	flags.StringVar(&o.pageSet, "page-set", "", "name of the page set, maintenance-<16 hex digits>; the files must have this hash (required)")
+	flags.StringVar(&o.pageSet, "page-set", "", "name of the page set, maintenance-<16 hex digits>; the files must have this hash, unless --content-hash says which (required)")
+	flags.StringVar(&o.contentHash, "content-hash", "", "SHA-256 that the files must have, 64 hex digits, where the name of the page set does not tell it")
 	flags.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", page.Port), "address for HTTP/1.1, HTTP/2 in cleartext and TLS, all on one port")
 	flags.StringVar(&o.metricsListen, "metrics-listen", ":9090", "address for Prometheus metrics under /metrics; empty for none")
 	flags.DurationVar(&o.drain, "drain", 10*time.Second, "how long requests go on being answered after SIGTERM, while readiness already fails")
@@ -82,6 +86,8 @@ func (o options) validate() error {
 		return fmt.Errorf("--page-set (or %s) is missing: give the page set's name", variable("page-set"))
 	case !page.IsSetName(o.pageSet):
 		return fmt.Errorf("--page-set is %q: give maintenance- and 16 hex digits", o.pageSet)
+	case o.contentHash != "" && !isSHA256(o.contentHash):
+		return fmt.Errorf("--content-hash is %q: give 64 hex digits", o.contentHash)
 	case o.pageDir == "":
 		return errors.New("--page-dir is empty: give the folder with the page's files")
 	case o.listen == "":
@@ -90,4 +96,9 @@ func (o options) validate() error {
 		return fmt.Errorf("--drain is %s: give 0 or more", o.drain)
 	}
 	return nil
+}
+
+func isSHA256(text string) bool {
+	raw, err := hex.DecodeString(text)
+	return err == nil && len(raw) == sha256.Size
 }

@@ -24,7 +24,7 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 		return err
 	}
 	defer func() { _ = logger.Sync() }()
-	p, err := loadPage(o.pageDir, o.pageSet)
+	p, err := loadPage(o.pageDir, o.pageSet, o.contentHash)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,9 @@ func (w *world) replica(build program.Build) *replica {
 	r := &replica{proxied: w.proxied(), address: freeAddress(w)}
 	r.build = build
 	// The image of the page Pods is the version's own.
-	r.flags = slices.DeleteFunc(r.flags, func(flag string) bool { return flag == "--page-image="+imageServes })
+	r.flags = slices.DeleteFunc(r.flags, func(flag string) bool {
+		return flag == "--page-image="+imageServes || flag == theInstallation && build.Commit != "" // which knows of none
+	})
 	r.flags = append(r.flags, "--leader-elect=true", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=300ms", "--listen="+r.address)
 	return r
 }

@@ -15,6 +15,7 @@ import (
 	"maintenance-controller.io/pages"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/controller"
+	ids "maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -26,6 +27,10 @@ type (
 
 // imageServes is any image but those of package played that do not serve.
 const imageServes = "page"
+
+// theInstallation is the one that controllers and commands of a world are of: a
+// controller of a namespace of its own would name page sets otherwise.
+const theInstallation = "--installation-id=" + ids.Default
 
 func anyPod(*unstructured.Unstructured) bool { return true }
 

@@ -165,7 +165,7 @@ func TestWhoWritesJustBeforeTheRestoreOwnsIt(t *testing.T) {
 // who writes one backend owns hosts and paths as well.
 func TestWhatIsOwnedDuringMaintenance(t *testing.T) {
 	t.Parallel()
-	const ours = `"f:annotations":{"f:maintenance/original":{},"f:maintenance/page-set":{},"f:maintenance/since":{},"f:maintenance/state":{}}`
+	const ours = `"f:annotations":{"f:maintenance/installation":{},"f:maintenance/original":{},"f:maintenance/page-set":{},"f:maintenance/since":{},"f:maintenance/state":{}}`
 	for kind, spec := range map[string]string{
 		"Ingress":      `{"f:defaultBackend":{"f:service":{"f:name":{},"f:port":{}}},"f:rules":{}}`,
 		"IngressRoute": `{"f:routes":{}}`,

@@ -55,7 +55,7 @@ func runProgram(t *testing.T, kubeconfig string, args ...string) *installation {
 	t.Helper()
 	p := &installation{address: freeAddress(t), log: &output{}}
 	var err error
-	args = append([]string{"--kubeconfig=" + kubeconfig, "--listen=" + p.address, "--page-image=" + imageServes, "--page-lead-time=20ms", "--settle-time=100ms",
+	args = append([]string{"--kubeconfig=" + kubeconfig, theInstallation, "--listen=" + p.address, "--page-image=" + imageServes, "--page-lead-time=20ms", "--settle-time=100ms",
 		"--page-set-grace-period=300ms", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=500ms"}, args...)
 	p.Program, err = program.Start(p.log, args...)
 	require.NoError(t, err)

@@ -26,6 +26,7 @@ import (
 	"maintenance-controller.io/pages"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/controller"
+	ids "maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/target"
@@ -47,9 +48,10 @@ func (w *world) start(options ...option) *running {
 	config := rest.CopyConfig(w.config)
 	log := &testLog{t: w.T}
 	c := controller.Config{
-		Log:     log.logger(),
-		Observe: func(string, string, time.Duration) {},
-		Keys:    annotations.DefaultKeys(), Kinds: target.Kinds(), Namespaces: []string{w.namespace}, OwnNamespace: w.own, NamespacePages: true,
+		Log:          log.logger(),
+		Observe:      func(string, string, time.Duration) {},
+		Installation: ids.Installation{ID: ids.Default},
+		Keys:         annotations.DefaultKeys(), Kinds: target.Kinds(), Namespaces: []string{w.namespace}, OwnNamespace: w.own, NamespacePages: true,
 		BuiltIn: pages.Default(), Template: pageset.Template{Image: imageServes, Replicas: 2, NetworkPolicy: pageset.PolicyAuto},
 		Grace: 300 * time.Millisecond, Debounce: 20 * time.Millisecond, Discover: time.Second, Workers: 8,
 		Settings: plan.Settings{Settle: 100 * time.Millisecond},

@@ -38,7 +38,7 @@ func (w *world) restoreTo(out io.Writer, args ...string) (code int) {
 	kubeconfig, err := plane.KubeconfigFor("somebody", "system:masters")
 	require.NoError(w, err)
 	return app.Main(w.Context(), app.Process{
-		Args: append([]string{"restore", "--kubeconfig=" + kubeconfig, "--controller-namespace=" + w.own, "--page-set-grace-period=10ms"}, args...),
+		Args: append([]string{"restore", "--kubeconfig=" + kubeconfig, theInstallation, "--controller-namespace=" + w.own, "--page-set-grace-period=10ms"}, args...),
 		Env:  func(string) (string, bool) { return "", false }, Stdout: out, Stderr: out,
 	})
 }

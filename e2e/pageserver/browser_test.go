@@ -26,6 +26,9 @@ type report struct {
 		Status, Requests, Passes           int
 		Refused, Violations                []string
 		ScrollsSideways                    bool
+		MessageBelowTheFold                bool
+		Margin                             float64 // beside the headline, in pixels
+		Host, Looked, WordBreak            string
 	}
 	CORS   struct{ Simple, Preflighted, Credentials fetched }
 	Reload struct {
@@ -33,6 +36,7 @@ type report struct {
 		WhileDown          struct {
 			Title  string
 			Checks int
+			Again  int // by the button
 		}
 	}
 	Noscript string
@@ -102,6 +106,17 @@ func TestChromium(t *testing.T) {
 			if len(l.Refused) > 0 || l.Status != 503 || l.ScrollsSideways || l.Requests != 1 {
 				t.Errorf("%s: %+v", l.Name, l)
 			}
+			// A phone held sideways shows the message without scrolling, and the
+			// headline keeps clear of the edges.
+			if small := strings.HasPrefix(l.Name, "small"); !small && (l.MessageBelowTheFold || l.Margin < 24) {
+				t.Errorf("%s: below the fold: %t; %v px beside the headline", l.Name, l.MessageBelowTheFold, l.Margin)
+			}
+			if l.Host != "127.0.0.1" || !strings.ContainsAny(l.Looked, "0123456789٠١٢٣٤٥٦٧٨٩") {
+				t.Errorf("%s: whose page: %q, looked last: %q", l.Name, l.Host, l.Looked)
+			}
+			if phrases := l.WordBreak == "auto-phrase"; phrases != (l.Lang == "ja") {
+				t.Errorf("%s: word-break: %s", l.Name, l.WordBreak)
+			}
 			if _, language, _ := strings.Cut(l.Name, "-"); !strings.HasSuffix(language, "-"+l.Lang) {
 				t.Errorf("%s is in %q", l.Name, l.Lang)
 			}
@@ -121,7 +136,7 @@ func TestChromium(t *testing.T) {
 		}
 	})
 	t.Run("the page comes back by itself", func(t *testing.T) {
-		if d := r.Reload.WhileDown; d.Title != r.Reload.Before || d.Checks < 2 || d.Checks > 8 {
+		if d := r.Reload.WhileDown; d.Title != r.Reload.Before || d.Checks < 2 || d.Checks > 8 || d.Again != 1 {
 			t.Errorf("in a minute of maintenance: %+v", d)
 		}
 		if r.Reload.After != "the app" || !strings.HasSuffix(r.Reload.URL, "/somewhere?a=b") {

@@ -20,6 +20,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
 	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
@@ -59,7 +60,7 @@ func (b *Book) Forged(original string) {
 
 // Target takes a revision of an object of a kind.
 func (b *Book) Target(k target.Kind, u *unstructured.Unstructured) {
-	if u.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy {
+	if pageset.Ours(u) {
 		return // our own Services are no targets
 	}
 	b.mu.Lock()

@@ -34,6 +34,11 @@ const (
 	Original = Prefix + "original" // JSON: what the slots held before
 )
 
+// Installation is on all that an installation of the controller makes, and on the
+// targets that it has in maintenance: its id. It is the key of a label too, on what it
+// makes, with a hash of the id.
+const Installation = Prefix + "installation"
+
 // What the controller writes on a page set's ConfigMap.
 const (
 	UsedBy      = Prefix + "used-by"
@@ -66,7 +71,7 @@ const (
 )
 
 // written lists what Clear removes from a target.
-var written = []string{State, Message, Since, PageSet, Original}
+var written = []string{State, Message, Since, PageSet, Original, Installation}
 
 // Keys are the annotations that people write, as configured.
 type Keys struct {
@@ -147,12 +152,12 @@ func (k Keys) Remove(all map[string]string) (map[string]string, bool) {
 
 // Status is what the controller wrote on a target.
 type Status struct {
-	State, Message, Since, PageSet, Original string
+	State, Message, Since, PageSet, Original, Installation string
 }
 
 // StatusOf reads a Status.
 func StatusOf(all map[string]string) Status {
-	return Status{State: all[State], Message: all[Message], Since: all[Since], PageSet: all[PageSet], Original: all[Original]}
+	return Status{State: all[State], Message: all[Message], Since: all[Since], PageSet: all[PageSet], Original: all[Original], Installation: all[Installation]}
 }
 
 // Write gives a copy of the annotations with s in place of what the controller
@@ -162,7 +167,7 @@ func (s Status) Write(all map[string]string) map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
-	for key, value := range map[string]string{State: s.State, Message: Line(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original} {
+	for key, value := range map[string]string{State: s.State, Message: Line(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original, Installation: s.Installation} {
 		if value == "" {
 			delete(out, key)
 		} else {

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"maintenance-controller.io/pkg/adminserver/profiles"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/flagenv"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
 	"maintenance-controller.io/pkg/version"
@@ -38,6 +40,9 @@ type options struct {
 	page pageOptions
 
 	lead, settle, grace, readyTimeout, debounce, discover time.Duration
+
+	installationID     string
+	adoptInstallations []string
 
 	leaderElect                                   bool
 	leaseName                                     string
@@ -87,6 +92,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f.DurationVar(&o.discover, "discovery-interval", 10*time.Second, "how often it is looked whether a kind's CRD has come or gone")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the Lease, so that of several replicas one works")
 	f.StringVar(&o.leaseName, "lease-name", "maintenance-controller", "name of the Lease, in the controller's namespace")
+	installationFlags(f, &o.installationID, &o.adoptInstallations)
 	f.DurationVar(&o.leaseDuration, "lease-duration", 15*time.Second, "how long a leader that does not renew its Lease is waited for")
 	f.DurationVar(&o.leaseRenewDeadline, "lease-renew-deadline", 10*time.Second, "how long the leader tries to renew before it gives up; less than --lease-duration")
 	f.DurationVar(&o.leaseRetry, "lease-retry-period", 2*time.Second, "how often the Lease is renewed, or tried for")
@@ -99,6 +105,35 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringVar(&o.logLevel, "log-level", "info", "debug (each reconcile), info (transitions), warn or error")
 	f.BoolVar(&o.version, "version", false, "print the version and stop")
 	return f
+}
+
+// installationFlags say what is the controller's own. Who restores needs the same.
+func installationFlags(f *pflag.FlagSet, id *string, adopted *[]string) {
+	f.StringVar(id, "installation-id", "", "what tells this installation from others in the cluster: it is on all that it makes, and on targets that it has in maintenance; what carries another id is left alone. Namespace and name of the Lease if empty")
+	f.StringSliceVar(adopted, "adopt-installation", nil, "ids of installations that are no more, comma-separated: what they left is taken over, such as after a release was renamed")
+}
+
+// installed gives the installation that the flags name, by its Lease if by nothing else.
+func installed(id string, adopted []string, namespace, lease string) installation.Installation {
+	return installation.Installation{ID: cmp.Or(id, namespace+"/"+lease), Adopted: set(adopted)}
+}
+
+// checkInstallation names the ids that cannot be.
+func checkInstallation(i installation.Installation) error {
+	var errs []error
+	if err := installation.Check(i.ID); err != nil {
+		errs = append(errs, fmt.Errorf("--installation-id: %w", err))
+	}
+	for _, id := range i.Adopted {
+		if err := installation.Check(id); err != nil {
+			errs = append(errs, fmt.Errorf("--adopt-installation: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o *options) installation() installation.Installation {
+	return installed(o.installationID, o.adoptInstallations, o.namespace, o.leaseName)
 }
 
 func keyFlags(f *pflag.FlagSet, keys *annotations.Keys) {
@@ -170,7 +205,7 @@ func (o *options) validate() error {
 	bad := func(flag, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
 	}
-	errs = append(errs, areNamespaces("namespace", []string{o.namespace}), areNamespaces("watch-namespaces", o.watchNamespaces))
+	errs = append(errs, areNamespaces("namespace", []string{o.namespace}), areNamespaces("watch-namespaces", o.watchNamespaces), checkInstallation(o.installation()))
 	for flag, key := range map[string]string{"enabled-key": o.keys.Enabled, "custom-page-key": o.keys.CustomPage} {
 		if problems := validation.IsQualifiedName(strings.ToLower(key)); len(problems) > 0 {
 			bad(flag, "%q is no annotation key: %s", key, problems[0])

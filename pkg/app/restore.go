@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/restore"
 	"maintenance-controller.io/pkg/target"
 )
@@ -29,6 +30,9 @@ type restoreOptions struct {
 
 	removeAnnotations, dryRun bool
 	ownNamespace, leaseName   string
+	installationID            string
+	adoptInstallations        []string
+	allInstallations          bool
 	scaleDown                 string
 	grace, timeout            time.Duration
 }
@@ -46,6 +50,8 @@ func (o *restoreOptions) flags() *pflag.FlagSet {
 	keyFlags(f, &o.keys)
 	f.StringVar(&o.ownNamespace, "controller-namespace", "maintenance-system", "namespace of the controller: its Lease and its Deployment")
 	f.StringVar(&o.leaseName, "lease-name", "maintenance-controller", "name of the controller's Lease. While a controller holds it, targets that ask for maintenance are not restored: it would put them in again")
+	installationFlags(f, &o.installationID, &o.adoptInstallations)
+	f.BoolVar(&o.allInstallations, "all-installations", false, "with --all: end maintenance whichever installation of the controller it is of, not only this one's and what carries no id")
 	f.StringVar(&o.scaleDown, "scale-down", "", "with --all: scale this Deployment of the controller to 0 first, wait for its Pods, and delete the Lease at the end")
 	f.DurationVar(&o.grace, "page-set-grace-period", 10*time.Second, "with --all: how long page sets stay after the restore, for ingress controllers that lag")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "when to give up restoring what fails; what is not used any more is deleted after that")
@@ -106,6 +112,8 @@ func (o *restoreOptions) complete(args []string) error {
 		errs = append(errs, errors.New("name a target, such as ingress/my-app, or say --all"))
 	case !o.all && o.scaleDown != "":
 		errs = append(errs, errors.New("--scale-down is for --all: a controller that does not run restores nothing else"))
+	case !o.all && o.allInstallations:
+		errs = append(errs, errors.New("--all-installations is for --all: a target that is named is restored whosever it is"))
 	}
 	if o.timeout <= 0 {
 		errs = append(errs, fmt.Errorf("--timeout: %s is not above 0", o.timeout))
@@ -114,8 +122,14 @@ func (o *restoreOptions) complete(args []string) error {
 		errs = append(errs, fmt.Errorf("--page-set-grace-period: %s is below 0", o.grace))
 	}
 	o.watchNamespaces = set(o.watchNamespaces)
+	errs = append(errs, checkInstallation(o.installation()))
 	_, err := kinds(o.targets)
 	return errors.Join(append(errs, areNamespaces("watch-namespaces", o.watchNamespaces), err)...)
+}
+
+// installation whose maintenance is ended with --all.
+func (o *restoreOptions) installation() installation.Installation {
+	return installed(o.installationID, o.adoptInstallations, o.ownNamespace, o.leaseName)
 }
 
 // kindByArgument finds a kind as kubectl would: by its name, its plural, or
@@ -161,8 +175,13 @@ func (o *restoreOptions) run(ctx context.Context, p Process) error {
 	if err != nil {
 		return err
 	}
+	own := o.installation()
+	if o.allInstallations {
+		own = installation.Installation{}
+	}
 	r := &restore.Restorer{Config: restore.Config{
-		Client: c.client, Dynamic: c.dynamic, Kinds: kinds, Keys: o.keys, RemoveAnnotations: o.removeAnnotations, DryRun: o.dryRun,
+		Installation: own,
+		Client:       c.client, Dynamic: c.dynamic, Kinds: kinds, Keys: o.keys, RemoveAnnotations: o.removeAnnotations, DryRun: o.dryRun,
 	}}
 	report := &restoreReport{out: p.Stdout, dryRun: o.dryRun, key: o.keys.Enabled}
 	limited, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout of %s is over", o.timeout))

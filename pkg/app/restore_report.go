@@ -33,7 +33,12 @@ func (r *restoreReport) outcome(o restore.Outcome) {
 	if o.Enabled {
 		r.asking = append(r.asking, o.Ref)
 	}
+	if o.Other != "" && !o.LeftAlone {
+		r.say("note       %s: installation %q has it in maintenance, and puts it in again if it works and is asked to", o.Ref, o.Other)
+	}
 	switch {
+	case o.LeftAlone:
+		r.say("left alone %s: installation %q has it in maintenance (--all-installations ends that as well)", o.Ref, o.Other)
 	case o.Err != nil:
 		r.failed++
 		r.say("FAILED     %s: %v", o.Ref, o.Err)

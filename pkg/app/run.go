@@ -159,7 +159,7 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, m *metri
 	return controller.New(controller.Config{
 		Client: c.client, Dynamic: c.dynamic, Metadata: c.metadata, Discovery: c.discovery,
 		Recorder: recorder, Log: log, Observe: m.Observe,
-		Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
+		Installation: o.installation(), Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
 		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(),
 		Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
 		Settings: plan.Settings{Lead: o.lead, Settle: o.settle, ReadyTimeout: o.readyTimeout},

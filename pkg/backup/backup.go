@@ -18,6 +18,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/swap"
@@ -56,11 +57,13 @@ type Owner struct {
 	Ref        target.Ref
 	APIVersion string
 	UID        types.UID
+	// Installation marks the backup. That of another one is not written over.
+	Installation installation.Installation
 }
 
 func build(o Owner, b plan.Backup) *corev1.ConfigMap {
 	no := false
-	return &corev1.ConfigMap{
+	cm := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: o.Ref.Namespace, Name: Name(o.Ref),
 			Labels: map[string]string{
@@ -79,6 +82,8 @@ func build(o Owner, b plan.Backup) *corev1.ConfigMap {
 			keyKind: o.Ref.Kind, keyName: o.Ref.Name, keySet: b.Set, keyOriginals: b.Record.String(),
 		},
 	}
+	o.Installation.Mark(cm)
+	return cm
 }
 
 // Parse reads a backup ConfigMap: whose it is, and what it holds. Should the record
@@ -119,8 +124,9 @@ func Get(ctx context.Context, client corev1client.ConfigMapsGetter, ref target.R
 	return cm, nil
 }
 
-// Put stores the backup of a target. It returns ErrForeign rather than write
-// over a ConfigMap that is not ours.
+// Put stores the backup of a target. It returns ErrForeign rather than write over a
+// ConfigMap that is not ours, and installation.ErrOther rather than over the backup
+// of another installation.
 func Put(ctx context.Context, client corev1client.ConfigMapsGetter, o Owner, b plan.Backup) error {
 	want := build(o, b)
 	_, err := client.ConfigMaps(o.Ref.Namespace).Create(ctx, want, metav1.CreateOptions{FieldManager: ownership.Manager})
@@ -133,6 +139,9 @@ func Put(ctx context.Context, client corev1client.ConfigMapsGetter, o Owner, b p
 	}
 	if !ours(there, o.Ref) {
 		return fmt.Errorf("ConfigMap %s/%s: %w", want.Namespace, want.Name, ErrForeign)
+	}
+	if id := installation.Of(there); !o.Installation.Owns(id) {
+		return fmt.Errorf("ConfigMap %s/%s of %q: %w", want.Namespace, want.Name, id, installation.ErrOther)
 	}
 	want.ResourceVersion = there.ResourceVersion
 	_, err = client.ConfigMaps(o.Ref.Namespace).Update(ctx, want, metav1.UpdateOptions{FieldManager: ownership.Manager})

@@ -21,16 +21,21 @@ import (
 // listPage is how many objects a LIST asks for at once.
 const listPage = 500
 
-// confirm lists, from the API server, whoever uses a set: objects of every kind
-// whose annotation or backends name it, and backups. A kind that is not served has no
-// targets; any other failure means that it cannot be known.
+// confirm lists, from the API server, whoever uses a set: objects of every kind whose
+// annotation or backends name it, and backups. Every kind, not those of --targets
+// alone: one that was taken off the list may still have targets in maintenance. A kind
+// that is not served has no targets; any other failure means that it cannot be known.
+// Of a kind that is off the list and may not be read, the backups tell.
 func (c *Controller) confirm(ctx context.Context, id pageset.ID) ([]target.Ref, error) {
 	if !c.watches.targets.Complete() {
 		return nil, errors.New("not every kind has been read yet")
 	}
 	var users []target.Ref
-	for _, k := range c.config.Kinds {
+	for _, k := range c.everyKind() {
 		found, err := c.usersOfKind(ctx, k, id)
+		if _, served := c.kinds[k.Name]; !served && apierrors.IsForbidden(err) {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list %s in %s: %w", k.Name, id.Namespace, err)
 		}
@@ -47,6 +52,17 @@ func (c *Controller) confirm(ctx context.Context, id pageset.ID) ([]target.Ref, 
 		users = append(users, ref)
 	}
 	return users, nil
+}
+
+// everyKind lists those that are served, then all others that there are.
+func (c *Controller) everyKind() []target.Kind {
+	all := slices.Clone(c.config.Kinds)
+	for _, k := range target.Kinds() {
+		if _, served := c.kinds[k.Name]; !served {
+			all = append(all, k)
+		}
+	}
+	return all
 }
 
 // usersOfKind reads the objects in full, which the watches do not: one that somebody

@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/notice"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pagebook"
@@ -45,9 +46,12 @@ type Config struct {
 	// Observe is told of each reconcile: queue, result, and how long it took.
 	Observe func(queue, result string, took time.Duration)
 
-	Keys       annotations.Keys
-	Kinds      []target.Kind
-	Namespaces []string // that are watched; empty means all
+	// Installation that the controller is one of the replicas of. What is another's is
+	// left alone.
+	Installation installation.Installation
+	Keys         annotations.Keys
+	Kinds        []target.Kind
+	Namespaces   []string // that are watched; empty means all
 	// Classes are the ingress classes that are served; empty means all.
 	Classes []string
 	// OwnNamespace is where the controller runs and its pages are.
@@ -77,6 +81,7 @@ type Controller struct {
 
 	mu     sync.Mutex
 	memory map[target.Ref]plan.Memory
+	others map[target.Ref]string         // targets that another installation has in maintenance, and its id
 	told   map[pageset.ID]pageset.Status // what a set's users were last told of it
 	synced chan struct{}
 }
@@ -110,7 +115,7 @@ func New(c Config) *Controller {
 			sets:    queue.New[pageset.ID](queue.Config{Name: "page-set", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
 		},
 		notices: notice.New[target.Ref](c.Recorder),
-		memory:  map[target.Ref]plan.Memory{}, told: map[pageset.ID]pageset.Status{}, synced: make(chan struct{}),
+		memory:  map[target.Ref]plan.Memory{}, others: map[target.Ref]string{}, told: map[pageset.ID]pageset.Status{}, synced: make(chan struct{}),
 	}
 	for _, k := range c.Kinds {
 		ctl.kinds[k.Name] = k
@@ -118,10 +123,10 @@ func New(c Config) *Controller {
 	ctl.watches = ctl.watch()
 	ctl.book = pagebook.New(pagebook.Config{
 		Source: ctl.watches.pages, Recorder: c.Recorder, OwnNamespace: c.OwnNamespace, NamespacePages: c.NamespacePages,
-		BuiltIn: c.BuiltIn, CustomPage: c.Keys.CustomPage,
+		BuiltIn: c.BuiltIn, CustomPage: c.Keys.CustomPage, Installation: c.Installation,
 	})
 	ctl.manager = setmanager.New(setmanager.Config{
-		Client: c.Client, Cache: seen{ctl.watches}, Template: c.Template, Grace: c.Grace,
+		Client: c.Client, Cache: seen{ctl.watches}, Template: c.Template, Installation: c.Installation, Grace: c.Grace,
 		Confirm: ctl.confirm, Found: ctl.queueTargets,
 	})
 	return ctl
@@ -132,7 +137,7 @@ func (c *Controller) watch() watches {
 	config, targets, sets := c.config, c.queues.targets.Add, c.queues.sets.Add
 	return watches{
 		own: watch.NewOwn(watch.OwnConfig{
-			Client: config.Client, Log: config.Log, Namespaces: config.Namespaces, Begun: c.synced, Set: sets, Target: targets,
+			Client: config.Client, Log: config.Log, Namespaces: config.Namespaces, Begun: c.synced, Set: sets, Target: targets, Installation: config.Installation,
 		}),
 		policies: watch.NewPolicies(watch.PoliciesConfig{
 			Client: config.Client, Log: config.Log, Namespaces: config.Namespaces,

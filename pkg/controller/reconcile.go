@@ -15,6 +15,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/notice"
 	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/ownership"
@@ -93,7 +94,7 @@ func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref
 
 // gone forgets a target that is not there any more.
 func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
-	if cm := c.watches.own.Backup(ref); cm != nil {
+	if cm := c.watches.own.Backup(ref); cm != nil && c.config.Installation.Owns(installation.Of(cm)) {
 		if err := backup.Drop(ctx, c.config.Client.CoreV1(), cm); err != nil {
 			return err
 		}
@@ -102,6 +103,7 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 	c.notices.Forget(ref)
 	c.mu.Lock()
 	delete(c.memory, ref)
+	delete(c.others, ref)
 	c.mu.Unlock()
 	return nil
 }
@@ -118,37 +120,86 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	if state.Request.On {
 		r := c.book.Resolve(ref.Namespace, state.Request.Page)
 		state.Page, content = r.Page, r.Content
+		state.Page.Set = c.keeps(ref, object, r.Page)
 		if !swap.OnPage(slots) {
 			state.Front = c.front(ctx, kind, ref, object.Object, content.Status)
 		}
 	}
-	if state.Backup, err = c.backup(ctx, ref, object); err != nil {
+	copies, err := c.copies(ctx, ref, object)
+	if err != nil {
 		return plan.State{}, page.Page{}, err
 	}
-	if svc := c.watches.own.Origin(ref); svc != nil {
-		state.Origin = &svc.Spec
-	}
+	state.Backup, state.Origin = copies.backup, copies.origin
+	state.Installation, state.Other = c.config.Installation.ID, c.other(ref, object, slots, copies)
 	c.mu.Lock()
 	state.Memory = c.memory[ref]
 	c.mu.Unlock()
 	return state, content, nil
 }
 
-// backup reads the second copy of the originals: from the watch, and from the
-// API server where the first copy is missing and all depends on it.
-func (c *Controller) backup(ctx context.Context, ref target.Ref, object *unstructured.Unstructured) (*plan.Backup, error) {
+// keeps gives the page set that is wanted: the one that the target is on, if that shows
+// the page. It may have another name, from before its installation had an id, or of an
+// installation that this one has taken over from: no visitor is moved for a name.
+func (c *Controller) keeps(ref target.Ref, object *unstructured.Unstructured, wanted plan.Page) string {
+	on := annotations.StatusOf(object.GetAnnotations()).PageSet
+	if on != wanted.Set && page.IsSetName(on) && c.manager.Shows(pageset.ID{Namespace: ref.Namespace, Name: on}, wanted.Hash) {
+		return on
+	}
+	return wanted.Set
+}
+
+// copies are what is kept of a target outside it, and all of the objects that it is in.
+type copies struct {
+	backup *plan.Backup
+	origin *corev1.ServiceSpec
+	kept   []metav1.Object
+}
+
+// copies reads what is kept of a target: from the watch, and the second copy of the
+// originals from the API server where the first is missing and all depends on it.
+// Another installation's is not this one's to read.
+func (c *Controller) copies(ctx context.Context, ref target.Ref, object *unstructured.Unstructured) (all copies, err error) {
+	if svc := c.watches.own.Origin(ref); svc != nil {
+		if all.kept = append(all.kept, svc); c.config.Installation.Owns(installation.Of(svc)) {
+			all.origin = &svc.Spec
+		}
+	}
 	cm := c.watches.own.Backup(ref)
 	if cm == nil && object.GetAnnotations()[annotations.Original] == "" {
-		var err error
 		if cm, err = backup.Get(ctx, c.config.Client.CoreV1(), ref); err != nil {
-			return nil, err
+			return copies{}, err
 		}
 	}
 	if cm == nil {
-		return nil, nil
+		return all, nil
+	}
+	if all.kept = append(all.kept, cm); !c.config.Installation.Owns(installation.Of(cm)) {
+		return all, nil
 	}
 	_, b, _ := backup.Parse(cm) // it says if it cannot be read
-	return &b, nil
+	all.backup = &b
+	return all, nil
+}
+
+// other gives the id of another installation that has the target in maintenance, or is
+// about to, and logs it once.
+func (c *Controller) other(ref target.Ref, object *unstructured.Unstructured, slots []swap.Slot, all copies) string {
+	trace := installation.Trace{Annotations: object.GetAnnotations(), OnPage: swap.OnPage(slots), Kept: all.kept}
+	for _, s := range slots {
+		if cm := c.watches.own.Observe(pageset.ID{Namespace: ref.Namespace, Name: s.PageSet}).ConfigMap; s.PageSet != "" && cm != nil {
+			trace.Kept = append(trace.Kept, cm)
+		}
+	}
+	id := c.config.Installation.Other(trace)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id == "" {
+		delete(c.others, ref)
+	} else if c.others[ref] != id {
+		c.others[ref] = id
+		c.config.Log.Info("left to another installation, which has it in maintenance", zap.Stringer("target", ref), zap.String("installation", id))
+	}
+	return id
 }
 
 // decide states the claims of the decision before it stands: the page sets are
@@ -161,6 +212,9 @@ func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page)
 			if name != "" {
 				state.Sets[name] = c.manager.Status(pageset.ID{Namespace: ref.Namespace, Name: name})
 			}
+		}
+		if state.Page.Set != "" {
+			state.Sets[state.Page.Set] = c.manager.Wanted(pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, state.Page.Hash)
 		}
 		d := plan.Decide(state)
 		class, _ := state.Kind.Class(state.Object)
@@ -198,13 +252,13 @@ func (c *Controller) claim(ref target.Ref, class string, names []string) (change
 // the target, and only then what is not needed any more.
 func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) error {
 	if d.WriteBackup != nil {
-		owner := backup.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID()}
+		owner := backup.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
 		if err := backup.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteBackup); err != nil {
 			return c.noBackup(ctx, kind, ref, object, err)
 		}
 	}
 	if d.WriteOrigin != nil {
-		owner := origin.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID()}
+		owner := origin.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
 		if err := origin.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteOrigin); err != nil {
 			return c.noBackup(ctx, kind, ref, object, err)
 		}
@@ -225,10 +279,8 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 		}
 	}
 	if d.DropBackup {
-		if cm := c.watches.own.Backup(ref); cm != nil {
-			if err := backup.Drop(ctx, c.config.Client.CoreV1(), cm); err != nil {
-				return err
-			}
+		if err := c.dropBackup(ctx, ref); err != nil {
+			return err
 		}
 	}
 	c.mu.Lock()
@@ -245,6 +297,19 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 	}
 	c.tell(ref, object, d.Events)
 	return nil
+}
+
+// dropBackup deletes the backup that the watch shows, or that is there without the
+// labels that it is watched by.
+func (c *Controller) dropBackup(ctx context.Context, ref target.Ref) error {
+	cm := c.watches.own.Backup(ref)
+	if cm == nil {
+		var err error
+		if cm, err = backup.Get(ctx, c.config.Client.CoreV1(), ref); err != nil || cm == nil {
+			return err
+		}
+	}
+	return backup.Drop(ctx, c.config.Client.CoreV1(), cm)
 }
 
 // update sends the changed target with the resourceVersion that was read, and gives
@@ -272,13 +337,16 @@ func (c *Controller) refusal(object *unstructured.Unstructured) plan.Reason {
 // target too, which stays as it is until they can be.
 func (c *Controller) noBackup(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, err error) error {
 	reason := plan.PageNotReady
+	if errors.Is(err, installation.ErrOther) { // it was faster: the watch is about to show it
+		return err
+	}
 	if errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) {
 		reason = plan.NameConflict
 	}
 	if refused := c.refused(ref, object, reason, err); refused == nil || !permanent(err) {
 		return refused
 	}
-	blocked := plan.Block(object.Object, err.Error())
+	blocked := plan.Block(object.Object, err.Error(), c.config.Installation.ID)
 	if blocked == nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (c *Controller) Snapshot() metrics.Snapshot {
 	}
 	c.watches.targets.Concerned(func(ref target.Ref, all map[string]string) {
 		status := annotations.StatusOf(all)
-		if status.State == "" {
+		if status.State == "" || !c.config.Installation.Owns(status.Installation) {
 			return
 		}
 		if req, _ := c.config.Keys.Parse(all); !req.On {

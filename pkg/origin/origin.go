@@ -18,6 +18,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/target"
 )
@@ -49,6 +50,8 @@ type Owner struct {
 	Ref        target.Ref
 	APIVersion string
 	UID        types.UID
+	// Installation marks the origin. That of another one is not written over.
+	Installation installation.Installation
 }
 
 // Target of an origin Service; the zero Ref if it is not one of ours.
@@ -61,7 +64,7 @@ func Target(svc *corev1.Service) target.Ref {
 
 func build(o Owner, spec corev1.ServiceSpec) *corev1.Service {
 	no := false
-	return &corev1.Service{
+	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: o.Ref.Namespace, Name: Name(o.Ref),
 			Labels: map[string]string{
@@ -76,6 +79,14 @@ func build(o Owner, spec corev1.ServiceSpec) *corev1.Service {
 		},
 		Spec: spec,
 	}
+	o.Installation.Mark(svc)
+	return svc
+}
+
+// of says whether the Service is the origin of the target. One that somebody took the
+// labels off says so by its owner, and gets them back when it is written.
+func of(svc *corev1.Service, ref target.Ref) bool {
+	return len(svc.OwnerReferences) == 1 && svc.OwnerReferences[0].Kind == ref.Kind && svc.OwnerReferences[0].Name == ref.Name
 }
 
 // Get reads the origin of a target from the API server; nil if there is none.
@@ -87,14 +98,15 @@ func Get(ctx context.Context, client corev1client.ServicesGetter, ref target.Ref
 	if err != nil {
 		return nil, fmt.Errorf("read origin Service of %s: %w", ref, err)
 	}
-	if Target(svc) != ref {
+	if !of(svc, ref) {
 		return nil, nil
 	}
 	return svc, nil
 }
 
 // Put makes the origin of a target, or makes it lead where it should. It returns
-// ErrForeign rather than write over a Service that is not ours.
+// ErrForeign rather than write over a Service that is not ours, and
+// installation.ErrOther rather than over the origin of another installation.
 func Put(ctx context.Context, client corev1client.ServicesGetter, o Owner, spec corev1.ServiceSpec) error {
 	want := build(o, spec)
 	services := client.Services(o.Ref.Namespace)
@@ -106,11 +118,23 @@ func Put(ctx context.Context, client corev1client.ServicesGetter, o Owner, spec 
 	if err != nil {
 		return wrap(err, o.Ref)
 	}
-	if Target(there) != o.Ref {
+	if !of(there, o.Ref) {
 		return fmt.Errorf("%s %s/%s: %w", service, want.Namespace, want.Name, ErrForeign)
+	}
+	if id := installation.Of(there); !o.Installation.Owns(id) {
+		return fmt.Errorf("%s %s/%s of %q: %w", service, want.Namespace, want.Name, id, installation.ErrOther)
 	}
 	// The addresses of a Service cannot be changed; its selector and ports can.
 	changed := there.DeepCopy()
+	if changed.Labels == nil {
+		changed.Labels = map[string]string{}
+	}
+	for key, value := range want.Labels {
+		if key != annotations.Installation {
+			changed.Labels[key] = value
+		}
+	}
+	o.Installation.Mark(changed)
 	changed.OwnerReferences, changed.Spec.Selector, changed.Spec.Ports = want.OwnerReferences, want.Spec.Selector, want.Spec.Ports
 	_, err = services.Update(ctx, changed, metav1.UpdateOptions{FieldManager: ownership.Manager})
 	return wrap(err, o.Ref)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/plan"
 )
@@ -37,12 +38,16 @@ type Config struct {
 	BuiltIn page.Page
 	// CustomPage is the annotation that names a page, for messages.
 	CustomPage string
+	// Installation whose page sets show the pages.
+	Installation installation.Installation
 }
 
 // Book knows the pages.
 type Book struct {
-	config   Config
-	mu       sync.Mutex
+	config Config
+	mu     sync.Mutex
+	// resolved has an entry for each place where a page is, and none for names that
+	// people write: of those there is no end.
 	resolved map[Place]Resolved
 }
 
@@ -90,18 +95,51 @@ func (b *Book) Forget() {
 func (b *Book) Resolve(namespace, name string) Resolved {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	key := Place{namespace, name}
-	if r, ok := b.resolved[key]; ok {
-		return r
+	place, there := b.place(namespace, name)
+	r, ok := b.resolved[place]
+	if !ok {
+		r = b.find(place)
+		b.resolved[place] = r
 	}
-	r := b.find(namespace, name)
-	b.resolved[key] = r
+	if !there {
+		r.Problem = b.missing(namespace, name)
+	}
 	return r
 }
 
-// find looks in the target's namespace first, then in the controller's. The
-// default page is the controller's alone: an app team must not replace it.
-func (b *Book) find(namespace, name string) Resolved {
+// place gives where the page is: in the target's namespace, or else in the controller's.
+// A page that is in neither is not there, and the default page's place is given.
+func (b *Book) place(namespace, name string) (place Place, there bool) {
+	standard := Place{b.config.OwnNamespace, annotations.DefaultPage}
+	if b.config.NamespacePages && len(b.config.Source.Named(namespace, name)) > 0 {
+		return Place{namespace, name}, true
+	}
+	if name == annotations.DefaultPage || len(b.config.Source.Named(b.config.OwnNamespace, name)) > 0 {
+		return Place{b.config.OwnNamespace, name}, true
+	}
+	return standard, false
+}
+
+func (b *Book) missing(namespace, name string) string {
+	where := b.config.OwnNamespace
+	if b.config.NamespacePages {
+		where = namespace + " or " + where
+	}
+	return fmt.Sprintf("annotation %s names page %q, which is not there: make a ConfigMap labelled %s=%s in namespace %s",
+		b.config.CustomPage, annotations.Clip(name), annotations.CustomPageLabel, annotations.Clip(name), where)
+}
+
+// shown is a page as its targets get it.
+func (b *Book) shown(content page.Page, of plan.Page) Resolved {
+	of.Hash = content.Hash()
+	of.Set = b.config.Installation.SetName(of.Hash)
+	return Resolved{Content: content, Page: of}
+}
+
+// find reads the page of a place. The default page is the controller's alone: an app
+// team must not replace it.
+func (b *Book) find(at Place) Resolved {
+	namespace, name := at.Namespace, at.Page
 	standard, problem, broken := b.config.BuiltIn, "", ""
 	own, rivals := b.oldest(b.config.OwnNamespace, annotations.DefaultPage)
 	if own != nil {
@@ -112,7 +150,7 @@ func (b *Book) find(namespace, name string) Resolved {
 			problem = fmt.Sprintf("page %q (ConfigMap %s/%s) cannot be used: %v", annotations.DefaultPage, own.Namespace, own.Name, err)
 		}
 	}
-	fallback := Resolved{Content: standard, Page: plan.Page{Set: page.SetName(standard.Hash()), Name: annotations.DefaultPage, Problem: problem, Broken: broken, Rivals: rivals}}
+	fallback := b.shown(standard, plan.Page{Name: annotations.DefaultPage, Problem: problem, Broken: broken, Rivals: rivals})
 	if name == annotations.DefaultPage {
 		if b.config.NamespacePages && namespace != b.config.OwnNamespace {
 			if cm, _ := b.oldest(namespace, name); cm != nil {
@@ -121,18 +159,9 @@ func (b *Book) find(namespace, name string) Resolved {
 		}
 		return fallback
 	}
-	var cm *corev1.ConfigMap
-	where := b.config.OwnNamespace
-	if b.config.NamespacePages {
-		cm, rivals = b.oldest(namespace, name)
-		where = namespace + " or " + where
-	}
-	if cm == nil {
-		cm, rivals = b.oldest(b.config.OwnNamespace, name)
-	}
-	if cm == nil {
-		fallback.Problem = fmt.Sprintf("annotation %s names page %q, which is not there: make a ConfigMap labelled %s=%s in namespace %s",
-			b.config.CustomPage, annotations.Clip(name), annotations.CustomPageLabel, annotations.Clip(name), where)
+	cm, rivals := b.oldest(namespace, name)
+	if cm == nil { // it went this moment: the watch is about to tell
+		fallback.Problem = b.missing(namespace, name)
 		return fallback
 	}
 	p, faults, err := read(cm, standard)
@@ -141,7 +170,7 @@ func (b *Book) find(namespace, name string) Resolved {
 		fallback.Rivals = rivals
 		return fallback
 	}
-	return Resolved{Content: p, Page: plan.Page{Set: page.SetName(p.Hash()), Name: name, Broken: brokenFormats(cm, name, faults), Rivals: rivals}}
+	return b.shown(p, plan.Page{Name: name, Broken: brokenFormats(cm, name, faults), Rivals: rivals})
 }
 
 // brokenFormats says which formats of a page are not shown, and why.

@@ -1,6 +1,7 @@
 package pagebook
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -63,4 +66,37 @@ func TestSeveralConfigMapsOfOnePage(t *testing.T) {
 
 	b = New(Config{Source: shelf{at(1, "page-spring", "only")}, Recorder: events, NamespacePages: true})
 	assert.Empty(t, b.Resolve("shop", "spring").Rivals)
+}
+
+// placed is a Source.
+type placed map[Place][]*corev1.ConfigMap
+
+func (s placed) Named(namespace, name string) []*corev1.ConfigMap { return s[Place{namespace, name}] }
+
+// TestNamesThatPeopleWriteAreNotKept: a page is kept by where it is, however many
+// namespaces ask for it and by however many names that are no page's.
+func TestNamesThatPeopleWriteAreNotKept(t *testing.T) {
+	standard := page.Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "default"}}
+	at := func(namespace, name string) []*corev1.ConfigMap {
+		return []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "page-" + name}, Data: map[string]string{"page.html": namespace + " " + name}}}
+	}
+	b := New(Config{
+		OwnNamespace: "own", NamespacePages: true, BuiltIn: standard, CustomPage: "maintenance/custom-page", Installation: installation.Installation{ID: "blue"},
+		Source: placed{{"own", "spring"}: at("own", "spring"), {"shop", "spring"}: at("shop", "spring"), {"shop", "sale"}: at("shop", "sale")},
+	})
+	for i := range 1000 {
+		namespace, typo := fmt.Sprintf("ns-%d", i), fmt.Sprintf("sprnig-%d", i)
+		assert.Empty(t, b.Resolve(namespace, annotations.DefaultPage).Problem)
+		assert.Equal(t, "own spring", b.Resolve(namespace, "spring").Content.Bodies["page.html"])
+		r := b.Resolve(namespace, typo)
+		assert.Equal(t, "default", r.Content.Bodies["page.html"])
+		assert.Equal(t, `annotation maintenance/custom-page names page "`+typo+`", which is not there: make a ConfigMap labelled maintenance/custom-page=`+typo+` in namespace `+namespace+` or own`, r.Problem)
+	}
+	assert.Equal(t, "shop spring", b.Resolve("shop", "spring").Content.Bodies["page.html"])
+	sale := b.Resolve("shop", "sale")
+	assert.Equal(t, "sale", sale.Name)
+	assert.Equal(t, sale.Content.Hash(), sale.Hash)
+	assert.Equal(t, installation.Installation{ID: "blue"}.SetName(sale.Hash), sale.Set)
+	assert.NotEmpty(t, b.Resolve("blog", "sale").Problem, "it is in another's namespace")
+	assert.Len(t, b.resolved, 4, "the default page and the three that are there")
 }

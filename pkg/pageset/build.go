@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -64,7 +65,8 @@ func labels(id ID) map[string]string {
 	}
 }
 
-// ConfigMap holds the page. It owns the rest of the set.
+// ConfigMap holds the page. It owns the rest of the set, which carries the id of the
+// installation that is on it.
 func ConfigMap(id ID, p page.Page, usedBy string) *corev1.ConfigMap {
 	immutable := true
 	return &corev1.ConfigMap{
@@ -90,7 +92,7 @@ func owner(cm *corev1.ConfigMap) []metav1.OwnerReference {
 func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
 	id := ID{cm.Namespace, cm.Name}
 	one, always := intstr.FromInt32(1), policyv1.AlwaysAllow
-	return &policyv1.PodDisruptionBudget{
+	budget := &policyv1.PodDisruptionBudget{
 		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), OwnerReferences: owner(cm)},
 		Spec: policyv1.PodDisruptionBudgetSpec{
 			MinAvailable:               &one,
@@ -98,6 +100,8 @@ func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
 			UnhealthyPodEvictionPolicy: &always,
 		},
 	}
+	installation.Inherit(cm, budget)
+	return budget
 }
 
 // Pod of the set, to be created with a generated name. It passes PodSecurity
@@ -110,13 +114,15 @@ func Pod(cm *corev1.ConfigMap, t Template) *corev1.Pod {
 			Labels:      merge(t.Labels, labels(id)),
 			Annotations: merge(t.Annotations, map[string]string{"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}),
 		},
-		Spec: podSpec(id, t),
+		Spec: podSpec(cm, t),
 	}
 	pod.Annotations[annotations.Template] = hash(pod.Spec, t.Labels, t.Annotations)
+	installation.Inherit(cm, pod)
 	return pod
 }
 
-func podSpec(id ID, t Template) corev1.PodSpec {
+func podSpec(cm *corev1.ConfigMap, t Template) corev1.PodSpec {
+	id := ID{cm.Namespace, cm.Name}
 	no := false
 	grace := int64((t.Drain + 10*time.Second).Seconds())
 	mode := int32(0o444)
@@ -138,7 +144,7 @@ func podSpec(id ID, t Template) corev1.PodSpec {
 		Volumes: []corev1.Volume{{Name: "page", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: id.Name}, DefaultMode: &mode,
 		}}}},
-		Containers: []corev1.Container{container(id, t)},
+		Containers: []corev1.Container{container(cm, t)},
 	}
 }
 
@@ -175,13 +181,17 @@ func RestrictedContainer() *corev1.SecurityContext {
 	}
 }
 
-func container(id ID, t Template) corev1.Container {
+func container(cm *corev1.ConfigMap, t Template) corev1.Container {
+	args := []string{"--page-dir=/page", "--page-set=" + cm.Name, fmt.Sprintf("--drain=%s", t.Drain)}
+	if hash := cm.Annotations[annotations.ContentHash]; hash != "" && cm.Name != page.SetName(hash) {
+		args = append(args, "--content-hash="+hash) // the name does not tell it
+	}
 	return corev1.Container{
 		Name:            "page",
 		Image:           t.Image,
 		ImagePullPolicy: t.PullPolicy,
 		Command:         []string{"/maintenance-page"},
-		Args:            []string{"--page-dir=/page", "--page-set=" + id.Name, fmt.Sprintf("--drain=%s", t.Drain)},
+		Args:            args,
 		Ports: []corev1.ContainerPort{
 			{Name: page.PortName, ContainerPort: page.Port, Protocol: corev1.ProtocolTCP},
 			{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP},

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -49,7 +50,8 @@ func (o Observed) Alive() bool { return o.ConfigMap != nil && o.ConfigMap.Deleti
 
 // Own lists the Pods that belong to the live ConfigMap, by UID: leftovers of a
 // deleted namesake still run, and still serve, for seconds. They come by name: what is
-// said of the first must not change with the order of a map.
+// said of the first must not change with the order of a map. A Pod that somebody took
+// our labels off is not among them: it is replaced, and goes with its ConfigMap.
 func (o Observed) Own() []*corev1.Pod {
 	if !o.Alive() {
 		return nil
@@ -149,14 +151,40 @@ func Ours(object metav1.Object) bool {
 }
 
 // Foreign says why a ConfigMap with a set's name is not that set; empty if it is.
+// Labels do not count: who takes them off makes it no other set, see Labelled.
 func Foreign(cm *corev1.ConfigMap) string {
-	if cm.Labels[annotations.ManagedByLabel] != annotations.ManagedBy || cm.Labels[annotations.PageSetLabel] != cm.Name {
-		return "it is not labelled as ours"
-	}
-	if h := page.HashData(cm.Data); h != cm.Annotations[annotations.ContentHash] || page.SetName(h) != cm.Name || len(cm.BinaryData) > 0 {
+	h := page.HashData(cm.Data)
+	switch {
+	case cm.Annotations[annotations.ContentHash] == "" && cm.Labels[annotations.ManagedByLabel] != annotations.ManagedBy:
+		return "it is not ours"
+	case h != cm.Annotations[annotations.ContentHash] || !installation.Names(installation.Of(cm), h, cm.Name) || len(cm.BinaryData) > 0:
 		return "its content is not what its name says"
+	default:
+		return ""
 	}
-	return ""
+}
+
+// Shows says whether the ConfigMap is a set of the installation that shows the
+// content with this hash, whatever its name: two contents may begin with the same
+// hash, and a set may be from before its installation had an id.
+func Shows(cm *corev1.ConfigMap, hash string, own installation.Installation) bool {
+	return cm != nil && cm.DeletionTimestamp == nil && cm.Annotations[annotations.ContentHash] == hash && own.Owns(installation.Of(cm)) && Foreign(cm) == ""
+}
+
+// Labelled says whether an object of a set has the labels that it was made with:
+// without them no watch shows it.
+func Labelled(there, made metav1.Object) bool {
+	for key, value := range made.GetLabels() {
+		if key != annotations.Installation && there.GetLabels()[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// Relabel gives an object of a set the labels back that it was made with.
+func Relabel(there, made metav1.Object) {
+	there.SetLabels(merge(there.GetLabels(), made.GetLabels()))
 }
 
 // Ready says whether the Pod answers requests and is to stay.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/target"
 )
@@ -89,11 +90,15 @@ func TestTheTemplateHashTellsTemplatesApart(t *testing.T) {
 func TestForeign(t *testing.T) {
 	assert.Empty(t, Foreign(configMap()))
 	for name, change := range map[string]func(*corev1.ConfigMap){
-		"no label":          func(cm *corev1.ConfigMap) { cm.Labels = nil },
+		"nothing of ours":   func(cm *corev1.ConfigMap) { cm.Labels, cm.Annotations = nil, nil },
 		"another's content": func(cm *corev1.ConfigMap) { cm.Data["page.html"] = "tampered" },
 		"content and hash": func(cm *corev1.ConfigMap) {
 			cm.Data["page.html"] = "tampered"
 			cm.Annotations[annotations.ContentHash] = page.HashData(cm.Data)
+		},
+		"another installation's name": func(cm *corev1.ConfigMap) {
+			cm.Name = installation.Installation{ID: "a"}.SetName(cm.Annotations[annotations.ContentHash])
+			cm.Annotations[annotations.Installation] = "b"
 		},
 		"binary data": func(cm *corev1.ConfigMap) { cm.BinaryData = map[string][]byte{"a": {1}} },
 	} {
@@ -101,6 +106,61 @@ func TestForeign(t *testing.T) {
 		change(cm)
 		assert.NotEmpty(t, Foreign(cm), name)
 	}
+}
+
+// TestLostLabels: a set is no other for them, and they can be put back beside those
+// that others have put there.
+func TestLostLabels(t *testing.T) {
+	made := configMap()
+	for key := range made.Labels {
+		cm := configMap()
+		delete(cm.Labels, key)
+		cm.Labels["team"] = "shop"
+		assert.Empty(t, Foreign(cm))
+		assert.False(t, Labelled(cm, made), key)
+		Relabel(cm, made)
+		assert.True(t, Labelled(cm, made), key)
+		assert.Equal(t, "shop", cm.Labels["team"])
+	}
+	installation.Installation{ID: "a"}.Mark(made)
+	assert.True(t, Labelled(configMap(), made), "one from before there were ids is not written for that")
+}
+
+// TestPartsCarryTheIDOfTheirConfigMap, and what the page Pods check is what tells the
+// content, of which the name of a set with an id does not.
+func TestPartsCarryTheIDOfTheirConfigMap(t *testing.T) {
+	before := configMap()
+	p, err := page.Parse(before.Data)
+	require.NoError(t, err)
+	own := installation.Installation{ID: "blue"}
+	cm := ConfigMap(ID{Namespace: "shop", Name: own.SetName(p.Hash())}, p, "")
+	own.Mark(cm)
+	assert.Empty(t, Foreign(cm))
+	tmpl := Template{Image: "image"}
+	for _, part := range []metav1.Object{Pod(cm, tmpl), Service(cm, tmpl, nil), Budget(cm), Policy(cm)} {
+		assert.Equal(t, "blue", installation.Of(part), "%T", part)
+		assert.Equal(t, installation.Label("blue"), part.GetLabels()[annotations.Installation], "%T", part)
+	}
+	for _, part := range []metav1.Object{Pod(before, tmpl), Service(before, tmpl, nil), Budget(before), Policy(before)} {
+		assert.Empty(t, installation.Of(part), "%T", part)
+	}
+	assert.Contains(t, Pod(cm, tmpl).Spec.Containers[0].Args, "--content-hash="+p.Hash())
+	now := before.DeepCopy()
+	installation.Installation{ID: installation.Default}.Mark(now)
+	assert.Equal(t, Pod(before, tmpl).Spec, Pod(now, tmpl).Spec)
+	assert.Equal(t, Pod(before, tmpl).Annotations[annotations.Template], Pod(now, tmpl).Annotations[annotations.Template], "no Pod is rolled for an id")
+}
+
+func TestShows(t *testing.T) {
+	cm := configMap()
+	hash := cm.Annotations[annotations.ContentHash]
+	own := installation.Installation{ID: "blue"}
+	assert.True(t, Shows(cm, hash, own), "from before there were ids")
+	assert.False(t, Shows(cm, hash[:16]+hash[:48], own), "the name is the same, the content is not")
+	assert.False(t, Shows(nil, hash, own))
+	cm.Annotations[annotations.Installation] = "red"
+	assert.False(t, Shows(cm, hash, own))
+	assert.True(t, Shows(cm, hash, installation.Installation{ID: "blue", Adopted: []string{"red"}}))
 }
 
 // pod gives a Pod of the set, ready unless changed.

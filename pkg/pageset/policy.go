@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -27,7 +28,7 @@ func Policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
 	id := ID{cm.Namespace, cm.Name}
 	tcp := corev1.ProtocolTCP
 	serving, metrics := intstr.FromInt32(page.Port), intstr.FromInt32(metricsPort)
-	return &networkingv1.NetworkPolicy{
+	policy := &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), OwnerReferences: owner(cm)},
 		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{annotations.PageSetLabel: id.Name}},
@@ -37,4 +38,6 @@ func Policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
 			}},
 		},
 	}
+	installation.Inherit(cm, policy)
+	return policy
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -86,5 +87,6 @@ func Service(cm *corev1.ConfigMap, t Template, classes []string) *corev1.Service
 		svc.Annotations[annotations.Classes] = strings.Join(classes, ",")
 	}
 	svc.Annotations[annotations.Template] = sum
+	installation.Inherit(cm, svc)
 	return svc
 }

@@ -29,7 +29,12 @@ import (
 //	off       | any on a set |          | restore
 //	off       | none on a set|          | take our annotations off, give the fields back
 //	off       | none, clean  |          | drop the backup, and the origin Service
+//
+// What another installation has in maintenance is left alone, whatever is asked for.
 func Decide(s State) Decision {
+	if s.Other != "" {
+		return leaveToOther(s)
+	}
 	d := newDraft(s)
 	d.tellProblems()
 	if s.Request.On {
@@ -39,6 +44,18 @@ func Decide(s State) Decision {
 	}
 	d.out.Memory = d.out.Memory.kept(d.object.GetUID())
 	return d.out
+}
+
+// leaveToOther leaves a target to the installation that has it in maintenance. It is
+// told if this one is asked for it as well: that cannot work. A backup of this one's is
+// of a swap that the other was faster with.
+func leaveToOther(s State) Decision {
+	d := Decision{DropBackup: s.Backup != nil && !swap.OnPage(s.Slots), DropOrigin: s.Origin != nil && !swap.OnPage(s.Slots)}
+	if s.Request.On {
+		d.Events = []Event{{Reason: ForeignInstallation, Message: fmt.Sprintf("installation %q has this in maintenance, so that installation %q leaves it alone: see \"Two installations in one cluster\" in the README (README.md#two-installations-in-one-cluster)",
+			annotations.Clip(s.Other), annotations.Clip(s.Installation))}}
+	}
+	return d
 }
 
 // draft is a decision in the making: in is only read, out is what comes of it.

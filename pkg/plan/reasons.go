@@ -10,22 +10,23 @@ type Reason string
 
 // The reasons. Reasons says what each means.
 const (
-	MaintenanceStarted Reason = "MaintenanceStarted"
-	MaintenanceEnded   Reason = "MaintenanceEnded"
-	PageChanged        Reason = "PageChanged"
-	PageNotReady       Reason = "PageNotReady"
-	PageNotFound       Reason = "PageNotFound"
-	InvalidAnnotation  Reason = "InvalidAnnotation"
-	UnknownAnnotation  Reason = "UnknownAnnotation"
-	NothingToSwap      Reason = "NothingToSwap"
-	BackendLeftAlone   Reason = "BackendLeftAlone"
-	PageHidden         Reason = "PageHidden"
-	RolloutStops       Reason = "RolloutStops"
-	BackendReverted    Reason = "BackendReverted"
-	BackendLost        Reason = "BackendLost"
-	NameConflict       Reason = "NameConflict"
-	RestoreFailed      Reason = "RestoreFailed"
-	MaintenanceLong    Reason = "MaintenanceLong"
+	MaintenanceStarted  Reason = "MaintenanceStarted"
+	MaintenanceEnded    Reason = "MaintenanceEnded"
+	PageChanged         Reason = "PageChanged"
+	PageNotReady        Reason = "PageNotReady"
+	PageNotFound        Reason = "PageNotFound"
+	InvalidAnnotation   Reason = "InvalidAnnotation"
+	UnknownAnnotation   Reason = "UnknownAnnotation"
+	NothingToSwap       Reason = "NothingToSwap"
+	BackendLeftAlone    Reason = "BackendLeftAlone"
+	PageHidden          Reason = "PageHidden"
+	RolloutStops        Reason = "RolloutStops"
+	BackendReverted     Reason = "BackendReverted"
+	BackendLost         Reason = "BackendLost"
+	NameConflict        Reason = "NameConflict"
+	ForeignInstallation Reason = "ForeignInstallation"
+	RestoreFailed       Reason = "RestoreFailed"
+	MaintenanceLong     Reason = "MaintenanceLong"
 )
 
 // About says what a reason tells people.
@@ -68,6 +69,8 @@ func Reasons() []About {
 			Remedy: "set that backend yourself; its page is kept until you have"},
 		{Reason: NameConflict, Warning: true, Meaning: "an object that is not the controller's has the name of a page set or backup; or a page is in several ConfigMaps; on a ConfigMap: another one has the page too, or a page called `default` outside the controller's namespace",
 			Remedy: "rename or delete the one named"},
+		{Reason: ForeignInstallation, Warning: true, Meaning: "two installations of the controller are asked for the same target: the one that the message names has it, the other leaves it alone",
+			Remedy: "see [Two installations in one cluster](#two-installations-in-one-cluster)"},
 		{Reason: RestoreFailed, Warning: true, Meaning: "a copy of the originals cannot be read, and is kept as it is; the API server refuses the restore; or the object has an unknown shape",
 			Remedy: "read the message: a copy that cannot be read may be of a later version of the controller, or be mended by [hand](#restore-by-hand); all else is tried again, for ever"},
 		{Reason: MaintenanceLong, Warning: true, Meaning: "on for 24 h, and again for 48 h",

@@ -135,11 +135,11 @@ func TestBlockTakesNothingAway(t *testing.T) {
 	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
 	delete(before, annotations.PageSet)
 	u.SetAnnotations(before)
-	assert.Nil(t, Block(u.Object, "quota"), "it is in maintenance")
+	assert.Nil(t, Block(u.Object, "quota", ""), "it is in maintenance")
 
 	delete(before, annotations.Original)
 	u.SetAnnotations(before)
-	blocked := unstructured.Unstructured{Object: Block(u.Object, "quota")}
+	blocked := unstructured.Unstructured{Object: Block(u.Object, "quota", "")}
 	before[annotations.State], before[annotations.Message] = annotations.Blocked, "quota"
 	assert.Equal(t, before, blocked.GetAnnotations())
 }

@@ -34,11 +34,13 @@ type scene struct {
 	sets   map[string]pageset.Status
 	backup *Backup
 	memory Memory
-	events []Event        // as people are told: a warning once while it lasts
-	lasts  map[Event]bool // warnings of the decision before
-	claims []string
-	stores func(sent map[string]any) map[string]any // what becomes of an update on its way
-	writes int
+	// installation is the id of the controller that decides.
+	installation string
+	events       []Event        // as people are told: a warning once while it lasts
+	lasts        map[Event]bool // warnings of the decision before
+	claims       []string
+	stores       func(sent map[string]any) map[string]any // what becomes of an update on its way
+	writes       int
 }
 
 // uid makes it another object.
@@ -107,7 +109,7 @@ func (s *scene) decide() Decision {
 	request, problems := annotations.DefaultKeys().Parse(s.annotations())
 	return Decide(State{
 		Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second}, Request: request, Problems: problems,
-		Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory,
+		Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
 	})
 }
 

@@ -29,8 +29,8 @@ type Settings struct {
 
 // Page is what the page that a target asks for has been found to be.
 type Page struct {
-	// Set is the name of the page set of its content.
-	Set string
+	// Set is the name of the page set of its content, and Hash the content's in full.
+	Set, Hash string
 	// Name of the page that is shown: the one asked for, or the default page in its place.
 	Name string
 	// Problem says why the page asked for cannot be had; empty if it can.
@@ -95,6 +95,11 @@ type State struct {
 	// Origin is the Service that leads to the app meanwhile, nil if there is none.
 	Origin *corev1.ServiceSpec
 	Memory Memory
+	// Installation is the id that is written on the target with all else; empty for none.
+	Installation string
+	// Other is the id of another installation that has the target in maintenance, or
+	// is about to; empty if none has.
+	Other string
 }
 
 // Backup is the second copy of the originals.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"maps"
 	"strings"
 	"time"
@@ -72,9 +73,23 @@ func (d *draft) update(writes []swap.Write, status annotations.Status) {
 	u := unstructured.Unstructured{Object: object}
 	all := u.GetAnnotations()
 	setAnnotations(&u, fit(status, all).Write(all))
-	if !equality.Semantic.DeepEqual(object, d.in.Object) {
-		d.out.Update = object
+	if equality.Semantic.DeepEqual(object, d.in.Object) {
+		return
 	}
+	if marked := d.marked(status, all); annotations.Size(marked) <= annotations.MaxTotalSize {
+		setAnnotations(&u, marked)
+	}
+	d.out.Update = object
+}
+
+// marked are the annotations with the installation's id among them. Nothing is written
+// for its sake alone: a target from before there were ids is only marked with what is
+// written anyway.
+func (d *draft) marked(status annotations.Status, all map[string]string) map[string]string {
+	if status != (annotations.Status{}) && d.in.Installation != "" {
+		status.Installation = d.in.Installation
+	}
+	return fit(status, all).Write(all)
 }
 
 // setAnnotations leaves no empty map behind where there was none.
@@ -88,8 +103,8 @@ func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
 
 // Block gives a copy of a target that says why maintenance cannot begin; nil if
 // it says so already, or if anything of maintenance is left on it: that stays.
-func Block(object map[string]any, why string) map[string]any {
-	d := newDraft(State{Object: object})
+func Block(object map[string]any, why, installation string) map[string]any {
+	d := newDraft(State{Object: object, Installation: installation})
 	if d.status.PageSet != "" || d.status.Original != "" {
 		return nil
 	}
@@ -104,7 +119,8 @@ func (d *draft) budget() int {
 	others := maps.Clone(d.object.GetAnnotations())
 	delete(others, annotations.Original)
 	delete(others, annotations.Message)
-	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set}, annotations.Contested, "")
+	id := cmp.Or(d.in.Installation, d.status.Installation)
+	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set, Installation: id}, annotations.Contested, "")
 	if d.status.PageSet == "" {
 		longest.Message = strings.Repeat("m", annotations.MaxMessage)
 	}

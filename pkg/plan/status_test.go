@@ -47,9 +47,9 @@ func TestWhatOthersSayComesToRest(t *testing.T) {
 func TestBlockingComesToRest(t *testing.T) {
 	s := newScene(t, "a")
 	const why = "write backup: admission webhook denied the request:\nno ConfigMaps here"
-	s.object = Block(s.object, why)
+	s.object = Block(s.object, why, "")
 	require.NotNil(t, s.object)
-	assert.Nil(t, Block(s.object, why), "it says so already")
+	assert.Nil(t, Block(s.object, why, ""), "it says so already")
 }
 
 // TestAMessageIsOfItsState: contested, then the page changes and its set is on its

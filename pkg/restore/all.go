@@ -14,6 +14,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
@@ -25,7 +26,7 @@ const (
 	workers  = 16  // targets that are restored at once
 )
 
-// Everything restores every target in the namespaces ("" means all of them)
+// Everything restores every target of the installation in the namespaces ("" means all of them)
 // that the controller has left anything on or beside: it points at a page set,
 // carries an annotation of ours, or has a backup or an origin Service. Targets
 // that only ask for maintenance are in the outcomes too. Each is told as it falls,
@@ -42,6 +43,7 @@ func (r *Restorer) Everything(ctx context.Context, namespaces []string, tell fun
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
 	refs = slices.Compact(refs)
+	own := &Restorer{Config: r.Config, ownOnly: true}
 	var wg sync.WaitGroup
 	var telling sync.Mutex
 	free := make(chan struct{}, workers)
@@ -49,7 +51,7 @@ func (r *Restorer) Everything(ctx context.Context, namespaces []string, tell fun
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
-			outcome := r.Target(ctx, ref)
+			outcome := own.Target(ctx, ref)
 			if apierrors.IsNotFound(outcome.Err) {
 				outcome.Err = r.dropCopies(ctx, ref)
 			}
@@ -68,10 +70,10 @@ func (r *Restorer) dropCopies(ctx context.Context, ref target.Ref) error {
 	if err != nil || r.DryRun {
 		return err
 	}
-	if copies.configMap != nil {
+	if copies.configMap != nil && r.Installation.Owns(installation.Of(copies.configMap)) {
 		err = backup.Drop(ctx, r.Client.CoreV1(), copies.configMap)
 	}
-	if copies.origin != nil {
+	if copies.origin != nil && r.Installation.Owns(installation.Of(copies.origin)) {
 		err = errors.Join(err, origin.Drop(ctx, r.Client.CoreV1(), copies.origin))
 	}
 	return err
@@ -94,8 +96,9 @@ func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, er
 		errs = append(errs, fmt.Errorf("list backups: %w", err))
 	} else {
 		for i := range backups.Items {
-			ref, _, _ := backup.Parse(&backups.Items[i])
-			refs = append(refs, ref)
+			if ref, _, _ := backup.Parse(&backups.Items[i]); r.Installation.Owns(installation.Of(&backups.Items[i])) {
+				refs = append(refs, ref)
+			}
 		}
 	}
 	origins, err := r.Client.CoreV1().Services(namespace).List(ctx, ofComponent(annotations.ComponentOrigin))
@@ -103,7 +106,9 @@ func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, er
 		errs = append(errs, fmt.Errorf("list origin Services: %w", err))
 	} else {
 		for i := range origins.Items {
-			refs = append(refs, origin.Target(&origins.Items[i]))
+			if r.Installation.Owns(installation.Of(&origins.Items[i])) {
+				refs = append(refs, origin.Target(&origins.Items[i]))
+			}
 		}
 	}
 	return slices.DeleteFunc(refs, func(ref target.Ref) bool { return ref.Name == "" || !r.named(ref) }), errors.Join(errs...)
@@ -165,7 +170,7 @@ func (r *Restorer) unserved(kind target.Kind, err error) bool {
 	return !slices.ContainsFunc(served.APIResources, func(a metav1.APIResource) bool { return a.Name == kind.Resource.Resource })
 }
 
-// Collect deletes the page sets of the namespaces that nobody uses, and returns
+// Collect deletes the installation's page sets in the namespaces that nobody uses, and returns
 // those that are still used, with a user of each. Whichever kinds are restored,
 // users are looked for among all: a set that is deleted under a target leaves its
 // visitors with nothing. It is for when no controller works and ingress
@@ -185,6 +190,9 @@ func (r *Restorer) Collect(ctx context.Context, namespaces []string) (deleted []
 			continue
 		}
 		for _, cm := range sets.Items {
+			if !r.Installation.Owns(installation.Of(&cm)) {
+				continue
+			}
 			id := pageset.ID{Namespace: cm.Namespace, Name: cm.Name}
 			if ref, is := users[id]; is {
 				used[id] = ref

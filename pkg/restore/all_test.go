@@ -26,7 +26,7 @@ func TestWhetherAKindIsThere(t *testing.T) {
 		if with {
 			discovery.Resources = []*metav1.APIResourceList{{GroupVersion: route.APIVersion(), APIResources: []metav1.APIResource{{Name: route.Resource.Resource}}}}
 		}
-		r := &Restorer{Config{Client: client}}
+		r := &Restorer{Config: Config{Client: client}}
 		assert.True(t, r.unserved(route, missing))
 		assert.Equal(t, !with, r.unserved(route, forbidden))
 		assert.False(t, r.unserved(route, errors.New("timeout")))

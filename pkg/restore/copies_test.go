@@ -53,7 +53,7 @@ func TestWhatACopyThatCannotBeReadMeans(t *testing.T) {
 				ingress.SetAnnotations(map[string]string{annotations.State: annotations.Active, annotations.PageSet: set, annotations.Original: tc.annotation})
 			}
 			dynamic := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme(), ingress)
-			r := &Restorer{Config{Client: client, Dynamic: dynamic, Kinds: target.Kinds(), Keys: annotations.DefaultKeys()}}
+			r := &Restorer{Config: Config{Client: client, Dynamic: dynamic, Kinds: target.Kinds(), Keys: annotations.DefaultKeys()}}
 			out := r.Target(t.Context(), ref)
 
 			now, err := dynamic.Resource(target.Ingress().Resource).Namespace("shop").Get(t.Context(), "my-app", metav1.GetOptions{})

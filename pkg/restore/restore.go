@@ -21,6 +21,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/plan"
@@ -32,6 +33,9 @@ import (
 type Config struct {
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
+	// Installation whose maintenance Everything ends, and whose page sets Collect deletes:
+	// its own, and what carries no id. The zero value is for all of them.
+	Installation installation.Installation
 	// Kinds that are looked at.
 	Kinds []target.Kind
 	// Keys are the annotations that people write, as the controller is configured.
@@ -47,7 +51,10 @@ type Config struct {
 }
 
 // Restorer ends maintenance.
-type Restorer struct{ Config }
+type Restorer struct {
+	Config
+	ownOnly bool // what another installation has in maintenance is left alone
+}
 
 // Outcome is what has become of a target.
 type Outcome struct {
@@ -57,6 +64,10 @@ type Outcome struct {
 	Before, After *unstructured.Unstructured
 	// Changed says that something was written, or would have been.
 	Changed bool
+	// Other is the id of another installation that has the target in maintenance.
+	// LeftAlone says that it was not restored for that.
+	Other     string
+	LeftAlone bool
 	// Enabled says that the target still asks for maintenance.
 	Enabled bool
 	// Err says why it is not as it was before maintenance.
@@ -104,7 +115,13 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 		return fmt.Errorf("read %s: %w", out.Ref, err)
 	}
 	if out.Before == nil {
+		if out.Other, err = r.other(ctx, kind, out.Ref, object); err != nil {
+			return err
+		}
 		out.Before = object
+	}
+	if out.LeftAlone = out.Other != "" && r.ownOnly; out.LeftAlone {
+		return nil
 	}
 	if req, _ := r.Keys.Parse(object.GetAnnotations()); req.On && r.Working != "" && !r.RemoveAnnotations {
 		return fmt.Errorf("%w: it asks for maintenance, and a controller works (%s) that would put it in again: take the annotation %s off and the controller restores it, or remove it in the same breath with --remove-annotations, or scale the controller to 0 first",
@@ -128,6 +145,37 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 		return nil
 	}
 	return fmt.Errorf("%w: somebody else keeps writing to it", errStays)
+}
+
+// other gives the id of another installation that has the target in maintenance.
+func (r *Restorer) other(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (string, error) {
+	copies, err := r.copies(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	slots, err := kind.Slots(object.Object)
+	if err != nil {
+		slots = nil // the step that comes tells
+	}
+	trace := installation.Trace{Annotations: object.GetAnnotations(), OnPage: swap.OnPage(slots)}
+	if copies.configMap != nil {
+		trace.Kept = append(trace.Kept, copies.configMap)
+	}
+	if copies.origin != nil {
+		trace.Kept = append(trace.Kept, copies.origin)
+	}
+	for _, s := range slots {
+		if s.PageSet == "" || installation.Of(object) != "" {
+			continue
+		}
+		cm, err := r.Client.CoreV1().ConfigMaps(ref.Namespace).Get(ctx, s.PageSet, metav1.GetOptions{})
+		if err == nil {
+			trace.Kept = append(trace.Kept, cm)
+		} else if !apierrors.IsNotFound(err) {
+			return "", fmt.Errorf("read page set of %s: %w", ref, err)
+		}
+	}
+	return r.Installation.Other(trace), nil
 }
 
 // step does what the controller would do next if nothing were asked for. It

@@ -7,11 +7,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
+	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 )
 
 // release waits out the grace period of a set that nobody uses, then collects it.
 func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed) (time.Duration, error) {
+	if o.ConfigMap == nil && (o.Service != nil || len(o.Pods) > 0) {
+		m.forget(id)
+		return 0, m.findAgain(ctx, id)
+	}
 	if !o.Alive() || pageset.Foreign(o.ConfigMap) != "" {
 		m.forget(id)
 		return 0, nil
@@ -38,6 +44,20 @@ func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed
 		return left, nil
 	}
 	return m.collect(ctx, id, cm)
+}
+
+// findAgain puts the labels back on a set's ConfigMap of which the watch shows nothing
+// but its parts: somebody took them off, and it would stay for ever.
+func (m *Manager) findAgain(ctx context.Context, id pageset.ID) error {
+	there, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
+	if err != nil {
+		return ignoreGone(wrap(err, "read ConfigMap of page set", id)) // gone, as a rule: the rest is about to follow
+	}
+	if there.DeletionTimestamp != nil || pageset.Foreign(there) != "" || !m.Installation.Owns(installation.Of(there)) || pageset.Labelled(there, pageset.ConfigMap(id, page.Page{}, "")) {
+		return nil
+	}
+	_, err = m.record(ctx, id, there, there.Annotations[annotations.UsedBy])
+	return err
 }
 
 // graceLeft starts or reads the clock of an idle set.

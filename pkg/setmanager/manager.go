@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
@@ -47,6 +48,8 @@ type Config struct {
 	Client   kubernetes.Interface
 	Cache    Cache
 	Template pageset.Template
+	// Installation marks what is made. Sets of another one are left alone.
+	Installation installation.Installation
 	// Grace is how long a set stays after its last user has left: ingress
 	// controllers may go on sending visitors to it for a while.
 	Grace time.Duration
@@ -131,6 +134,26 @@ func (m *Manager) Status(id pageset.ID) pageset.Status {
 	return status
 }
 
+// Wanted is the Status of the set for who wants it to show the content with this hash.
+// The set's name has a part of the hash only: to whom it would show another content, or
+// whose installation it is not, it is in the way.
+func (m *Manager) Wanted(id pageset.ID, hash string) pageset.Status {
+	cm := m.observe(id).ConfigMap
+	switch {
+	case cm == nil || pageset.Shows(cm, hash, m.Installation) || cm.DeletionTimestamp != nil || pageset.Foreign(cm) != "":
+		return m.Status(id)
+	case !m.Installation.Owns(installation.Of(cm)):
+		return pageset.Status{Phase: pageset.Conflict, Message: fmt.Sprintf("page set %s belongs to installation %q", id, installation.Of(cm))}
+	default:
+		return pageset.Status{Phase: pageset.Conflict, Message: fmt.Sprintf("page set %s shows another page, whose hash begins alike: change either page by a character", id)}
+	}
+}
+
+// Shows says whether the set is one of the installation that shows this content.
+func (m *Manager) Shows(id pageset.ID, hash string) bool {
+	return pageset.Shows(m.observe(id).ConfigMap, hash, m.Installation)
+}
+
 // reachableSince keeps since when the set has endpoints, and a Service that fits its
 // users: also while nobody uses it, for then ingress controllers know it well.
 func (m *Manager) reachableSince(id pageset.ID, o pageset.Observed) (since time.Time, reachable bool) {
@@ -200,6 +223,10 @@ var errConflict = errors.New("it is not ours: rename or delete it")
 // although nothing has changed, 0 for never.
 func (m *Manager) Reconcile(ctx context.Context, id pageset.ID) (time.Duration, error) {
 	o := m.observe(id)
+	if o.ConfigMap != nil && !m.Installation.Owns(installation.Of(o.ConfigMap)) {
+		m.forget(id)
+		return 0, nil // its own controller keeps it
+	}
 	users := append(m.Claims.Users(id), m.Cache.Users(id)...)
 	if len(users) == 0 {
 		return m.release(ctx, id, o)
@@ -276,21 +303,33 @@ func (m *Manager) ensureConfigMap(ctx context.Context, id pageset.ID, o pageset.
 		return nil, nil
 	}
 	if why := pageset.Foreign(o.ConfigMap); why != "" {
-		return nil, fmt.Errorf("ConfigMap %s is in the way (%s): %w", id, why, errConflict)
+		return nil, inTheWay(id, why)
 	}
 	if p, err := page.Parse(o.ConfigMap.Data); err == nil {
 		m.provide(id, p) // should somebody delete it, it can be made again
 	}
-	if o.ConfigMap.Annotations[annotations.UsedBy] == usedBy {
-		return o.ConfigMap, nil
+	return m.record(ctx, id, o.ConfigMap, usedBy)
+}
+
+// record writes to a set's ConfigMap who uses it, and puts back the labels that it is
+// found by.
+func (m *Manager) record(ctx context.Context, id pageset.ID, cm *corev1.ConfigMap, usedBy string) (*corev1.ConfigMap, error) {
+	made := pageset.ConfigMap(id, page.Page{}, "")
+	if cm.Annotations[annotations.UsedBy] == usedBy && pageset.Labelled(cm, made) {
+		return cm, nil
 	}
-	changed := o.ConfigMap.DeepCopy()
+	changed := cm.DeepCopy()
+	pageset.Relabel(changed, made)
+	installation.Inherit(changed, changed) // the label of its id
 	changed.Annotations[annotations.UsedBy] = usedBy
+	if id.Name == m.Installation.SetName(cm.Annotations[annotations.ContentHash]) {
+		m.Installation.Mark(changed) // one from before there were ids
+	}
 	out, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Update(ctx, changed, update())
-	if err := progress(o.ConfigMap, out, err); err != nil {
+	if err := progress(cm, out, err); err != nil {
 		return nil, fmt.Errorf("write used-by of page set %s: %w", id, err)
 	}
-	m.wrote(id, o.ConfigMap, out)
+	m.wrote(id, cm, out)
 	return out, nil
 }
 
@@ -300,7 +339,9 @@ func (m *Manager) createConfigMap(ctx context.Context, id pageset.ID, usedBy str
 		return nil, nil // a target that wants it brings the page with its claim
 	}
 	client := m.Client.CoreV1().ConfigMaps(id.Namespace)
-	cm, err := client.Create(ctx, pageset.ConfigMap(id, p, usedBy), create())
+	made := pageset.ConfigMap(id, p, usedBy)
+	m.Installation.Mark(made)
+	cm, err := client.Create(ctx, made, create())
 	if !apierrors.IsAlreadyExists(err) {
 		return cm, wrap(err, "create ConfigMap of page set", id)
 	}
@@ -308,10 +349,21 @@ func (m *Manager) createConfigMap(ctx context.Context, id pageset.ID, usedBy str
 	if err != nil {
 		return nil, ignoreGone(wrap(err, "read ConfigMap of page set", id))
 	}
-	if why := pageset.Foreign(there); why != "" {
-		return nil, fmt.Errorf("ConfigMap %s is in the way (%s): %w", id, why, errConflict)
+	switch why := pageset.Foreign(there); {
+	case why != "":
+		return nil, inTheWay(id, why)
+	case !m.Installation.Owns(installation.Of(there)):
+		return nil, inTheWay(id, fmt.Sprintf("it belongs to installation %q", installation.Of(there)))
+	case there.DeletionTimestamp == nil && !pageset.Labelled(there, made):
+		_, err = m.record(ctx, id, there, usedBy)
+		return nil, err
+	default:
+		return nil, nil // ours: the watch will show it, or its end
 	}
-	return nil, nil // ours: the watch will show it, or its end
+}
+
+func inTheWay(id pageset.ID, why string) error {
+	return fmt.Errorf("ConfigMap %s is in the way (%s): %w", id, why, errConflict)
 }
 
 func wrap(err error, what string, id pageset.ID) error {

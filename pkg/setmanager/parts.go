@@ -39,10 +39,11 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 	if there.DeletionTimestamp != nil {
 		return false, nil
 	}
-	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && there.Annotations[annotations.Classes] == want.Annotations[annotations.Classes] && routes(there, want) {
+	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && there.Annotations[annotations.Classes] == want.Annotations[annotations.Classes] && routes(there, want) && pageset.Labelled(there, want) {
 		return true, nil
 	}
 	changed := there.DeepCopy()
+	pageset.Relabel(changed, want)
 	changed.Spec.Type, changed.Spec.Selector, changed.Spec.Ports = want.Spec.Type, want.Spec.Selector, want.Spec.Ports
 	if changed.Annotations == nil {
 		changed.Annotations = map[string]string{}
@@ -96,7 +97,15 @@ func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
 	if !pageset.Owns(o.ConfigMap.UID, found) {
 		return leftover(found, "PodDisruptionBudget", id)
 	}
-	return nil
+	if pageset.Labelled(found, want) {
+		return nil // the watch will show it
+	}
+	// Without its labels no watch does. It is made anew: there is no right to update it.
+	if err := client.Delete(ctx, found.Name, exactly(found)); err != nil {
+		return ignoreGone(wrap(err, "delete PodDisruptionBudget of page set", id))
+	}
+	_, err = client.Create(ctx, want, create())
+	return wrap(err, "create PodDisruptionBudget of page set", id)
 }
 
 // ensurePolicy lets visitors through to the Pods where a NetworkPolicy may keep
@@ -117,10 +126,11 @@ func (m *Manager) ensurePolicy(ctx context.Context, o pageset.Observed) (bool, e
 		return true, wrap(err, "create NetworkPolicy of page set", id)
 	case !pageset.Owns(o.ConfigMap.UID, there):
 		return false, leftover(there, "NetworkPolicy", id)
-	case equality.Semantic.DeepEqual(there.Spec, want.Spec):
+	case equality.Semantic.DeepEqual(there.Spec, want.Spec) && pageset.Labelled(there, want):
 		return true, nil
 	}
 	changed := there.DeepCopy()
+	pageset.Relabel(changed, want)
 	changed.Spec = want.Spec
 	stored, err := client.Update(ctx, changed, update())
 	return true, ignoreGone(wrap(progress(there, stored, err), "update NetworkPolicy of page set", id))

@@ -18,6 +18,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
@@ -35,6 +36,8 @@ type OwnConfig struct {
 	// record names are told as targets: so one is found even if its annotations
 	// were stripped while nobody watched. From then on claims tell.
 	Begun <-chan struct{}
+	// Installation whose page sets are counted.
+	Installation installation.Installation
 	// Set and Target are told of each page set and each target that a change concerns.
 	Set    func(pageset.ID)
 	Target func(target.Ref)
@@ -231,12 +234,12 @@ func (o *Own) SetsIn(namespace string) []pageset.ID {
 	return ids
 }
 
-// Sets counts the page sets.
+// Sets counts the page sets of the installation.
 func (o *Own) Sets() int {
 	n := 0
 	for _, informer := range o.configMaps {
 		for _, object := range informer.GetStore().List() {
-			if cm, ok := object.(*corev1.ConfigMap); ok && !isBackup(cm) {
+			if cm, ok := object.(*corev1.ConfigMap); ok && !isBackup(cm) && o.config.Installation.Owns(installation.Of(cm)) {
 				n++
 			}
 		}

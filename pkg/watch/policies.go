@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 )
 
@@ -49,7 +50,7 @@ func NewPolicies(c PoliciesConfig) *Policies {
 		AddFunc:    w.changed,
 		DeleteFunc: w.changed,
 		UpdateFunc: func(_, now any) {
-			if p, ok := now.(*networkingv1.NetworkPolicy); ok && labelled(p) {
+			if p, ok := now.(*networkingv1.NetworkPolicy); ok && ofSet(p) {
 				w.changed(p) // what others allow or deny is their business
 			}
 		},
@@ -63,7 +64,7 @@ func reducePolicy(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	if labelled(p) {
+	if ofSet(p) {
 		p.ManagedFields = nil
 		return p, nil
 	}
@@ -88,15 +89,16 @@ func (w *Policies) changed(object any) {
 	p, ok := seen[*networkingv1.NetworkPolicy](object)
 	switch {
 	case !ok:
-	case labelled(p):
+	case ofSet(p):
 		w.config.Changed(p.Namespace, p.Name)
 	default:
 		w.config.Changed(p.Namespace, "")
 	}
 }
 
-func labelled(p *networkingv1.NetworkPolicy) bool {
-	return p.Labels[annotations.ManagedByLabel] == annotations.ManagedBy
+// ofSet says whether the policy is a page set's, also if somebody took its labels off.
+func ofSet(p *networkingv1.NetworkPolicy) bool {
+	return p.Labels[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(p.Name)
 }
 
 // Policy gives the NetworkPolicy that has the set's name, nil if there is none, and
@@ -106,7 +108,7 @@ func (w *Policies) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, other
 		if p.Name == id.Name {
 			own = p
 		}
-		others = others || !labelled(p)
+		others = others || !ofSet(p)
 	}
 	return own, others
 }

@@ -17,6 +17,7 @@ const looks = [
   ['desktop-light-en', desktop, 'light', 'en-US'], ['desktop-dark-de', desktop, 'dark', 'de-AT'],
   ['phone-light-ar', phone, 'light', 'ar-EG'], ['phone-dark-ja', phone, 'dark', 'ja-JP'],
   ['phone-light-ru', phone, 'light', 'ru-RU'], ['small-dark-hi', { width: 240, height: 320 }, 'dark', 'hi-IN'],
+  ['landscape-light-de', { width: 667, height: 320 }, 'light', 'de-DE'], ['phone390-dark-de', { width: 390, height: 844 }, 'dark', 'de-DE'],
 ];
 for (const [name, viewport, colorScheme, locale] of looks) {
   const context = await browser.newContext({ viewport, colorScheme, locale });
@@ -28,10 +29,16 @@ for (const [name, viewport, colorScheme, locale] of looks) {
   const response = await page.goto(pageURL);
   await page.screenshot({ path: `${screenshots}/${name}.png` });
   const axe = await page.evaluate(axeSource + '; axe.run({ resultTypes: ["violations", "incomplete"] })');
-  const dom = await page.evaluate(() => ({
+  const dom = await page.evaluate(() => {
+    const box = element => { const range = document.createRange(); range.selectNodeContents(element); return range.getBoundingClientRect(); };
+    const title = box(document.querySelector('h1'));
+    return {
     lang: document.documentElement.lang, dir: getComputedStyle(document.documentElement).direction, title: document.title,
     background: getComputedStyle(document.body).backgroundImage, scrollsSideways: document.documentElement.scrollWidth > innerWidth,
-  }));
+    messageBelowTheFold: box(document.querySelector('h1+p')).bottom > innerHeight, margin: Math.min(title.left, innerWidth - title.right),
+    host: document.getElementById('host').textContent, looked: document.getElementById('looked').textContent,
+    wordBreak: getComputedStyle(document.querySelector('h1')).wordBreak,
+  }; });
   report.looks.push({ name, status: response.status(), refused, requests: requests.length, ...dom,
     violations: axe.violations.map(v => `${v.id}: ${v.nodes.map(n => n.html).join(' ')}`), passes: axe.passes.length });
   await context.close();
@@ -70,6 +77,12 @@ for (const [name, viewport, colorScheme, locale] of looks) {
     await page.evaluate(() => Promise.resolve());
   }
   const whileDown = { title: await page.title(), checks: asked };
+  const looked = await page.locator('#looked').textContent(), tried = asked;
+  await page.clock.runFor(1500); // less than the page would wait by itself
+  await page.locator('#again').click();
+  while (answered < tried + 1) await page.waitForEvent('response', r => r.request().method() === 'HEAD');
+  await page.waitForFunction(before => document.getElementById('looked').textContent !== before, looked);
+  whileDown.again = asked - tried;
   await page.evaluate(url => fetch(url), '/switch');
   const back = page.waitForFunction(() => document.title === 'the app', null, { timeout: 20000, polling: 50 });
   await page.clock.runFor(200000).catch(() => {}); // the reload may end this call
