@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/companion"
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
@@ -31,7 +32,7 @@ func TestNamesAreValidAndApart(t *testing.T) {
 func TestWhatIsBuiltCanBeRead(t *testing.T) {
 	ref := target.Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}
 	want := plan.Backup{Set: "maintenance-0123456789abcdef", Record: swap.Record{Version: swap.Version, Page: "spring", Slots: []swap.Original{{ID: swap.ID{Host: "a"}, Value: []byte(`{"x":1}`)}}}}
-	cm := build(Owner{Ref: ref, APIVersion: "networking.k8s.io/v1", UID: "uid"}, want)
+	cm := build(companion.Owner{Ref: ref, APIVersion: "networking.k8s.io/v1", UID: "uid"}, want)
 	gotRef, got, err := Parse(cm)
 	require.NoError(t, err)
 	assert.Equal(t, ref, gotRef)

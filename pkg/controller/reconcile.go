@@ -15,6 +15,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/companion"
 	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/notice"
 	"maintenance-controller.io/pkg/origin"
@@ -22,6 +23,7 @@ import (
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/setmanager"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
@@ -252,13 +254,13 @@ func (c *Controller) claim(ref target.Ref, class string, names []string) (change
 // the target, and only then what is not needed any more.
 func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) error {
 	if d.WriteBackup != nil {
-		owner := backup.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
+		owner := companion.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
 		if err := backup.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteBackup); err != nil {
 			return c.noBackup(ctx, kind, ref, object, err)
 		}
 	}
 	if d.WriteOrigin != nil {
-		owner := origin.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
+		owner := companion.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
 		if err := origin.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteOrigin); err != nil {
 			return c.noBackup(ctx, kind, ref, object, err)
 		}
@@ -340,10 +342,10 @@ func (c *Controller) noBackup(ctx context.Context, kind target.Kind, ref target.
 	if errors.Is(err, installation.ErrOther) { // it was faster: the watch is about to show it
 		return err
 	}
-	if errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) {
+	if errors.Is(err, companion.ErrForeign) {
 		reason = plan.NameConflict
 	}
-	if refused := c.refused(ref, object, reason, err); refused == nil || !permanent(err) {
+	if refused := c.refused(ref, object, reason, err); refused == nil || !refusal.Final(err) {
 		return refused
 	}
 	blocked := plan.Block(object.Object, err.Error(), c.config.Installation.ID)
@@ -359,15 +361,10 @@ func (c *Controller) refused(ref target.Ref, object *unstructured.Unstructured, 
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil // everything in it goes
 	}
-	if permanent(err) {
+	if refusal.Final(err) {
 		c.tell(ref, object, []plan.Event{{Reason: reason, Message: annotations.ClipTo(err.Error(), annotations.MaxMessage)}})
 	}
 	return err
-}
-
-// permanent says whether the API server will refuse the same again.
-func permanent(err error) bool {
-	return errors.Is(err, plan.ErrNoProgress) || errors.Is(err, backup.ErrForeign) || errors.Is(err, origin.ErrForeign) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 // tell people on the target what there is to say about it now.

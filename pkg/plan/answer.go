@@ -1,18 +1,18 @@
 package plan
 
 import (
-	"errors"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
 
 // ErrNoProgress is an update that was accepted and changed nothing. To send it again
 // at once would be answered the same.
-var ErrNoProgress = errors.New("the API server took the update and stored nothing of it: an admission webhook undoes what the controller writes, " +
+var ErrNoProgress = refusal.New("the API server took the update and stored nothing of it: an admission webhook undoes what the controller writes, " +
 	"see \"GitOps\" in the README (README.md#gitops) for how to find it")
 
 // Answered gives the decision as it stands once the API server has answered its

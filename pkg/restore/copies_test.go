@@ -15,6 +15,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/companion"
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
@@ -87,7 +88,7 @@ func put(t *testing.T, client *fake.Clientset, ref target.Ref, text string) {
 	t.Helper()
 	var record swap.Record
 	require.NoError(t, json.Unmarshal([]byte(known), &record))
-	require.NoError(t, backup.Put(t.Context(), client.CoreV1(), backup.Owner{Ref: ref, APIVersion: "networking.k8s.io/v1", UID: "uid"}, plan.Backup{Set: set, Record: record}))
+	require.NoError(t, backup.Put(t.Context(), client.CoreV1(), companion.Owner{Ref: ref, APIVersion: "networking.k8s.io/v1", UID: "uid"}, plan.Backup{Set: set, Record: record}))
 	maps := client.CoreV1().ConfigMaps(ref.Namespace)
 	cm, err := maps.Get(t.Context(), backup.Name(ref), metav1.GetOptions{})
 	require.NoError(t, err)

@@ -25,6 +25,7 @@ import (
 	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
@@ -106,7 +107,7 @@ func (r *Restorer) Target(ctx context.Context, ref target.Ref) Outcome {
 
 // final says whether the same will happen again.
 func final(err error) bool {
-	return errors.Is(err, errStays) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsUnauthorized(err)
+	return errors.Is(err, errStays) || apierrors.IsNotFound(err) || refusal.Final(err)
 }
 
 func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) error {

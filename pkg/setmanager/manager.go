@@ -25,6 +25,7 @@ import (
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -205,7 +206,7 @@ func (m *Manager) observe(id pageset.ID) pageset.Observed {
 }
 
 // errNoProgress marks an update that was accepted and changed nothing.
-var errNoProgress = errors.New("the API server took the update and stored nothing of it: an admission webhook undoes what the controller writes")
+var errNoProgress = refusal.New("the API server took the update and stored nothing of it: an admission webhook undoes what the controller writes")
 
 // progress is the error of an update, also if its answer is the version that was sent:
 // to send it again at once would be answered the same.
@@ -217,7 +218,7 @@ func progress(before, stored metav1.Object, err error) error {
 }
 
 // errConflict marks a name that is taken by an object that is not ours.
-var errConflict = errors.New("it is not ours: rename or delete it")
+var errConflict = refusal.New("it is not ours: rename or delete it")
 
 // Reconcile makes the set what its users need. It returns when to look again
 // although nothing has changed, 0 for never.
@@ -254,7 +255,7 @@ func (m *Manager) note(id pageset.ID, err error) error {
 		return nil
 	case errors.Is(err, errConflict):
 		m.failures[id] = pageset.Status{Phase: pageset.Conflict, Message: err.Error()}
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), errors.Is(err, errNoProgress):
+	case refusal.Final(err):
 		m.failures[id] = pageset.Status{Phase: pageset.Blocked, Message: lasting(id, err)}
 	}
 	return err
