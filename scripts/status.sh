@@ -16,6 +16,7 @@ back, the longest first.
       --kubeconfig FILE       kubeconfig file (default: the one that kubectl uses)
   -h, --help                  show this help
 
+INSTALLATION is the id of the controller that has a target in maintenance, if it has one.
 A state of "-" means that maintenance is asked for and that the controller has
 done nothing about it. MESSAGE is what the controller says about the state.
 
@@ -59,7 +60,7 @@ esac
 template='{{range .items}}{{$o := .}}{{with .metadata.annotations -}}
 {{$on := index . "ENABLED-KEY"}}{{$state := index . "maintenance/state"}}{{$original := index . "maintenance/original" -}}
 {{if or $state $original (and $on (ne $on "false")) -}}
-{{$o.kind}}	{{$o.metadata.namespace}}	{{$o.metadata.name}}	{{with $state}}{{printf "%q" .}}{{end}}	{{with index . "maintenance/since"}}{{printf "%q" .}}{{end}}	{{with index . "maintenance/page-set"}}{{printf "%q" .}}{{end}}	{{with $on}}{{printf "%q" .}}{{end}}	{{with index . "maintenance/message"}}{{printf "%q" .}}{{end}}
+{{$o.kind}}	{{$o.metadata.namespace}}	{{$o.metadata.name}}	{{with $state}}{{printf "%q" .}}{{end}}	{{with index . "maintenance/since"}}{{printf "%q" .}}{{end}}	{{with index . "maintenance/page-set"}}{{printf "%q" .}}{{end}}	{{with $on}}{{printf "%q" .}}{{end}}	{{with index . "maintenance/installation"}}{{printf "%q" .}}{{end}}	{{with index . "maintenance/message"}}{{printf "%q" .}}{{end}}
 {{end}}{{end}}{{end}}'
 template=${template//ENABLED-KEY/$key}
 
@@ -111,16 +112,16 @@ printf '%s' "$lines" | awk -F '\t' -v now="$(date -u +%s)" '
 	}
 	function or_dash(s) { return s == "" ? "-" : s }
 	{
-		state = plain($4); since = plain($5); on = plain($7); message = plain($8)
+		state = plain($4); since = plain($5); on = plain($7); installation = plain($8); message = plain($9)
 		if (state == "" && on != "" && on != "false" && message == "")
 			message = "asked for, but not begun: its events say why (kubectl describe), or the controller does not run"
 		else if (state != "" && (on == "" || on == "false") && message == "")
 			message = "not asked for any more: the restore is due"
 		at = seconds(since)
 		print (at < 0 ? "99999999999" : at) "\t" $1 "\t" $2 "\t" $3 "\t" or_dash(state) "\t" or_dash(since) "\t" \
-			(at < 0 ? "-" : lasted(now - at)) "\t" or_dash(plain($6)) "\t" message
+			(at < 0 ? "-" : lasted(now - at)) "\t" or_dash(plain($6)) "\t" or_dash(installation) "\t" message
 	}' | LC_ALL=C sort -t "$(printf '\t')" -k1,1n -k2 | cut -f 2- | awk -F '\t' '
-	BEGIN { hold("KIND\tNAMESPACE\tNAME\tSTATE\tSINCE\tFOR\tPAGE-SET\tMESSAGE") }
+	BEGIN { hold("KIND\tNAMESPACE\tNAME\tSTATE\tSINCE\tFOR\tPAGE-SET\tINSTALLATION\tMESSAGE") }
 	{ hold($0) }
 	function hold(row,   i, cells, n) {
 		rows[++count] = row

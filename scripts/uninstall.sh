@@ -164,16 +164,19 @@ setting() {
 # served_only FIELD: the lines whose field is a namespace that the controller serves.
 served_only() { awk -v field="$1" -v served=",$served," 'served == ",," || index(served, "," $field ",")'; }
 
+# own_only FIELD: the lines whose field is an id of this installation, or none.
+own_only() { awk -v field="$1" -v ids=",$installation,$adopted," '$field == "-" || $field == "<none>" || index(ids, "," $field ",")'; }
+
 # targets: the lines of status.sh without its head. Those of state "-" are only annotated.
 targets() {
-	"$here/status.sh" ${access[@]+"${access[@]}"} --enabled-key "$enabled_key" | awk 'NR > 1' | served_only 2
+	"$here/status.sh" ${access[@]+"${access[@]}"} --enabled-key "$enabled_key" | awk 'NR > 1' | served_only 2 | own_only 8
 }
 
 # ours: what the controller has made.
 ours() {
 	"${kubectl[@]}" get configmaps,services,pods,poddisruptionbudgets,networkpolicies --all-namespaces --no-headers \
 		--selector=app.kubernetes.io/managed-by=maintenance-controller --ignore-not-found \
-		--output=custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name | served_only 2
+		--output=custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name,INSTALLATION:.metadata.annotations.maintenance/installation | served_only 2 | own_only 4
 }
 
 # Restoring
@@ -330,9 +333,11 @@ enabled_key=$(setting enabled-key maintenance/enabled)
 page_key=$(setting custom-page-key maintenance/custom-page)
 lease=$(setting lease-name maintenance-controller)
 served=$(setting watch-namespaces '')
+installation=$(setting installation-id '')
+installation=${installation:-$namespace/$lease} adopted=$(setting adopt-installation '')
 job=maintenance-uninstall
 restore=(restore --all "--controller-namespace=$namespace" "--lease-name=$lease" "--timeout=${timeout}s")
-for flag in targets watch-namespaces enabled-key enabled-value custom-page-key; do
+for flag in targets watch-namespaces enabled-key enabled-value custom-page-key installation-id adopt-installation; do
 	value=$(setting "$flag" '')
 	if [ -n "$value" ]; then restore+=("--$flag=$value"); fi
 done

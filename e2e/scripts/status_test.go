@@ -69,7 +69,7 @@ func TestStatus(t *testing.T) {
 	on := `maintenance/enabled: "true"`
 	add("status-a", "served")
 	add("status-a", "unasked", `maintenance/enabled: "false"`, "other/key: x")
-	add("status-a", "active", on, "maintenance/state: active", set, fmt.Sprintf("maintenance/since: %q", since(26*time.Hour+5*time.Minute)))
+	add("status-a", "active", on, "maintenance/state: active", set, "maintenance/installation: ops/mine", fmt.Sprintf("maintenance/since: %q", since(26*time.Hour+5*time.Minute)))
 	add("status-a", "blocked", on, "maintenance/state: blocked", `maintenance/message: "quota \"pods\" says\tno\nand \e[31mred"`)
 	add("status-b", "waits", on)
 	fmt.Fprintf(&manifest, statusService, since(time.Hour))
@@ -78,11 +78,11 @@ func TestStatus(t *testing.T) {
 
 	out := p.run("scripts/status.sh")
 	t.Log("\n" + out)
-	assert.Equal(t, []string{"KIND", "NAMESPACE", "NAME", "STATE", "SINCE", "FOR", "PAGE-SET", "MESSAGE"}, strings.Fields(strings.SplitN(out, "\n", 2)[0]))
+	assert.Equal(t, []string{"KIND", "NAMESPACE", "NAME", "STATE", "SINCE", "FOR", "PAGE-SET", "INSTALLATION", "MESSAGE"}, strings.Fields(strings.SplitN(out, "\n", 2)[0]))
 	assert.Equal(t, 6, strings.Count(out, "\n"), "a line each, and no others:\n%s", out)
 	active := fields(t, out, "active")
 	assert.Equal(t, []string{"Ingress", "status-a", "active", "active"}, active[:4])
-	assert.Equal(t, []string{"1d2h", "maintenance-0123456789abcdef"}, active[5:])
+	assert.Equal(t, []string{"1d2h", "maintenance-0123456789abcdef", "ops/mine"}, active[5:])
 	assert.Contains(t, out, `quota "pods" says\tno\nand \x1b[31mred`, "no control character reaches the terminal")
 	assert.Equal(t, "-", fields(t, out, "waits")[3])
 	assert.Equal(t, "Service", fields(t, out, "svc")[0])

@@ -28,14 +28,14 @@ func (p *person) restorer() string {
 }
 
 // underMaintenance puts the demo's Ingress in maintenance, by the controller of an
-// installation that is told to serve its namespace alone; then it stops.
-func (p *person) underMaintenance(namespace string) (spec string) {
+// installation with this id that is told to serve its namespace alone; then it stops.
+func (p *person) underMaintenance(namespace, id string) (spec string) {
 	p.Helper()
 	p.traefik()
 	p.inNamespace(namespace)
 	p.run("kubectl apply -f e2e/demo/apps.yaml")
 	spec = p.run(fmt.Sprintf(specOf, "ingress/my-app"))
-	stop := startController(p.T, plane.Kubeconfig(), onlyIn(namespace)...)
+	stop := startController(p.T, plane.Kubeconfig(), append(onlyIn(namespace), "--installation-id="+id)...)
 	p.run("kubectl annotate ingress my-app maintenance/enabled=true; kubectl annotate ingressroute shop maintenance/enabled=true")
 	p.untilState("ingress/my-app", "active")
 	p.untilState("ingressroute/shop", "active")
@@ -76,7 +76,7 @@ func TestUninstallOfManifests(t *testing.T) {
 	p.run("sed s/maintenance-system/from-manifests/ deploy/manifests/service-targets.yaml | kubectl apply -f -")
 	p.run("kubectl -n from-manifests set env deployment/maintenance-controller MAINTENANCE_WATCH_NAMESPACES=in-maintenance")
 	p.give(strings.ReplaceAll(block(t, "page"), "maintenance-system", "from-manifests"), "kubectl apply -f -")
-	before := p.underMaintenance("in-maintenance")
+	before := p.underMaintenance("in-maintenance", "from-manifests/maintenance-controller")
 	path := p.restorer()
 	uninstall := "scripts/uninstall.sh from-manifests --program " + path
 
@@ -127,7 +127,7 @@ func TestUninstallOfManifests(t *testing.T) {
 func TestUninstallOfARelease(t *testing.T) {
 	p := newPerson(t)
 	p.removes("from-helm")
-	before := p.underMaintenance("helms-shop")
+	before := p.underMaintenance("helms-shop", "from-helm/mine-maintenance-controller")
 	p.run("kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- example.com/down=yes")
 	p.run("helm install mine deploy/chart -n from-helm --create-namespace --wait --set image.repository=registry.example/mc,image.tag=v1," +
 		"controller.watchNamespaces={helms-shop},controller.annotations.enabled=example.com/down,controller.annotations.enabledValue=yes")
@@ -190,7 +190,9 @@ func TestUninstallSaysWhatIsMissing(t *testing.T) {
 	assert.Contains(t, p.fails(1, script+" --program /nonexistent"), "does not run on this machine")
 
 	// In maintenance, but the controller is gone.
-	p.underMaintenance("left-alone")
+	p.underMaintenance("left-alone", "nothing-here/maintenance-controller")
+	assert.Contains(t, p.run(script+" another --yes"), "Nothing is in maintenance.", "that it is another installation's to end")
+	p.untilState("ingress/my-app", "active")
 	assert.Contains(t, p.fails(1, script+" nothing-here --yes"), "say --program")
 	path := p.restorer()
 	p.run(script + " nothing-here --yes --remove-annotations --program " + path)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 )
@@ -56,4 +57,28 @@ func TestSinceWhenASetIsReachable(t *testing.T) {
 		cache.set.Slices = []*discoveryv1.EndpointSlice{slice}
 		assert.Equal(t, pageset.Status{Phase: pageset.Serving, Since: begin.Add(3 * time.Minute)}, m.Status(id))
 	})
+}
+
+// TestAHashIsComparedInFull: the set's name has the beginning of it only. Whoever wants
+// another page, or is another installation, must not be shown this one.
+func TestAHashIsComparedInFull(t *testing.T) {
+	content := page.Page{Bodies: map[string]string{"page.html": "<h1>soon</h1>"}}
+	hash := content.Hash()
+	id := pageset.ID{Namespace: "shop", Name: page.SetName(hash)}
+	cm := pageset.ConfigMap(id, content, "Ingress/a")
+	m := New(Config{Cache: &seen{set: pageset.Observed{ConfigMap: cm}}, Installation: installation.Installation{ID: installation.Default}})
+	assert.Equal(t, pageset.Starting, m.Wanted(id, hash).Phase)
+	assert.True(t, m.Shows(id, hash))
+
+	alike := hash[:len(hash)-1] + "x"
+	got := m.Wanted(id, alike)
+	assert.Equal(t, pageset.Conflict, got.Phase)
+	assert.Contains(t, got.Message, "shows another page")
+	assert.False(t, m.Shows(id, alike))
+
+	installation.Installation{ID: "red"}.Mark(cm)
+	got = m.Wanted(id, hash)
+	assert.Equal(t, pageset.Conflict, got.Phase)
+	assert.Contains(t, got.Message, `belongs to installation "red"`)
+	assert.False(t, m.Shows(id, hash))
 }

@@ -12,6 +12,8 @@ default holds.
   "WATCH_NAMESPACES" (list "controller.watchNamespaces" (include "maintenance.namespaces" . | fromJsonArray | join ","))
   "INGRESS_CLASS" (list "controller.ingressClasses" (uniq $c.ingressClasses | join ","))
   "ACME_SOLVER_SERVICES" (list "controller.acmeSolverServices" (join "," $c.acmeSolverServices))
+  "INSTALLATION_ID" (list "controller.installationId" $c.installationId)
+  "ADOPT_INSTALLATION" (list "controller.adoptInstallations" (uniq $c.adoptInstallations | join ","))
   "ENABLED_KEY" (list "controller.annotations.enabled" $keys.enabled)
   "ENABLED_VALUE" (list "controller.annotations.enabledValue" $keys.enabledValue)
   "CUSTOM_PAGE_KEY" (list "controller.annotations.customPage" $keys.customPage)
