@@ -39,7 +39,7 @@ func newBox(t *testing.T) box {
 		_ = os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+memory"), 0o644) // on already, or the limit says so
 	}
 	var err error
-	if b.dir, err = os.MkdirTemp(root, "maintenance-page-"); err != nil {
+	if b.dir, err = os.MkdirTemp(root, "maintenance-page-"); err != nil { //nolint:usetesting // a cgroup, not a folder of files
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -84,42 +84,29 @@ func TestMemoryLimitOfThePod(t *testing.T) {
 	b := newBox(t)
 	s := startAs(t, b.in)
 	for _, attack := range []struct {
-		name string
-		hold func(*testing.T, *server) []io.Closer
+		name        string
+		connections int
+		on          func(net.Conn) error // what is done on each
 	}{
-		{"idle connections", func(t *testing.T, s *server) []io.Closer {
-			return s.many(t, 5000, func(c net.Conn) error {
-				return errors.Join(write(c, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(c))
-			})
+		{"idle connections", 5000, func(c net.Conn) error {
+			return errors.Join(write(c, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(c))
 		}},
-		{"unfinished heads of long lines", func(t *testing.T, s *server) []io.Closer {
-			return s.many(t, 800, unfinishedHead("X: "+strings.Repeat("y", 1000)+"\r\n"))
+		{"unfinished heads of long lines", 800, unfinishedHead("X: " + strings.Repeat("y", 1000) + "\r\n")},
+		{"unfinished heads of short lines", 800, unfinishedHead("ab:\r\n")},
+		{"uploads that stop", 1000, func(c net.Conn) error {
+			return write(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"+strings.Repeat("x", 50000))
 		}},
-		{"unfinished heads of short lines", func(t *testing.T, s *server) []io.Closer {
-			return s.many(t, 800, unfinishedHead("ab:\r\n"))
+		{"answers that are not read", 500, func(c net.Conn) error {
+			return write(c, strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 500))
 		}},
-		{"uploads that stop", func(t *testing.T, s *server) []io.Closer {
-			return s.many(t, 1000, func(c net.Conn) error {
-				return write(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"+strings.Repeat("x", 50000))
-			})
+		{"TLS", 1500, func(c net.Conn) error {
+			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // self-signed by design
+			return errors.Join(write(secure, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(secure))
 		}},
-		{"answers that are not read", func(t *testing.T, s *server) []io.Closer {
-			return s.many(t, 500, func(c net.Conn) error {
-				return write(c, strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 500))
-			})
-		}},
-		{"TLS", func(t *testing.T, s *server) []io.Closer {
-			return s.many(t, 1500, func(c net.Conn) error {
-				secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // self-signed by design
-				return errors.Join(write(secure, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(secure))
-			})
-		}},
-		{"streams that may not be answered", func(t *testing.T, s *server) []io.Closer {
-			return s.many(t, 60, stalledStreams)
-		}},
+		{"streams that may not be answered", 60, stalledStreams},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
-			held := attack.hold(t, s)
+			held := s.many(attack.connections, attack.on)
 			defer func() {
 				for _, c := range held {
 					_ = c.Close()
@@ -171,8 +158,7 @@ func stalledStreams(c net.Conn) error {
 
 // many opens n connections, side by side, and does the same on each. That the
 // server closes some is what it is for.
-func (s *server) many(t *testing.T, n int, do func(net.Conn) error) []io.Closer {
-	t.Helper()
+func (s *server) many(n int, do func(net.Conn) error) []io.Closer {
 	held, slots := make(chan io.Closer, n), make(chan struct{}, 32)
 	for range n {
 		slots <- struct{}{}

@@ -71,6 +71,7 @@ func answered(t *testing.T, address, raw string) string {
 // request's content is answered, and the next request is answered unless the
 // answer before it announced the end of the connection.
 func TestFraming(t *testing.T) {
+	t.Parallel()
 	r, control := start(t, Config{}), startControl(t)
 	post := func(fields, content string) string {
 		return "POST /1 HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n" + content
@@ -111,6 +112,7 @@ func TestFraming(t *testing.T) {
 
 // However it trickles in: the time of a head begins with its first byte.
 func TestSlowHeadIsCutOff(t *testing.T) {
+	t.Parallel()
 	const bound = 300 * time.Millisecond
 	r := start(t, Config{HeaderTimeout: bound})
 	for name, first := range map[string]string{

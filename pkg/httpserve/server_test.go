@@ -63,7 +63,10 @@ type client struct {
 	*bufio.Reader
 }
 
-func (r *running) dial(t *testing.T) client { return dial(t, r.address) }
+func (r *running) dial(t *testing.T) client {
+	t.Helper()
+	return dial(t, r.address)
+}
 
 func dial(t *testing.T, address string) client {
 	t.Helper()

@@ -31,7 +31,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead && len(body) > 0 {
 		sent, _ = w.Write(body) // the client went away: nobody to tell
 	}
-	u.finish(len(body) > 0)
+	u.finish(len(body))
 	s.note(reply, r.Method, sent, func() Access {
 		return Access{Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: q.path, UserAgent: r.UserAgent()}
 	})

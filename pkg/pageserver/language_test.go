@@ -57,11 +57,11 @@ func TestPickLanguage(t *testing.T) {
 			if tags == nil {
 				tags = builtIn
 			}
-			var comparable []string
+			var canonicals []string
 			for _, tag := range tags {
-				comparable = append(comparable, canonical(tag))
+				canonicals = append(canonicals, canonical(tag))
 			}
-			if got := tags[pickLanguage(test.header, comparable, slices.Index(tags, "en"))]; got != test.want {
+			if got := tags[pickLanguage(test.header, canonicals, slices.Index(tags, "en"))]; got != test.want {
 				t.Errorf("%q gets %q, want %q", test.header, got, test.want)
 			}
 		})

@@ -62,13 +62,14 @@ func (u upload) readAll() bool {
 	return errors.Is(err, io.EOF)
 }
 
-// finish sends the answer on its way while content is still to come. An answer
-// without a body, such as gRPC's, must stay a single header block in HTTP/2: no flush.
-func (u upload) finish(hasBody bool) {
+// finish sends the answer, of which length bytes are body, on its way while
+// content is still to come. One without a body, such as gRPC's, must stay a
+// single header block in HTTP/2: no flush.
+func (u upload) finish(length int) {
 	switch {
 	case !u.pending():
 	case u.r.ProtoMajor > 1:
-		if hasBody && u.control.Flush() == nil && u.control.SetReadDeadline(time.Now().Add(streamLinger)) == nil {
+		if length > 0 && u.control.Flush() == nil && u.control.SetReadDeadline(time.Now().Add(streamLinger)) == nil {
 			_, _ = io.Copy(io.Discard, u.r.Body) // an error ends the stream
 		}
 	case u.closing():

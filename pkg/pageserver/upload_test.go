@@ -69,6 +69,7 @@ func TestExpectationIsAnsweredAtOnce(t *testing.T) {
 }
 
 func TestUploadIsAnsweredBeforeItEnds(t *testing.T) {
+	t.Parallel()
 	for name, head := range map[string]string{
 		"of known length":       "Content-Length: 10000000000\r\n\r\nabc",
 		"small, but it pauses":  "Content-Length: 10\r\n\r\nabc",
