@@ -97,7 +97,10 @@ func TestMemoryLimitOfThePod(t *testing.T) {
 			return write(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"+strings.Repeat("x", 50000))
 		}},
 		{"answers that are not read", 500, func(c net.Conn) error {
-			return write(c, strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 500))
+			if tcp, ok := c.(*net.TCPConn); ok {
+				_ = tcp.SetReadBuffer(4 << 10) // so that the server waits
+			}
+			return write(c, strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200))
 		}},
 		{"TLS", 1500, func(c net.Conn) error {
 			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // self-signed by design
