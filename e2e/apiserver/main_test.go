@@ -4,15 +4,13 @@
 package apiserver
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
 	"testing"
 
 	"maintenance-controller.io/e2e/cluster"
-	"maintenance-controller.io/e2e/played"
-	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/e2e/onplane"
 )
 
 // long asks for the long forms of the tests that have one; `make soak` does.
@@ -34,23 +32,12 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var err error
-	plane, err = cluster.StartControlPlane(ctx, cluster.Options{Log: os.Stderr, TraefikCRDs: true})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer plane.Stop()
-	if err := played.Kubelet(ctx, plane.Config()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer program.Clean()
-	code := m.Run()
-	if !judgeRest() && code == 0 {
-		code = 1
-	}
-	return code
+	return onplane.Run(cluster.Options{TraefikCRDs: true}, func(p *cluster.ControlPlane) int {
+		plane = p
+		code := m.Run()
+		if !judgeRest() && code == 0 {
+			code = 1
+		}
+		return code
+	})
 }

@@ -5,9 +5,7 @@ package chart
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -23,8 +21,7 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
 	"maintenance-controller.io/e2e/helm"
-	"maintenance-controller.io/e2e/played"
-	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/e2e/onplane"
 )
 
 var plane *cluster.ControlPlane
@@ -32,23 +29,8 @@ var plane *cluster.ControlPlane
 // patience bounds every wait.
 const patience = 60 * time.Second
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var err error
-	if plane, err = cluster.StartControlPlane(ctx, cluster.Options{Log: os.Stderr, TraefikCRDs: true}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer plane.Stop()
-	if err := played.Kubelet(ctx, plane.Config()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer program.Clean()
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(onplane.Run(cluster.Options{TraefikCRDs: true}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
 }
 
 // tool is the path of a program, which the first call builds.

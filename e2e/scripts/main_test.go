@@ -5,7 +5,6 @@ package scripts
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +17,7 @@ import (
 
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
-	"maintenance-controller.io/e2e/played"
-	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/e2e/onplane"
 )
 
 // plane is shared by the tests that need nothing of a cluster but a namespace.
@@ -28,23 +26,8 @@ var plane *cluster.ControlPlane
 // patience bounds every wait.
 const patience = 60 * time.Second
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var err error
-	if plane, err = cluster.StartControlPlane(ctx, cluster.Options{Log: os.Stderr}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer plane.Stop()
-	if err := played.Kubelet(ctx, plane.Config()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer program.Clean()
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(onplane.Run(cluster.Options{}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
 }
 
 func root(t *testing.T) string {

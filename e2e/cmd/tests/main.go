@@ -34,7 +34,7 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer, args []string) (err error) {
-	var times io.Writer = io.Discard
+	times := io.Discard
 	if len(args) > 1 && args[0] == "--times" {
 		file, openErr := os.OpenFile(args[1], os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if openErr != nil {

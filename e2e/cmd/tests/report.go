@@ -21,9 +21,9 @@ type event struct {
 // test is a top-level test of a package that runs, or waits for its turn.
 type test struct {
 	name   string
-	since  time.Time // it runs, since then; zero while it waits for its turn
-	output map[string]*strings.Builder
-	order  []string // of the names in output
+	since  time.Time           // it runs, since then; zero while it waits for its turn
+	output map[string][]string // of it and of each of its parts
+	order  []string            // of the names in output
 }
 
 // pack is a package whose tests run.
@@ -130,7 +130,7 @@ func (p *pack) take(e event, say func(string)) int {
 	top, _, part := strings.Cut(e.Test, "/")
 	t := p.tests[top]
 	if t == nil {
-		t = &test{name: top, since: e.Time, output: map[string]*strings.Builder{}}
+		t = &test{name: top, since: e.Time, output: map[string][]string{}}
 		p.tests[top] = t
 	}
 	switch {
@@ -154,16 +154,15 @@ func (p *pack) take(e event, say func(string)) int {
 
 func (t *test) add(name, text string) {
 	if t.output[name] == nil {
-		t.output[name] = &strings.Builder{}
 		t.order = append(t.order, name)
 	}
-	t.output[name].WriteString(text)
+	t.output[name] = append(t.output[name], text)
 }
 
 // tell says all of a test, each of its parts for itself.
 func (t *test) tell(say func(string)) {
 	for _, name := range t.order {
-		say(t.output[name].String())
+		say(strings.Join(t.output[name], ""))
 	}
 }
 
