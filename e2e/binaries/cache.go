@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,11 +66,32 @@ func (c *Cache) Build(ctx context.Context, programs ...Program) error {
 		other := func(p Program) bool { return p.from.folder != folder }
 		rest := slices.Collect(filter(programs, other))
 		same := slices.DeleteFunc(slices.Clone(programs), other)
+		if err := c.sayLeft(same, rest); err != nil {
+			return err
+		}
 		if err := c.buildModule(ctx, same); err != nil {
 			return err
 		}
 		programs = rest
 	}
+	return nil
+}
+
+// sayLeft says what is left to build after the programs of a module, if it builds any.
+func (c *Cache) sayLeft(now, later []Program) error {
+	missing, err := c.missing(now)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	left, err := c.missing(later)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	var names []string
+	for _, p := range left {
+		names = append(names, p.Name)
+	}
+	c.logf("left after %s: %s", missing[0].from.folder, strings.Join(names, ", "))
 	return nil
 }
 
