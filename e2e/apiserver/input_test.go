@@ -60,6 +60,35 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// TestABrokenFormatOfAPage: visitors get the page in its other formats, and whoever
+// asked for it reads which one is broken, and that there are two of it.
+func TestABrokenFormatOfAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"), `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: page-spring-5k7f, labels: {maintenance/custom-page: spring}}
+data: {page.html: <h1>spring</h1>, page.json: '{spring}'}
+binaryData: {page.txt: RnL8aGxpbmc=}
+`)
+	w.start()
+	w.annotate(ingresses, "my-app", map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "spring"})
+	set := allOn(t, w.until(ingresses, "my-app", "active", state(annotations.Active)))
+	data, _, err := unstructured.NestedStringMap(w.get(configMaps, set).Object, "data")
+	require.NoError(t, err)
+	assert.Equal(t, "<h1>spring</h1>", data["page.html"])
+	assert.NotContains(t, data, "page.json")
+	assert.Contains(t, data, "page.en.json", "the default page's")
+	assert.Contains(t, data, "page.en.txt", "the default page's")
+	told := message(w.untilEvent("my-app", "PageNotFound"))
+	assert.Contains(t, told, `is shown without its own json, txt: key "page.json" is not valid JSON`)
+	assert.Contains(t, told, `key "page.txt" is not valid UTF-8`)
+
+	w.apply(customPage("spring", "page.html", "a second one"))
+	assert.Contains(t, message(w.untilEvent("my-app", "NameConflict")), "disableNameSuffixHash")
+}
+
 func TestTooFullForTheOriginals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
