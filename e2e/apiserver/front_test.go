@@ -33,7 +33,12 @@ spec: {selector: {app: a}, ports: [{port: 80}]}
 	refuse := &refusal{}
 	w.start(refuse.wrap)
 	w.on(ingressRoutes, "route")
+	w.annotate(ingresses, "my-app", map[string]any{
+		"traefik.ingress.kubernetes.io/router.middlewares": w.namespace + "-auth@kubernetescrd", "nginx.ingress.kubernetes.io/custom-http-errors": "404,503",
+	})
 	w.on(ingresses, "my-app")
+	w.untilTold("my-app", "PageHidden", "its circuitBreaker trips")
+	w.untilTold("my-app", "PageHidden", "custom-http-errors puts another page in the place of answers with 503")
 	assert.Contains(t, message(w.untilEvent("route", "PageHidden")), "Middleware "+w.namespace+"/breaker is in front of the page: its circuitBreaker trips on answers with 503")
 	assert.Contains(t, message(w.untilEvent("my-app", "RolloutStops")), `Service "app" belongs to Argo Rollouts (Rollout "app"), which looks for it among the backends of this Ingress`)
 	w.until(ingressRoutes, "route", "active", state(annotations.Active))

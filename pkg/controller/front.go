@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/plan"
@@ -50,19 +51,19 @@ func (c *Controller) middlewares(ctx context.Context, all []target.Middleware, s
 	all = slices.Clone(all)
 	for i := 0; i < len(all); i++ {
 		m := all[i]
-		if m.Namespace == "" || i >= mostInFront {
+		var object *unstructured.Unstructured
+		known := i < mostInFront
+		if known {
+			object, known = c.middleware(ctx, m)
+		}
+		switch {
+		case !known:
 			unread = append(unread, m.String())
 			continue
-		}
-		object, err := c.config.Dynamic.Resource(target.MiddlewareResource()).Namespace(m.Namespace).Get(ctx, m.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+		case object == nil:
 			continue
 		}
-		if err != nil {
-			unread = append(unread, m.String())
-			continue
-		}
-		why, chain := target.Hides(object.Object["spec"], m.Namespace, status)
+		why, chain := target.Hides(object.Object["spec"], object.GetNamespace(), status)
 		if why != "" {
 			events = append(events, plan.Event{Reason: plan.PageHidden, Message: fmt.Sprintf("Middleware %s is in front of the page: %s", m, why)})
 		}
@@ -77,4 +78,19 @@ func (c *Controller) middlewares(ctx context.Context, all []target.Middleware, s
 			strings.Join(unread, ", "))})
 	}
 	return events
+}
+
+// middleware reads one: nil if there is none, and not known if it cannot be read.
+func (c *Controller) middleware(ctx context.Context, m target.Middleware) (object *unstructured.Unstructured, known bool) {
+	places := m.Places()
+	for _, at := range places {
+		object, err := c.config.Dynamic.Resource(target.MiddlewareResource()).Namespace(at.Namespace).Get(ctx, at.Name, metav1.GetOptions{})
+		if err == nil {
+			return object, true
+		}
+		if !apierrors.IsNotFound(err) {
+			return nil, false
+		}
+	}
+	return nil, len(places) > 0
 }

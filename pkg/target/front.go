@@ -29,9 +29,25 @@ func (m Middleware) String() string {
 	return annotations.Clip(strings.TrimPrefix(m.Namespace+"/"+m.Name, "/"))
 }
 
+// Places are where the object may be, none if it is no object of the cluster: in the
+// annotation of an Ingress, namespace and name are joined by a hyphen, and either may
+// have more of them.
+func (m Middleware) Places() (places []Middleware) {
+	if m.Namespace != "" {
+		return []Middleware{m}
+	}
+	joined, isObject := strings.CutSuffix(m.Name, crdProvider)
+	for at := range joined {
+		if isObject && joined[at] == '-' && at > 0 && at < len(joined)-1 {
+			places = append(places, Middleware{joined[:at], joined[at+1:]})
+		}
+	}
+	return places
+}
+
 // Front is what stands between visitors and an object's backends, as the object says.
 type Front struct {
-	// Middlewares of Traefik, of which one without a namespace is no object of the cluster.
+	// Middlewares of Traefik; see Places of one without a namespace.
 	Middlewares []Middleware
 	// Services are the backends by name, in the object's namespace, for whoever looks
 	// for them among the backends of the object.
@@ -58,7 +74,7 @@ func ingressFront(object map[string]any, status int) Front {
 		case name == "":
 		case isObject && strings.HasPrefix(of, ing.Namespace+"-"):
 			f.Middlewares = append(f.Middlewares, Middleware{ing.Namespace, strings.TrimPrefix(of, ing.Namespace+"-")})
-		default: // of another provider, or of a namespace that cannot be told from the name
+		default:
 			f.Middlewares = append(f.Middlewares, Middleware{Name: name})
 		}
 	}

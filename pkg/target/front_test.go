@@ -48,6 +48,10 @@ func TestWhatIsInFront(t *testing.T) {
 	assert.Equal(t, Front{
 		Middlewares: []Middleware{{"my-shop", "breaker"}, {"", "infra-auth@kubernetescrd"}, {"", "limit@file"}}, Services: []string{"app", "b"},
 	}, Ingress().Front(ingress, 503))
+	assert.Equal(t, []Middleware{{"infra", "auth"}}, Middleware{"", "infra-auth@kubernetescrd"}.Places())
+	assert.Equal(t, []Middleware{{"my", "infra-auth"}, {"my-infra", "auth"}}, Middleware{"", "my-infra-auth@kubernetescrd"}.Places())
+	assert.Equal(t, []Middleware{{"my-shop", "a-b"}}, Middleware{"my-shop", "a-b"}.Places())
+	assert.Empty(t, Middleware{"", "rate-limit@file"}.Places())
 	assert.Equal(t, Front{}, Ingress().Front(parse(t, `{"spec": {}}`), 503))
 
 	route := parse(t, `{"metadata": {"namespace": "shop"}, "spec": {"routes": [
