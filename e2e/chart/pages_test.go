@@ -170,7 +170,8 @@ func write(t *testing.T, dir, name, text string) string {
 // checkPages gives a page to the command: as values, or what YAML cannot hold as files.
 func checkPages(t *testing.T, p aPage) (code int, out string) {
 	t.Helper()
-	dir, path := t.TempDir(), ""
+	dir := t.TempDir()
+	path := dir
 	isText := true
 	for text := range maps.Values(p.fields) {
 		isText = isText && utf8.ValidString(text)
@@ -190,7 +191,6 @@ func checkPages(t *testing.T, p aPage) (code int, out string) {
 		for key, text := range p.files {
 			write(t, dir, key, text)
 		}
-		path = dir
 	}
 	var said bytes.Buffer
 	code = app.Main(t.Context(), app.Process{Args: []string{"check-pages", path}, Env: os.LookupEnv, Stdin: strings.NewReader(""), Stdout: &said, Stderr: &said})

@@ -68,7 +68,8 @@ PATH is one of
   a file          of a page: page.de.html, status; or spring.html, which is judged as page.html
   a YAML file     ConfigMaps labelled `+annotations.CustomPageLabel+`=NAME, or values of the chart; - is standard input
 
-Each page is one line, and each fault of it another. Without a fault it exits with 0.
+A page called default among them fills the others. Each page is one line, and each
+fault of it another. Without a fault it exits with 0.
 `)
 }
 
