@@ -95,25 +95,23 @@ func serveMetrics(address string, write func(io.Writer)) (stop func(), err error
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(10 * time.Second))
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		write(w)
 	})
-	server := &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
+	server := httpserve.New(httpserve.Config{Handler: mux, Memory: metricsMemory, HeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, StopTime: time.Second})
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.Serve(listener) // ends when stop closes it
+		_ = server.Serve(ctx, listener) // ends when it is told to
 	}()
 	return func() {
-		_ = server.Close()
+		cancel()
 		<-done
 	}, nil
 }
+
+// metricsMemory is for some dozen scrapers. Whoever reaches the page's Pods may
+// reach this port as well, so that it is held to a bound just like the page.
+const metricsMemory = 4 << 20
