@@ -92,13 +92,10 @@ func Put[T metav1.Object](ctx context.Context, client Client[T], o Owner, want T
 	if all == nil {
 		all = map[string]string{}
 	}
-	id := all[annotations.Installation]
 	maps.Copy(all, want.GetLabels())
-	if installation.Of(there) != "" { // it keeps the id that it has, and the label of that
-		all[annotations.Installation] = id
-	}
 	there.SetLabels(all)
 	there.SetOwnerReferences(want.GetOwnerReferences())
+	installation.Inherit(there, there) // it keeps the id that it has: somebody may have taken the label of that
 	o.Installation.Mark(there)
 	change(there)
 	_, err = client.Update(ctx, there, metav1.UpdateOptions{FieldManager: ownership.Manager})

@@ -55,6 +55,7 @@ func TestPut(t *testing.T) {
 	assert.Equal(t, "10.0.0.7", changed.Spec.ClusterIP)
 	assert.Equal(t, "stays", changed.Labels["theirs"])
 	assert.True(t, companion.Labelled(changed, annotations.ComponentOrigin))
+	assert.Equal(t, installation.Label("one"), changed.Labels[annotations.Installation], "with that of its id")
 
 	require.ErrorIs(t, put("other", "c"), installation.ErrOther)
 	changed.OwnerReferences = nil
