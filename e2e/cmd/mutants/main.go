@@ -45,21 +45,44 @@ func run(ctx context.Context, out io.Writer, names []string) error {
 	if err := sane(ctx, mutants); err != nil {
 		return err
 	}
+	verdicts := make([]chan string, len(mutants))
 	var unnoticed []string
-	for _, m := range mutants {
-		begin := time.Now()
-		verdict := "noticed"
-		if err := noticed(ctx, m); err != nil {
-			verdict = "UNNOTICED: " + err.Error()
+	turns := make(chan struct{}, atOnce)
+	for i, m := range mutants {
+		verdicts[i] = make(chan string, 1)
+		go func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			verdicts[i] <- verdict(ctx, m)
+		}()
+	}
+	for i, m := range mutants {
+		said := <-verdicts[i]
+		if strings.Contains(said, unheard) {
 			unnoticed = append(unnoticed, m.Name)
 		}
-		fmt.Fprintf(out, "%-30s %4.1fs  %s %s: %s\n", m.Name, time.Since(begin).Seconds(), m.Package, m.Test, verdict)
+		fmt.Fprintln(out, said)
 	}
 	if len(unnoticed) > 0 {
 		return fmt.Errorf("no test notices %s", strings.Join(unnoticed, ", "))
 	}
 	fmt.Fprintf(out, "%d mutants, each noticed by its test\n", len(mutants))
 	return nil
+}
+
+// atOnce is how many mutants are tried at once: the tests of each wait for an API
+// server that starts, and go compiles meanwhile.
+const atOnce = 2
+
+const unheard = "UNNOTICED: "
+
+// verdict is a line that says whether a mutant's test notices it.
+func verdict(ctx context.Context, m mutant.Mutant) string {
+	begin, said := time.Now(), "noticed"
+	if err := noticed(ctx, m); err != nil {
+		said = unheard + err.Error()
+	}
+	return fmt.Sprintf("%-30s %4.1fs  %s %s: %s", m.Name, time.Since(begin).Seconds(), m.Package, m.Test, said)
 }
 
 // chosen gives the mutants of those names, or all, that name a test.
