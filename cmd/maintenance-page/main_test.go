@@ -215,3 +215,41 @@ func TestRunRefusesAnAddressInUse(t *testing.T) {
 		}
 	}
 }
+
+// Connections to the port of the metrics are bounded like those to the page.
+func TestMetricsPortIsBounded(t *testing.T) {
+	address := freePort(t)
+	stop, err := serveMetrics(t.Context(), address, func(io.Writer) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	const opened, kept = 200, metricsMemory >> 15 // 32 KiB each
+	closed := make(chan struct{}, opened)
+	for range opened {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		go func() {
+			_, _ = c.Read(make([]byte, 1))
+			closed <- struct{}{}
+		}()
+	}
+	for range opened - kept {
+		select {
+		case <-closed:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("more than %d connections are kept", kept)
+		}
+	}
+	response, err := http.Get("http://" + address + "/metrics")
+	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); { // the others have a second
+		response, err = http.Get("http://" + address + "/metrics")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+}

@@ -54,7 +54,7 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	if o.metricsListen != "" {
-		stop, err := serveMetrics(o.metricsListen, func(w io.Writer) { writeMetrics(w, pages, server) })
+		stop, err := serveMetrics(ctx, o.metricsListen, func(w io.Writer) { writeMetrics(w, pages, server) })
 		if err != nil {
 			_ = listener.Close()
 			return err
@@ -87,8 +87,9 @@ func debugLog(logger *zap.Logger) *log.Logger {
 	return log.New(io.Discard, "", 0)
 }
 
-// serveMetrics serves write's output under /metrics until stop is called.
-func serveMetrics(address string, write func(io.Writer)) (stop func(), err error) {
+// serveMetrics serves write's output under /metrics until stop is called, which
+// is later than ctx ends.
+func serveMetrics(ctx context.Context, address string, write func(io.Writer)) (stop func(), err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--metrics-listen: %w", err)
@@ -100,7 +101,7 @@ func serveMetrics(address string, write func(io.Writer)) (stop func(), err error
 		write(w)
 	})
 	server := httpserve.New(httpserve.Config{Handler: mux, Memory: metricsMemory, HeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, StopTime: time.Second})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
