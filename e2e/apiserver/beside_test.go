@@ -36,7 +36,8 @@ func TestWhoWritesBesideThePage(t *testing.T) {
 		"a health check, which drops the route": {kind: target.IngressRoute(), patch: `{"op":"add","path":"` + services + `/0/healthCheck","value":{"path":"/up"}}`},
 		"a service after the page": {kind: target.IngressRoute(), patch: `{"op":"add","path":"` + services + `/-","value":{"name":"added","port":80}}`,
 			added: `{"op":"add","path":"` + services + `/-","value":{"name":"added","port":80}}`},
-		"a label": {kind: target.Service(), patch: `{"op":"add","path":"/spec/selector/color","value":"blue"}`, added: `{"op":"add","path":"/spec/selector/color","value":"blue"}`},
+		"another page set's name": {kind: target.Service(), patch: `{"op":"replace","path":"/spec/selector/maintenance~1page-set","value":"slip"}`},
+		"a label":                 {kind: target.Service(), patch: `{"op":"add","path":"/spec/selector/color","value":"blue"}`, added: `{"op":"add","path":"/spec/selector/color","value":"blue"}`},
 	} {
 		t.Run(tc.kind.Name+", "+name, func(t *testing.T) {
 			t.Parallel()

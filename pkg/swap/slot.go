@@ -103,9 +103,11 @@ func (s Slot) Owned() ownership.Path {
 // fit says how far the slot holds the value that points at the page set.
 func (s Slot) fit(set string, original any) Fit {
 	switch {
+	case s.Merge != nil:
+		return Beside
 	case s.AnyPage:
 		return Exact
-	case s.PageSet != set || s.Merge != nil:
+	case s.PageSet != set:
 		return Beside
 	case s.Fit != nil:
 		return s.Fit(s.Page(set, original))

@@ -19,9 +19,11 @@ func selectorSlot(object map[string]any, svc *corev1.Service) swap.Slot {
 		ID: swap.ID{Type: "selector"}, Path: path, Value: valueAt(object, path), PageSet: setOf(svc),
 		Page: selectorPage, Asked: func() any { return askedOf(svc) }, Check: checkSelector,
 	}
+	// Our label leads to no app, whatever it says.
+	s.AnyPage = s.PageSet == "" && selectsPage(svc.Spec.Selector)
 	// kubectl apply and Helm send merge patches: they add the app's labels, and
 	// know nothing of ours that they would have to remove.
-	if s.PageSet != "" && len(svc.Spec.Selector) > 1 {
+	if s.AnyPage || s.PageSet != "" && len(svc.Spec.Selector) > 1 {
 		s.Merge = func(original, asked any) any { return mergedSelector(svc, original, asked) }
 	}
 	return s
@@ -90,6 +92,11 @@ func lastApplied(svc *corev1.Service) map[string]string {
 
 func selectorPage(set string, _ any) any { return map[string]any{annotations.PageSetLabel: set} }
 
+func selectsPage(selector map[string]string) bool {
+	_, ours := selector[annotations.PageSetLabel]
+	return ours
+}
+
 // setOf is the page set that the selector names, be it among other labels.
 func setOf(svc *corev1.Service) string {
 	if set := svc.Spec.Selector[annotations.PageSetLabel]; page.IsSetName(set) {
@@ -106,7 +113,7 @@ func checkSelector(value any) error {
 	if len(selector) == 0 {
 		return errors.New("a selector has at least one label")
 	}
-	if page.IsSetName(selector[annotations.PageSetLabel]) {
+	if selectsPage(selector) {
 		return errors.New("a page set is no original")
 	}
 	return nil

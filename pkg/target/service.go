@@ -86,7 +86,7 @@ func portSlot(object map[string]any, i int, p corev1.ServicePort) swap.Slot {
 func portOnPage(p corev1.ServicePort) bool { return p.TargetPort.StrVal == page.PortName }
 
 func serviceOnPage(svc *corev1.Service) bool {
-	on := setOf(svc) != ""
+	on := selectsPage(svc.Spec.Selector)
 	for _, p := range svc.Spec.Ports {
 		on = on || portOnPage(p)
 	}

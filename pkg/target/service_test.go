@@ -144,6 +144,23 @@ func TestASelectorIntoWhichWasMerged(t *testing.T) {
 	}
 }
 
+// TestALabelOfOursThatNamesNoPageSet is somebody's slip, and nobody's app.
+func TestALabelOfOursThatNamesNoPageSet(t *testing.T) {
+	app := serviceFrom(t, `{spec: {selector: {app: a}, ports: [{port: 80, targetPort: 8080}]}}`)
+	_, known := swapTo(t, target.Service(), app, swap.Record{}, setA)
+	for _, slip := range []string{`maintenance/page-set: slip`, `maintenance/page-set: ""`} {
+		slots, err := target.Service().Slots(serviceFrom(t, `{spec: {selector: {`+slip+`}, ports: [{port: 80, targetPort: maintenancepage}]}}`))
+		require.NoError(t, err)
+		assertJSON(t, `{"app":"a"}`, selectorOf(swap.Back(slots, known)))
+		plan, err := swap.To(setA, slots, known, roomy)
+		require.NoError(t, err)
+		assert.Equal(t, map[string]any{"maintenance/page-set": setA}, selectorOf(plan))
+		assert.JSONEq(t, `{"app":"a"}`, string(plan.Record.Slots[0].Value))
+		assert.Len(t, plan.Reverted, 1)
+		assert.Len(t, swap.Back(slots, swap.Record{}).Lost, 2, "nothing is known, so people are asked")
+	}
+}
+
 func selectorOf(p swap.Plan) any {
 	for _, write := range p.Writes {
 		if len(write.Path) == 2 {
