@@ -161,6 +161,14 @@ func (w *world) records() map[string]string {
 	return all
 }
 
+// wholePage is a page in every format: nothing of it is a version's own.
+const wholePage = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: page-whole, labels: {` + annotations.CustomPageLabel + `: whole}}
+data: {status: "503", retry-after: "60", content-security-policy: default-src 'none', page.html: <h1>soon</h1>, page.json: '{}', page.xml: <soon/>, page.txt: soon}
+`
+
 func takeTurns(t *testing.T, first, second program.Build) {
 	t.Helper()
 	rounds := 3
@@ -169,11 +177,11 @@ func takeTurns(t *testing.T, first, second program.Build) {
 	}
 	w := newWorld(t)
 	w.wantNoHoles()
-	w.apply(ingress("my-app"), service("my-app"))
+	w.apply(ingress("my-app"), service("my-app"), wholePage)
 	leads, standsBy := w.replica(first), w.replica(second)
 	leads.restart()
 	for _, gvr := range []schemaGVR{ingresses, services} {
-		w.on(gvr, "my-app")
+		w.annotate(gvr, "my-app", map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "whole"})
 	}
 	for _, gvr := range []schemaGVR{ingresses, services} {
 		w.until(gvr, "my-app", "active", state(annotations.Active))

@@ -102,8 +102,6 @@ func (w *world) start(options ...option) *running {
 
 // resting is where the controllers of all tests are left alone once their tests have
 // ended: nothing is asked any more, and nobody writes.
-//
-//nolint:gochecknoglobals // tests of one package share nothing else
 var resting quiet.Room
 
 // judgeRest waits until all have come to rest, and says whether they have.
