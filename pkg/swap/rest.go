@@ -10,7 +10,8 @@ import (
 )
 
 // rest are the fields of a JSON object that this version does not know: a later one
-// wrote them, and is to find them again. They outlive a rewrite by an earlier one.
+// wrote them, and is to find them again. They outlive a rewrite by an earlier one. Entries
+// of owners have none: they are merged with what is read of the object.
 type rest map[string]json.RawMessage
 
 // restOf gives the fields of an object that a struct has no place for; nil for none.
