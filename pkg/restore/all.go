@@ -14,6 +14,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/census"
 	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/pageset"
@@ -21,10 +22,8 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-const (
-	listPage = 500 // objects that a LIST asks for at once
-	workers  = 16  // targets that are restored at once
-)
+// workers is how many targets are restored at once.
+const workers = 16
 
 // Everything restores every target of the installation in the namespaces ("" means all of them)
 // that the controller has left anything on or beside: it points at a page set,
@@ -79,19 +78,21 @@ func (r *Restorer) dropCopies(ctx context.Context, ref target.Ref) error {
 	return err
 }
 
+func (r *Restorer) census() census.Census { return census.Census{Client: r.Client, Dynamic: r.Dynamic} }
+
 // find lists what there is to restore in a namespace, of the kinds that are named.
 // What was kept of a target of another kind stays with that.
 func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, error) {
 	var refs []target.Ref
 	var errs []error
 	for _, kind := range r.Kinds {
-		errs = append(errs, r.each(ctx, kind, namespace, func(u *unstructured.Unstructured) {
+		errs = append(errs, r.census().Objects(ctx, kind, namespace, func(u *unstructured.Unstructured) {
 			if r.concerned(kind, u) {
 				refs = append(refs, target.Ref{Kind: kind.Name, Namespace: u.GetNamespace(), Name: u.GetName()})
 			}
 		}))
 	}
-	backups, err := r.Client.CoreV1().ConfigMaps(namespace).List(ctx, ofComponent(annotations.ComponentBackup))
+	backups, err := r.Client.CoreV1().ConfigMaps(namespace).List(ctx, census.OfComponent(annotations.ComponentBackup))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("list backups: %w", err))
 	} else {
@@ -101,7 +102,7 @@ func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, er
 			}
 		}
 	}
-	origins, err := r.Client.CoreV1().Services(namespace).List(ctx, ofComponent(annotations.ComponentOrigin))
+	origins, err := r.Client.CoreV1().Services(namespace).List(ctx, census.OfComponent(annotations.ComponentOrigin))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("list origin Services: %w", err))
 	} else {
@@ -119,10 +120,6 @@ func (r *Restorer) named(ref target.Ref) bool {
 	return slices.ContainsFunc(r.Kinds, func(k target.Kind) bool { return k.Name == ref.Kind })
 }
 
-func ofComponent(name string) metav1.ListOptions {
-	return metav1.ListOptions{LabelSelector: annotations.ManagedByLabel + "=" + annotations.ManagedBy + "," + annotations.ComponentLabel + "=" + name}
-}
-
 // concerned says whether a target asks for maintenance or has anything left of it.
 func (r *Restorer) concerned(kind target.Kind, u *unstructured.Unstructured) bool {
 	if u.GetDeletionTimestamp() != nil {
@@ -135,41 +132,6 @@ func (r *Restorer) concerned(kind target.Kind, u *unstructured.Unstructured) boo
 	return err == nil && swap.OnPage(slots)
 }
 
-// each lists the objects of a kind that are not our own, whole: a target whose annotations were
-// stripped shows by its backends alone. A kind that is not served has none.
-func (r *Restorer) each(ctx context.Context, kind target.Kind, namespace string, see func(*unstructured.Unstructured)) error {
-	for token := ""; ; {
-		list, err := r.Dynamic.Resource(kind.Resource).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: listPage, Continue: token})
-		if r.unserved(kind, err) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("list %s: %w", kind.Name, err)
-		}
-		for i := range list.Items {
-			if u := &list.Items[i]; !pageset.Ours(u) {
-				see(u)
-			}
-		}
-		if token = list.GetContinue(); token == "" {
-			return nil
-		}
-	}
-}
-
-// unserved says whether a LIST failed because its kind is not there. Who may not
-// list a kind is told so before anybody looks whether there is one.
-func (r *Restorer) unserved(kind target.Kind, err error) bool {
-	if !kind.Custom || !apierrors.IsForbidden(err) {
-		return kind.Custom && apierrors.IsNotFound(err)
-	}
-	served, err := r.Client.Discovery().ServerResourcesForGroupVersion(kind.APIVersion())
-	if err != nil {
-		return apierrors.IsNotFound(err)
-	}
-	return !slices.ContainsFunc(served.APIResources, func(a metav1.APIResource) bool { return a.Name == kind.Resource.Resource })
-}
-
 // Collect deletes the installation's page sets in the namespaces that nobody uses, and returns
 // those that are still used, with a user of each. Whichever kinds are restored,
 // users are looked for among all: a set that is deleted under a target leaves its
@@ -179,17 +141,17 @@ func (r *Restorer) Collect(ctx context.Context, namespaces []string) (deleted []
 	used = map[pageset.ID]target.Ref{}
 	var errs []error
 	for _, namespace := range namespaces {
-		users, err := r.users(ctx, namespace)
-		if err != nil {
+		users := map[pageset.ID]target.Ref{}
+		if err := r.census().Users(ctx, namespace, func(set pageset.ID, user target.Ref) { users[set] = user }); err != nil {
 			errs = append(errs, fmt.Errorf("page sets are not deleted, since their users cannot be listed: %w", err))
 			continue
 		}
-		sets, err := r.Client.CoreV1().ConfigMaps(namespace).List(ctx, ofComponent(annotations.ComponentSet))
+		sets, err := r.census().Sets(ctx, namespace)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("list page sets: %w", err))
+			errs = append(errs, err)
 			continue
 		}
-		for _, cm := range sets.Items {
+		for _, cm := range sets {
 			if !r.Installation.Owns(installation.Of(&cm)) {
 				continue
 			}
@@ -211,36 +173,4 @@ func (r *Restorer) Collect(ctx context.Context, namespaces []string) (deleted []
 		}
 	}
 	return deleted, used, errors.Join(errs...)
-}
-
-// users gives for each page set one target that points at it, or whose backup
-// names it. Any kind that cannot be listed is an error: its targets may be users.
-func (r *Restorer) users(ctx context.Context, namespace string) (map[pageset.ID]target.Ref, error) {
-	users := map[pageset.ID]target.Ref{}
-	for _, kind := range target.Kinds() {
-		var broken error
-		err := r.each(ctx, kind, namespace, func(u *unstructured.Unstructured) {
-			slots, err := kind.Slots(u.Object)
-			broken = errors.Join(broken, err)
-			for _, s := range slots {
-				if s.PageSet != "" {
-					users[pageset.ID{Namespace: u.GetNamespace(), Name: s.PageSet}] = target.Ref{Kind: kind.Name, Namespace: u.GetNamespace(), Name: u.GetName()}
-				}
-			}
-		})
-		if err = errors.Join(err, broken); err != nil {
-			return nil, err
-		}
-	}
-	backups, err := r.Client.CoreV1().ConfigMaps(namespace).List(ctx, ofComponent(annotations.ComponentBackup))
-	if err != nil {
-		return nil, fmt.Errorf("list backups: %w", err)
-	}
-	for i := range backups.Items {
-		ref, b, _ := backup.Parse(&backups.Items[i])
-		if id := (pageset.ID{Namespace: ref.Namespace, Name: b.Set}); b.Set != "" && users[id] == (target.Ref{}) {
-			users[id] = ref
-		}
-	}
-	return users, nil
 }

@@ -1,0 +1,134 @@
+// Package census asks the API server itself who uses which page set. The watches
+// know targets by their annotations alone, and what they show may be out of date: a
+// set is deleted only after this has named no user of it.
+package census
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/pager"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/backup"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+// Census lists objects, some hundred at a time.
+type Census struct {
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	// Unread says of a kind whether its targets may go unseen if it may not be listed:
+	// their backups tell. Nil is never: to be forbidden is an error.
+	Unread func(target.Kind) bool
+}
+
+// Objects calls see for every object of a kind in a namespace, "" for all, that is not
+// our own: in full, since one that somebody copied while it was in maintenance points
+// at a page and has no annotation of ours. A kind that is not served has none.
+func (c Census) Objects(ctx context.Context, kind target.Kind, namespace string, see func(*unstructured.Unstructured)) error {
+	list := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return c.Dynamic.Resource(kind.Resource).Namespace(namespace).List(ctx, options)
+	})
+	err := list.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		if u, ok := object.(*unstructured.Unstructured); ok && !pageset.Ours(u) {
+			see(u)
+		}
+		return nil
+	})
+	if err == nil || c.unserved(kind, err) {
+		return nil
+	}
+	return fmt.Errorf("list %s: %w", kind.Name, err)
+}
+
+// unserved says whether a LIST failed because its kind is not there. Who may not
+// list a kind is told so before anybody looks whether there is one.
+func (c Census) unserved(kind target.Kind, err error) bool {
+	if !kind.Custom || !apierrors.IsForbidden(err) {
+		return kind.Custom && apierrors.IsNotFound(err)
+	}
+	served, err := c.Client.Discovery().ServerResourcesForGroupVersion(kind.APIVersion())
+	if err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	return !slices.ContainsFunc(served.APIResources, func(a metav1.APIResource) bool { return a.Name == kind.Resource.Resource })
+}
+
+// Users calls use for each page set in a namespace, "" for all, and each of its users:
+// objects of every kind whose annotation or backends name it, whatever kinds are
+// served or restored, and targets whose backup does. An error means that there may be
+// users that it has not named.
+func (c Census) Users(ctx context.Context, namespace string, use func(set pageset.ID, user target.Ref)) error {
+	for _, kind := range target.Kinds() {
+		err := c.Objects(ctx, kind, namespace, func(u *unstructured.Unstructured) {
+			for _, set := range setsOf(kind, u) {
+				use(pageset.ID{Namespace: u.GetNamespace(), Name: set}, target.Ref{Kind: kind.Name, Namespace: u.GetNamespace(), Name: u.GetName()})
+			}
+		})
+		if err != nil && (c.Unread == nil || !c.Unread(kind) || !apierrors.IsForbidden(err)) {
+			return err
+		}
+	}
+	backups, err := c.Client.CoreV1().ConfigMaps(namespace).List(ctx, OfComponent(annotations.ComponentBackup))
+	if err != nil {
+		return fmt.Errorf("list backups: %w", err)
+	}
+	for i := range backups.Items {
+		cm := &backups.Items[i]
+		ref, b, _ := backup.Parse(cm)
+		for _, set := range []string{b.Set, cm.Labels[annotations.PageSetLabel]} {
+			if page.IsSetName(set) {
+				use(pageset.ID{Namespace: cm.Namespace, Name: set}, ref)
+			}
+		}
+	}
+	return nil
+}
+
+// anySet finds the names of page sets in an object that cannot be read.
+var anySet = regexp.MustCompile(`\bmaintenance-[0-9a-f]{16}\b`)
+
+// setsOf lists the page sets that an object names, by its annotation or by a backend.
+// One whose shape is not known may lead to whatever it names anywhere.
+func setsOf(kind target.Kind, u *unstructured.Unstructured) []string {
+	var sets []string
+	if set := u.GetAnnotations()[annotations.PageSet]; page.IsSetName(set) {
+		sets = append(sets, set)
+	}
+	slots, err := kind.Slots(u.Object)
+	if err != nil {
+		return append(sets, anySet.FindAllString(fmt.Sprint(u.Object["spec"]), -1)...)
+	}
+	for _, s := range slots {
+		if s.PageSet != "" {
+			sets = append(sets, s.PageSet)
+		}
+	}
+	return sets
+}
+
+// OfComponent selects our objects of a component.
+func OfComponent(name string) metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: annotations.ManagedByLabel + "=" + annotations.ManagedBy + "," + annotations.ComponentLabel + "=" + name}
+}
+
+// Sets lists the ConfigMaps of the page sets in a namespace, "" for all.
+func (c Census) Sets(ctx context.Context, namespace string) ([]corev1.ConfigMap, error) {
+	list, err := c.Client.CoreV1().ConfigMaps(namespace).List(ctx, OfComponent(annotations.ComponentSet))
+	if err != nil {
+		return nil, fmt.Errorf("list page sets: %w", err)
+	}
+	return list.Items, nil
+}

@@ -1,0 +1,118 @@
+package census
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	fakediscovery "k8s.io/client-go/discovery/fake"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/kubetest"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+const (
+	setA = "maintenance-00000000000000aa"
+	setB = "maintenance-00000000000000bb"
+)
+
+// TestWhetherAKindIsThere: who may not list a kind is told so whether or not it is
+// served, and only a kind that is not served has no users.
+func TestWhetherAKindIsThere(t *testing.T) {
+	route := target.IngressRoute()
+	missing, forbidden := apierrors.NewNotFound(route.Resource.GroupResource(), ""), apierrors.NewForbidden(route.Resource.GroupResource(), "", nil)
+	for _, with := range []bool{true, false} {
+		client := fake.NewClientset()
+		discovery, ok := client.Discovery().(*fakediscovery.FakeDiscovery)
+		require.True(t, ok)
+		if with {
+			discovery.Resources = []*metav1.APIResourceList{{GroupVersion: route.APIVersion(), APIResources: []metav1.APIResource{{Name: route.Resource.Resource}}}}
+		}
+		c := Census{Client: client}
+		assert.True(t, c.unserved(route, missing))
+		assert.Equal(t, !with, c.unserved(route, forbidden))
+		assert.False(t, c.unserved(route, errors.New("timeout")))
+		assert.False(t, c.unserved(target.Ingress(), missing), "it comes with every API server")
+		assert.False(t, c.unserved(target.Ingress(), forbidden))
+		assert.False(t, c.unserved(route, nil))
+	}
+}
+
+func ingress(name string, spec map[string]any, pairs map[string]string) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": map[string]any{"namespace": "shop", "name": name}, "spec": spec,
+	}}
+	u.SetAnnotations(pairs)
+	return u
+}
+
+func leadsTo(name string) map[string]any {
+	return map[string]any{"defaultBackend": map[string]any{"service": map[string]any{"name": name, "port": map[string]any{"number": int64(80)}}}}
+}
+
+// TestUsers: whoever names a set, in whatever way, uses it.
+func TestUsers(t *testing.T) {
+	c := kubetest.New(t)
+	for _, u := range []*unstructured.Unstructured{
+		ingress("nobody", leadsTo("app"), nil),
+		ingress("annotated", leadsTo("app"), map[string]string{annotations.PageSet: setA}),
+		ingress("copied", leadsTo(setA), nil),
+		ingress("odd", map[string]any{"rules": "of a shape to come, with " + setA}, nil),
+		ingress("forged", leadsTo("app"), map[string]string{annotations.PageSet: "../secrets"}),
+	} {
+		_, err := c.Dynamic.Resource(target.Ingress().Resource).Namespace("shop").Create(t.Context(), u, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
+	route := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "traefik.io/v1alpha1", "kind": "IngressRoute", "metadata": map[string]any{"namespace": "shop", "name": "route"},
+		"spec": map[string]any{"routes": []any{map[string]any{"match": "PathPrefix(`/`)", "kind": "Rule", "services": []any{map[string]any{"name": setB, "port": int64(80)}}}}},
+	}}
+	_, err := c.Dynamic.Resource(target.IngressRoute().Resource).Namespace("shop").Create(t.Context(), route, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = c.Client.CoreV1().ConfigMaps("shop").Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "backup", Labels: map[string]string{
+			annotations.ManagedByLabel: annotations.ManagedBy, annotations.ComponentLabel: annotations.ComponentBackup, annotations.PageSetLabel: setB,
+		}},
+		Data: map[string]string{"kind": "IngressRoute", "name": "backed-up", "page-set": setB, "originals": "cannot be read"},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+
+	users := func(namespace string) map[string][]string {
+		all := map[string]map[string]bool{}
+		require.NoError(t, Census{Client: c.Client, Dynamic: c.Dynamic}.Users(t.Context(), namespace, func(set pageset.ID, user target.Ref) {
+			if all[set.Name] == nil {
+				all[set.Name] = map[string]bool{}
+			}
+			all[set.Name][user.User()] = true
+		}))
+		sorted := map[string][]string{}
+		for set, names := range all {
+			sorted[set] = slices.Sorted(maps.Keys(names))
+		}
+		return sorted
+	}
+	want := map[string][]string{setA: {"Ingress/annotated", "Ingress/copied", "Ingress/odd"}, setB: {"IngressRoute/backed-up", "IngressRoute/route"}}
+	assert.Equal(t, want, users("shop"))
+	assert.Equal(t, want, users(""))
+	assert.Empty(t, users("elsewhere"))
+
+	c.Dynamic.PrependReactor("list", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(target.Ingress().Resource.GroupResource(), "", errors.New("no right"))
+	})
+	nobody := func(pageset.ID, target.Ref) {}
+	require.ErrorContains(t, Census{Client: c.Client, Dynamic: c.Dynamic}.Users(t.Context(), "shop", nobody), "list Ingress")
+	unread := Census{Client: c.Client, Dynamic: c.Dynamic, Unread: func(k target.Kind) bool { return k.Name == "Ingress" }}
+	assert.NoError(t, unread.Users(t.Context(), "shop", nobody), "its backups tell")
+}
