@@ -33,6 +33,12 @@ same_crds() {
 	diff -q "$dir/docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml" e2e/cluster/traefik/crds.yaml
 }
 
+same_gateway_api() {
+	local dir file
+	(cd e2e/build/traefik && go mod download sigs.k8s.io/gateway-api) && dir=$(cd e2e/build/traefik && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api) || return
+	for file in "$dir"/config/crd/standard/gateway.networking*.yaml; do echo --- && cat "$file"; done | diff -q - e2e/cluster/gatewayapi/crds.yaml
+}
+
 check 'Go files are formatted' 'gofmt -w .' bash -c 'git ls-files "*.go" | xargs gofmt -l'
 check "the README's flags, states and events, the chart's schema and README, the manifests" 'scripts/generate.sh' silent scripts/generate.sh --verify
 for module in . e2e e2e/pageserver; do
@@ -40,4 +46,5 @@ for module in . e2e e2e/pageserver; do
 done
 check 'Traefik is one version for its types and its program' 'edit e2e/build/traefik/go.mod' same_traefik
 check "Traefik's CRDs are those of that version" 'copy the file anew, see e2e/cluster/traefik/README.md' same_crds
+check 'the CRDs of the Gateway API are those that Traefik requires' 'copy the files anew, see e2e/cluster/gatewayapi/README.md' same_gateway_api
 exit $failed

@@ -304,6 +304,8 @@ delete_manifests() {
 kinds=(
 	Ingress=ingresses.networking.k8s.io=
 	IngressRoute=ingressroutes.traefik.io=/apis/traefik.io/v1alpha1
+	HTTPRoute=httproutes.gateway.networking.k8s.io=/apis/gateway.networking.k8s.io/v1
+	GRPCRoute=grpcroutes.gateway.networking.k8s.io=/apis/gateway.networking.k8s.io/v1
 	Service=services=
 )
 # end of generated

@@ -173,6 +173,8 @@ var places = map[string][]place{
 		{list: "paths", field: "path", fresh: func(n int) any { return fmt.Sprintf("/p%d", n) }, rule: true},
 	},
 	"IngressRoute": {{list: "routes", field: "match", fresh: func(n int) any { return fmt.Sprintf("Host(`h%d.example`)", n) }}},
+	"HTTPRoute":    {{list: "rules", field: "name", fresh: func(n int) any { return fmt.Sprintf("r%d", n) }}},
+	"GRPCRoute":    {{list: "rules", field: "name", fresh: func(n int) any { return fmt.Sprintf("r%d", n) }}},
 	"Service":      {{list: "ports", field: "port", fresh: func(n int) any { return int64(9000 + n) }}},
 }
 
@@ -245,6 +247,9 @@ func (w *world) randomChange(rnd *rand.Rand, k target.Kind, n int) func(*unstruc
 			entry[where.field] = name
 			if k.Name == "Service" { // names of ports are unique as well
 				entry["name"] = fmt.Sprintf("p%d", n)
+			}
+			if matches := matchesOf(k.Name, n); matches != nil { // of two rules that are matched alike, a name alone tells
+				entry["matches"] = matches
 			}
 			entries = slices.Insert(entries, at, any(entry))
 		}

@@ -338,6 +338,10 @@ func (w *world) unknown(k target.Kind, name string) {
 			{"op":"add","path":"/spec/tls/-","value":{"hosts":["unknown.example"]}},`,
 		"IngressRoute": `[{"op":"add","path":"/spec/routes/-","value":{"kind":"Rule","match":"Host(` + "`unknown.example`" + `)","services":[{"name":"unknown","port":81}]}},
 			{"op":"add","path":"/spec/tls","value":{"secretName":"unknown"}},`,
+		"HTTPRoute": `[{"op":"add","path":"/spec/rules/-","value":{"name":"unknown","matches":[{"path":{"type":"Exact","value":"/unknown"}}],"backendRefs":[{"name":"unknown","port":81}]}},
+			{"op":"add","path":"/spec/hostnames/-","value":"unknown.example"},`,
+		"GRPCRoute": `[{"op":"add","path":"/spec/rules/-","value":{"name":"unknown","matches":[{"method":{"service":"unknown"}}],"backendRefs":[{"name":"unknown","port":81}]}},
+			{"op":"add","path":"/spec/hostnames/-","value":"unknown.example"},`,
 		"Service": `[{"op":"add","path":"/spec/selector/color","value":"blue"},{"op":"add","path":"/spec/sessionAffinity","value":"ClientIP"},
 			{"op":"add","path":"/spec/ports/-","value":{"name":"unknown","port":81,"targetPort":8181}},`,
 	}

@@ -43,7 +43,7 @@ func tunnel() target.Kind {
 	return target.Kind{
 		Name: "Tunnel", Custom: true,
 		Resource: schema.GroupVersionResource{Group: "test.maintenance-controller.io", Version: "v1", Resource: "tunnels"},
-		Class:    func(map[string]any) (string, bool) { return "", false },
+		Classes:  func(map[string]any, func(string, string) (string, bool)) ([]string, bool) { return nil, false },
 		Slots: func(object map[string]any) ([]swap.Slot, error) {
 			to, _, err := unstructured.NestedString(object, "spec", "to")
 			s := swap.Slot{

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
-	return onplane.Run(cluster.Options{TraefikCRDs: true}, func(p *cluster.ControlPlane) int {
+	return onplane.Run(cluster.Options{CRDs: true}, func(p *cluster.ControlPlane) int {
 		plane = p
 		code := m.Run()
 		if !judgeRest() && code == 0 {

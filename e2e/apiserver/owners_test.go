@@ -169,6 +169,8 @@ func TestWhatIsOwnedDuringMaintenance(t *testing.T) {
 	for kind, spec := range map[string]string{
 		"Ingress":      `{"f:defaultBackend":{"f:service":{"f:name":{},"f:port":{}}},"f:rules":{}}`,
 		"IngressRoute": `{"f:routes":{}}`,
+		"HTTPRoute":    `{"f:rules":{}}`,
+		"GRPCRoute":    `{"f:rules":{}}`,
 		"Service":      `{"f:ports":{"k:{\"port\":443,\"protocol\":\"TCP\"}":{"f:targetPort":{}},"k:{\"port\":80,\"protocol\":\"TCP\"}":{"f:targetPort":{}}},"f:selector":{}}`,
 	} {
 		t.Run(kind, func(t *testing.T) {

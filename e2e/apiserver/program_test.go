@@ -223,15 +223,19 @@ func TestTheCRDComesAndGoes(t *testing.T) {
 	c := w.start()
 	w.on(ingresses, "my-app")
 	w.until(ingresses, "my-app", "active", state(annotations.Active))
-	require.NoError(t, own.InstallTraefikCRDs(t.Context()))
-	require.NoError(t, w.sound.Follow(target.IngressRoute()))
-	w.apply(ingressRoute("my-route"))
-	w.on(ingressRoutes, "my-route")
-	w.until(ingressRoutes, "my-route", "active", state(annotations.Active))
+	require.NoError(t, own.InstallCRDs(t.Context()))
+	for _, k := range []target.Kind{target.IngressRoute(), target.HTTPRoute(), target.GRPCRoute()} {
+		require.NoError(t, w.sound.Follow(k))
+		w.apply(manifests[k.Name]("my-route"))
+		w.on(k.Resource, "my-route")
+		w.until(k.Resource, "my-route", "active", state(annotations.Active))
+	}
 	// Of this kind alone: the API server takes a minute to end a CRD that has
 	// only just come and was never used.
 	crds := schemaGVR{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	require.NoError(t, w.dynamic.Resource(crds).Delete(t.Context(), "ingressroutes.traefik.io", metav1.DeleteOptions{}))
+	for _, name := range []string{"ingressroutes.traefik.io", "httproutes.gateway.networking.k8s.io", "grpcroutes.gateway.networking.k8s.io"} {
+		require.NoError(t, w.dynamic.Resource(crds).Delete(t.Context(), name, metav1.DeleteOptions{}))
+	}
 	w.until(configMaps, defaultSet(), "the user that is left", usedBy("Ingress/my-app"))
 	wantRest(t, c.requests)
 	w.off(ingresses, "my-app")
@@ -244,7 +248,7 @@ func TestTheCRDComesAndGoes(t *testing.T) {
 // found it again, is done by the same process; and so is what comes later.
 func TestItOutlivesTheAPIServer(t *testing.T) {
 	t.Parallel()
-	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{TraefikCRDs: true})
+	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{CRDs: true})
 	require.NoError(t, err)
 	t.Cleanup(own.Stop)
 	require.NoError(t, played.Kubelet(t.Context(), own.Config()))

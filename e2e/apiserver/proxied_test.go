@@ -46,7 +46,7 @@ func (w *world) proxiedAs(upstream *rest.Config, user clientcmdapi.AuthInfo) *pr
 	kubeconfig := filepath.Join(w.TempDir(), "kubeconfig")
 	require.NoError(w, proxy.WriteKubeconfig(kubeconfig, user))
 	p := &proxied{world: w, proxy: proxy, calls: requests, log: &testLog{t: w.T}, flags: []string{
-		"--kubeconfig=" + kubeconfig, theInstallation, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,Service",
+		"--kubeconfig=" + kubeconfig, theInstallation, "--namespace=" + w.own, "--watch-namespaces=" + w.namespace, "--targets=Ingress,IngressRoute,HTTPRoute,GRPCRoute,Service",
 		"--leader-elect=false", "--listen=", "--page-image=" + imageServes,
 		"--page-lead-time=20ms", "--settle-time=100ms", "--page-set-grace-period=300ms", "--page-debounce=20ms", "--discovery-interval=1s",
 	}}

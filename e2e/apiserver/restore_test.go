@@ -338,7 +338,7 @@ func TestRestoreRefusesWhatMakesNoSense(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                              "name a target, such as ingress/my-app, or say --all",
 		"my-app":                        "is not KIND/NAME",
-		"pod/my-app":                    "kind is not one of Ingress, IngressRoute, Service",
+		"pod/my-app":                    "kind is not one of Ingress, IngressRoute, HTTPRoute, GRPCRoute, Service",
 		"ingress/My_App":                "is no name",
 		"--all ingress/my-app":          "not both",
 		"--all -n shop":                 "use --watch-namespaces",

@@ -133,7 +133,7 @@ func (w *world) tokenKubeconfig(namespace, name string) string {
 func TestRightsAreThoseThatAreUsed(t *testing.T) {
 	t.Parallel()
 	record := newAudit(t, account)
-	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{TraefikCRDs: true, APIServerArgs: record.flags()})
+	own, err := cluster.StartControlPlane(t.Context(), cluster.Options{CRDs: true, APIServerArgs: record.flags()})
 	require.NoError(t, err)
 	t.Cleanup(own.Stop)
 	require.NoError(t, played.Kubelet(t.Context(), own.Config()))
@@ -165,7 +165,7 @@ func TestRightsAreThoseThatAreUsed(t *testing.T) {
 // everythingItDoes has the controller do all that it can do in two namespaces;
 // what it needs in the second one is taken by others.
 func everythingItDoes(w, taken *world, kubeconfig string) {
-	flags := []string{"--leader-elect=true", "--targets=Ingress,IngressRoute,Service"}
+	flags := []string{"--leader-elect=true", "--targets=Ingress,IngressRoute,HTTPRoute,GRPCRoute,Service", `--settle-time-classes={"traefik": "1s"}`}
 	p := runProgram(w.T, kubeconfig, flags...)
 	w.apply("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: default-deny}\nspec: {podSelector: {}, policyTypes: [Ingress]}\n")
 	for _, k := range target.Kinds() {

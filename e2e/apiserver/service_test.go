@@ -22,7 +22,9 @@ import (
 )
 
 // manifests are an object of each kind, by its name.
-var manifests = map[string]func(name string) string{"Ingress": ingress, "IngressRoute": ingressRoute, "Service": service}
+var manifests = map[string]func(name string) string{
+	"Ingress": ingress, "IngressRoute": ingressRoute, "HTTPRoute": httpRoute, "GRPCRoute": grpcRoute, "Service": service,
+}
 
 func service(name string) string {
 	return fmt.Sprintf(`

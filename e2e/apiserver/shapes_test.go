@@ -37,6 +37,19 @@ var odd = map[string][]string{
 		`{defaultBackend: {resource: {kind: Bucket, name: static}}, rules: [{host: a.example}], tls: [{}]}`,
 		`{defaultBackend: {service: {name: app, port: {name: x}}}, rules: []}`,
 	},
+	"HTTPRoute": {
+		`{}`,
+		`{rules: [{}]}`,
+		`{parentRefs: [{group: "", kind: Service, name: callers}], rules: [{backendRefs: [{name: app, port: 80}]}]}`,
+		`{rules: [{backendRefs: [{name: app, port: 80}]}, {backendRefs: [{name: api, port: 80}]}, {matches: [{path: {value: /}}], backendRefs: [{name: app, port: 81}]}]}`,
+		`{rules: [{matches: [{path: {value: /v1}}], backendRefs: [{name: app, port: 80, filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}, {type: RequestMirror, requestMirror: {backendRef: {name: shadow, port: 80}}}]}]}]}`,
+		`{rules: [{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]}, {matches: [{path: {type: RegularExpression, value: "/(a|b)/.*$"}, headers: [{name: x, value: v, type: RegularExpression}], queryParams: [{name: q, value: z}], method: PATCH}], backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: llm}, {group: multicluster.x-k8s.io, kind: ServiceImport, name: app, namespace: other, port: 80, weight: 0}]}]}`,
+		`{rules: [{matches: [{path: {value: /.well-known/acme-challenge/token, type: Exact}}], backendRefs: [{name: cm-acme-http-solver-abc, port: 8089}]}, {filters: [{type: RequestMirror, requestMirror: {backendRef: {name: shadow, namespace: other, port: 80}}}, {type: RequestMirror, requestMirror: {backendRef: {name: dark, port: 81}, percent: 5}}], timeouts: {request: 5s}, backendRefs: [{name: app, port: 80}]}]}`,
+	},
+	"GRPCRoute": {
+		`{rules: [{backendRefs: [{name: app, port: 80}]}, {matches: [{}], backendRefs: [{name: api, port: 80}]}]}`,
+		`{rules: [{name: a, matches: [{method: {type: RegularExpression, service: "shop.*", method: "Get.*"}, headers: [{name: x, value: v}]}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: shadow, port: 80}}}], backendRefs: [{name: app, port: 80, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [x]}}]}]}]}`,
+	},
 	"IngressRoute": {
 		"{routes: [{kind: Rule, match: 'Host(`a.example`)', services: [{kind: TraefikService, name: 'api@internal'}]}]}",
 		"{routes: [{match: 'PathPrefix(`/`)', services: [{name: app, port: web, namespace: other, weight: 0}]}, {match: 'PathPrefix(`/`)', services: [{name: app-2, port: 1}]}]}",
@@ -44,6 +57,11 @@ var odd = map[string][]string{
 		"{parentRefs: [{name: parent, namespace: other}], routes: [{match: 'Path(`/child`)', services: [{name: app, port: 80, passHostHeader: false, scheme: h2c}]}]}",
 		"{routes: [{match: 'Host(`a.example`) && Headers(`x`, `y`)', priority: 9007199254740993, services: [{name: a, port: 80, sticky: {cookie: {name: c, maxAge: -1}}, healthCheck: {path: /, interval: 1s}, responseForwarding: {flushInterval: 1ms}}]}]}",
 	},
+}
+
+// shaped are the kinds of which all slots are in the objects themselves.
+func shaped() []target.Kind {
+	return []target.Kind{target.Ingress(), target.IngressRoute(), target.HTTPRoute(), target.GRPCRoute()}
 }
 
 // answers collects the API server's answers of 400 to 499 to the controller, but
@@ -94,7 +112,7 @@ func TestEveryShape(t *testing.T) {
 	t.Logf("-shapes-seed=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	w := newWorld(t)
-	for _, kind := range []target.Kind{target.Ingress(), target.IngressRoute()} {
+	for _, kind := range shaped() {
 		for _, s := range odd[kind.Name] {
 			w.make(rnd, kind, w.parse("apiVersion: "+kind.APIVersion()+"\nkind: "+kind.Name+"\nspec: "+s), true)
 		}
@@ -108,7 +126,7 @@ func TestEveryShape(t *testing.T) {
 	}
 	a := &answers{}
 	w.start(func(_ *controllerConfig, config *restConfig) { config.Wrap(a.wrap) })
-	for _, kind := range []target.Kind{target.Ingress(), target.IngressRoute()} {
+	for _, kind := range shaped() {
 		all := w.list(kind.Resource, "")
 		tally.Tell(t, "shapes restored", int64(len(all)))
 		for i := range all {
@@ -173,12 +191,15 @@ func several(rnd *rand.Rand, most int, f func() any) []any {
 
 func randomTarget(rnd *rand.Rand, k target.Kind) *unstructured.Unstructured {
 	spec := map[string]any{}
-	if k.Custom {
+	switch k.Name {
+	case "HTTPRoute", "GRPCRoute":
+		spec = randomGatewaySpec(rnd, k.Name)
+	case "IngressRoute":
 		spec["routes"] = append(several(rnd, 6, func() any { return randomRoute(rnd) }), randomRoute(rnd))
 		if rnd.IntN(2) == 0 {
 			spec["entryPoints"] = several(rnd, 3, func() any { return one(rnd, "web", "websecure") })
 		}
-	} else {
+	default:
 		spec["rules"] = several(rnd, 12, func() any { return randomRule(rnd) })
 		if rnd.IntN(2) == 0 || len(spec["rules"].([]any)) == 0 {
 			spec["defaultBackend"] = randomBackend(rnd)

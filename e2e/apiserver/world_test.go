@@ -112,6 +112,9 @@ func resourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
 	if k, ok := target.KindByName(u.GetKind()); ok {
 		return k.Resource
 	}
+	if u.GetKind() == "Gateway" { // the guess would be gatewaies
+		return target.Gateways()
+	}
 	plural, _ := meta.UnsafeGuessKindToResource(u.GroupVersionKind())
 	return plural
 }

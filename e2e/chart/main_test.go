@@ -30,7 +30,7 @@ var plane *cluster.ControlPlane
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	os.Exit(onplane.Run(cluster.Options{TraefikCRDs: true}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
+	os.Exit(onplane.Run(cluster.Options{CRDs: true}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
 }
 
 // tool is the path of a program, which the first call builds.

@@ -31,6 +31,11 @@ const FieldManager = "maintenance-e2e"
 //go:embed traefik/crds.yaml
 var traefikCRDs []byte
 
+// gatewayCRDs are the standard channel of the Gateway API, see gatewayapi/README.md.
+//
+//go:embed gatewayapi/crds.yaml
+var gatewayCRDs []byte
+
 // Apply brings each object of a YAML text about by server-side apply, in order.
 // Objects of a namespaced kind that name no namespace go to "default".
 func (cp *ControlPlane) Apply(ctx context.Context, manifest []byte) error {
@@ -97,19 +102,42 @@ func decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 
 // InstallTraefikCRDs installs Traefik's CRDs and waits until their kinds are served.
 func (cp *ControlPlane) InstallTraefikCRDs(ctx context.Context) error {
-	if err := cp.Apply(ctx, traefikCRDs); err != nil {
+	return cp.installCRDs(ctx, traefikCRDs, schema.GroupVersionResource{Group: "traefik.io", Version: "v1alpha1", Resource: "ingressroutes"})
+}
+
+// InstallGatewayCRDs installs those of the Gateway API, likewise.
+func (cp *ControlPlane) InstallGatewayCRDs(ctx context.Context) error {
+	const group, version = "gateway.networking.k8s.io", "v1"
+	return cp.installCRDs(ctx, gatewayCRDs,
+		schema.GroupVersionResource{Group: group, Version: version, Resource: "httproutes"},
+		schema.GroupVersionResource{Group: group, Version: version, Resource: "grpcroutes"})
+}
+
+// InstallCRDs installs those of every kind of target that comes with one.
+func (cp *ControlPlane) InstallCRDs(ctx context.Context) error {
+	if err := cp.InstallTraefikCRDs(ctx); err != nil {
+		return err
+	}
+	return cp.InstallGatewayCRDs(ctx)
+}
+
+func (cp *ControlPlane) installCRDs(ctx context.Context, manifest []byte, served ...schema.GroupVersionResource) error {
+	if err := cp.Apply(ctx, manifest); err != nil {
 		return err
 	}
 	client, err := dynamic.NewForConfig(cp.admin)
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}
-	routes := client.Resource(schema.GroupVersionResource{Group: "traefik.io", Version: "v1alpha1", Resource: "ingressroutes"})
 	return process.Wait{
-		For: "the kinds of Traefik", Timeout: 30 * time.Second,
+		For: "the kinds of CRDs", Timeout: 30 * time.Second,
 		Probe: func(ctx context.Context) error {
-			_, err := routes.List(ctx, metav1.ListOptions{Limit: 1})
-			return err
+			for _, resource := range served {
+				if _, err := client.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}.Until(ctx)
 }

@@ -32,8 +32,8 @@ type Options struct {
 	Dir string
 	// Log takes a line for each step; nil is silence.
 	Log io.Writer
-	// TraefikCRDs installs Traefik's CRDs before StartControlPlane returns.
-	TraefikCRDs bool
+	// CRDs installs those of the targets' kinds before StartControlPlane returns.
+	CRDs bool
 	// APIServerArgs and ControllerManagerArgs come after the flags of our own, so
 	// that they win.
 	APIServerArgs         []string
@@ -104,8 +104,8 @@ func startControlPlane(ctx context.Context, o Options, cache *binaries.Cache) (_
 	if err := cp.bringUp(ctx, nil); err != nil {
 		return nil, err
 	}
-	if o.TraefikCRDs {
-		return cp, cp.InstallTraefikCRDs(ctx)
+	if o.CRDs {
+		return cp, cp.InstallCRDs(ctx)
 	}
 	return cp, nil
 }

@@ -19,7 +19,7 @@ import (
 func TestControlPlane(t *testing.T) {
 	ctx := t.Context()
 	begin := time.Now()
-	cp, err := cluster.StartControlPlane(ctx, cluster.Options{Dir: t.TempDir(), Log: os.Stderr, TraefikCRDs: true})
+	cp, err := cluster.StartControlPlane(ctx, cluster.Options{Dir: t.TempDir(), Log: os.Stderr, CRDs: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
@@ -21,6 +22,7 @@ import (
 	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/target"
 	"maintenance-controller.io/pkg/version"
 )
@@ -39,6 +41,7 @@ type options struct {
 
 	page pageOptions
 
+	settleClasses                                         string
 	lead, settle, grace, readyTimeout, debounce, discover time.Duration
 
 	installationID     string
@@ -78,14 +81,15 @@ func (o *options) flags() *pflag.FlagSet {
 	o.cluster.flags(f)
 	f.StringVar(&o.namespace, "namespace", "maintenance-system", "the controller's own namespace: its Lease, and the pages for all namespaces, are here")
 	f.StringSliceVar(&o.watchNamespaces, "watch-namespaces", nil, "namespaces that are served, comma-separated; all if empty. With it, Roles in these namespaces are enough")
-	f.StringSliceVar(&o.targets, "targets", []string{"Ingress", "IngressRoute"}, "kinds that can be put in maintenance, comma-separated: "+strings.Join(kindNames(), ", ")+". Service needs more rights: deploy/manifests/service-targets.yaml")
-	f.StringSliceVar(&o.classes, "ingress-class", nil, "ingress classes that are served, comma-separated; all if empty. An Ingress of another class, or of none, is then left alone; an IngressRoute only if it names another class")
+	f.StringSliceVar(&o.targets, "targets", []string{"Ingress", "IngressRoute", "HTTPRoute", "GRPCRoute"}, "kinds that can be put in maintenance, comma-separated: "+strings.Join(kindNames(), ", ")+". Kinds of CRDs that are not there are waited for. Service needs more rights: deploy/manifests/service-targets.yaml")
+	f.StringSliceVar(&o.classes, "ingress-class", nil, "ingress classes that are served, comma-separated; all if empty. An Ingress of another class, or of none, is then left alone; an IngressRoute only if it names another class, a route of the Gateway API only if all of its Gateways have another one")
 	f.StringSliceVar(&o.solvers, "acme-solver-services", nil, "Services of ACME clients other than cert-manager, comma-separated, such as my-solver or solver-* for all that begin so: paths under /.well-known/acme-challenge that lead there stay, or certificates would expire")
 	keyFlags(f, &o.keys)
 	f.BoolVar(&o.namespacePages, "namespace-pages", true, "let pages in a target's own namespace count, before those in the controller's")
 	o.page.flags(f)
 	f.DurationVar(&o.lead, "page-lead-time", time.Second, "how long a page must have had endpoints before visitors are sent to it. Ingress controllers watch endpoints and Ingresses separately: one that hears of the endpoints later than of the switch, and later than this allows, answers 404 meanwhile")
 	f.DurationVar(&o.settle, "settle-time", 3*time.Second, "from a swap until state is active. Longer than ingress controllers take to follow: Traefik gathers changes for 2s by default (providersThrottleDuration)")
+	f.StringVar(&o.settleClasses, "settle-time-classes", "", `settle times of ingress classes in its place, JSON or YAML: {"alb": "3m"}. Of a target with several classes, the longest counts`)
 	f.DurationVar(&o.grace, "page-set-grace-period", 2*time.Minute, "how long a page set stays after its last user has left, for ingress controllers that lag")
 	f.DurationVar(&o.readyTimeout, "page-ready-timeout", 0, "swap to a page that has not come up in this time all the same; visitors then meet the ingress controller's own error. 0 = never: the app is served until the page can be")
 	f.DurationVar(&o.debounce, "page-debounce", time.Second, "how long changes of pages are gathered before targets in maintenance follow")
@@ -185,7 +189,7 @@ func parse(args []string, env func(string) (string, bool), out io.Writer) (*opti
 }
 
 func usage(f *pflag.FlagSet, out io.Writer) {
-	fmt.Fprintf(out, `Shows a maintenance page in place of any app behind an Ingress, a Traefik IngressRoute or a Service that is annotated:
+	fmt.Fprintf(out, `Shows a maintenance page in place of any app behind an Ingress, a Traefik IngressRoute, a route of the Gateway API or a Service that is annotated:
 
   kubectl annotate ingress my-app maintenance/enabled=true
 
@@ -233,6 +237,9 @@ func (o *options) validate() error {
 			bad(flag, "%s is below 0", d)
 		}
 	}
+	if _, err := o.settings(); err != nil {
+		errs = append(errs, err)
+	}
 	if o.debugListen != "" && !profiles.Loopback(o.debugListen) {
 		bad("debug-listen", "%q is not an address of the loopback with a port: profiles hold what is in memory and are for those alone who may enter the Pod", o.debugListen)
 	}
@@ -249,6 +256,23 @@ func (o *options) validate() error {
 		bad("kube-api-qps", "%v with --kube-api-burst %d would let no request through", o.qps, o.burst)
 	}
 	return errors.Join(append(errs, o.page.validate())...)
+}
+
+// settings are the waits of plans.
+func (o *options) settings() (plan.Settings, error) {
+	s := plan.Settings{Lead: o.lead, Settle: o.settle, ReadyTimeout: o.readyTimeout}
+	var texts map[string]metav1.Duration
+	err := decode("settle-time-classes", o.settleClasses, &texts)
+	for class, settle := range texts {
+		if s.SettleByClass == nil {
+			s.SettleByClass = map[string]time.Duration{}
+		}
+		s.SettleByClass[class] = settle.Duration
+		if class == "" || settle.Duration < 0 {
+			err = errors.Join(err, fmt.Errorf("--settle-time-classes: %q: %s is no settle time of a class", class, settle.Duration))
+		}
+	}
+	return s, err
 }
 
 // set takes a list of a flag as the set that it is: what is named twice counts once.

@@ -22,7 +22,7 @@ func TestDefaults(t *testing.T) {
 	o, err := parse(nil, noEnv, io.Discard)
 	require.NoError(t, err)
 	assert.Equal(t, annotations.DefaultKeys(), o.keys)
-	assert.Equal(t, []string{"Ingress", "IngressRoute"}, o.targets)
+	assert.Equal(t, []string{"Ingress", "IngressRoute", "HTTPRoute", "GRPCRoute"}, o.targets)
 	assert.Empty(t, o.watchNamespaces)
 	template, err := o.page.template()
 	require.NoError(t, err)
@@ -102,6 +102,8 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		`--page-affinity={"podAffinity":1}`:                 "--page-affinity",
 		`--page-security-context={"runAs":1}`:               "--page-security-context",
 		"--acme-solver-services=a,*b":                       `"*b" is no name of a Service`,
+		`--settle-time-classes={"alb":3}`:                   "--settle-time-classes",
+		`--settle-time-classes={"alb":"-1s"}`:               "is no settle time of a class",
 		"--enabled-key=a/b/c":                               "--enabled-key",
 		"--enabled-key=maintenance/state":                   "writes one of them itself",
 		"--enabled-key=x/y --custom-page-key=x/y":           "--custom-page-key",

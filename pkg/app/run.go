@@ -25,7 +25,6 @@ import (
 	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/metrics"
-	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/version"
 )
 
@@ -156,12 +155,16 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, m *metri
 	if err != nil {
 		return nil, err
 	}
+	settings, err := o.settings()
+	if err != nil {
+		return nil, err
+	}
 	return controller.New(controller.Config{
 		Client: c.client, Dynamic: c.dynamic, Metadata: c.metadata, Discovery: c.discovery,
 		Recorder: recorder, Log: log, Observe: m.Observe,
 		Installation: o.installation(), Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
 		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(),
 		Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
-		Settings: plan.Settings{Lead: o.lead, Settle: o.settle, ReadyTimeout: o.readyTimeout},
+		Settings: settings,
 	}), nil
 }

@@ -260,11 +260,6 @@ func (c *Controller) reconcileSet(ctx context.Context, id pageset.ID) (time.Dura
 	return after, err
 }
 
-// serves says whether objects of this ingress class are the controller's.
-func (c *Controller) serves(class string, known bool) bool {
-	return len(c.config.Classes) == 0 || !known || slices.Contains(c.config.Classes, class)
-}
-
 // watched says whether the namespace is one that the controller serves.
 func (c *Controller) watched(namespace string) bool {
 	return slices.Contains(c.config.Namespaces, "") || slices.Contains(c.config.Namespaces, namespace)

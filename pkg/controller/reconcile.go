@@ -53,7 +53,11 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	}
 	// Another class may be another controller's to serve. To end a maintenance is
 	// anybody's: the class may have been taken off the list while it lasted.
-	if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On && !c.serves(kind.Class(object.Object)) {
+	classes, known, err := c.classes(ctx, kind, object)
+	if err != nil {
+		return 0, err
+	}
+	if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On && !c.serves(classes, known) {
 		return 0, c.letGo(ctx, kind, ref, object)
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
@@ -61,14 +65,39 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 		c.tell(ref, object, []plan.Event{{Reason: plan.RestoreFailed, Message: err.Error()}})
 		return 0, err
 	}
+	state.Classes = classes
 	d, free := c.decide(ref, state, content)
 	if !free {
 		return busy, nil
 	}
 	if err := c.execute(ctx, kind, ref, object, d); err != nil {
-		return 0, err
+		return 0, c.settle(ctx, ref, object, state, err)
 	}
 	return d.After, nil
+}
+
+// partly says whether an error may be that the API server refuses a part of a restore.
+func (c *Controller) partly(object *unstructured.Unstructured, err error) bool {
+	req, _ := c.config.Keys.Parse(object.GetAnnotations())
+	return !req.On && apierrors.IsInvalid(err)
+}
+
+// settle meets an error of what was decided. Of a restore that the API server refuses
+// in part, the rest is done; the error stands, so that all of it is tried again.
+func (c *Controller) settle(ctx context.Context, ref target.Ref, object *unstructured.Unstructured, state plan.State, err error) error {
+	for c.partly(object, err) {
+		without, fewer := plan.Refuse(state, err)
+		if !fewer {
+			return c.refused(ref, object, c.refusal(object), err)
+		}
+		state = without
+		next := c.execute(ctx, state.Kind, ref, object, plan.Decide(state))
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+	return err
 }
 
 // letGo takes back what has begun of a target whose class is not served any more: that
@@ -89,7 +118,7 @@ func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref
 		return err
 	}
 	if d.Update == nil {
-		c.claim(ref, "", nil)
+		c.claim(ref, nil, nil)
 	}
 	return nil
 }
@@ -101,7 +130,7 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 			return err
 		}
 	}
-	c.claim(ref, "", nil)
+	c.claim(ref, nil, nil)
 	c.notices.Forget(ref)
 	c.mu.Lock()
 	delete(c.memory, ref)
@@ -219,8 +248,7 @@ func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page)
 			state.Sets[state.Page.Set] = c.manager.Wanted(pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, state.Page.Hash)
 		}
 		d := plan.Decide(state)
-		class, _ := state.Kind.Class(state.Object)
-		changed, free := c.claim(ref, class, d.Claims)
+		changed, free := c.claim(ref, state.Classes, d.Claims)
 		if !free || len(changed) == 0 {
 			return d, free
 		}
@@ -238,12 +266,12 @@ func annotationsOf(object map[string]any) map[string]string {
 
 // claim states which page sets a target needs, and queues those that have gained
 // or lost a user, or have one of another class.
-func (c *Controller) claim(ref target.Ref, class string, names []string) (changed []pageset.ID, free bool) {
+func (c *Controller) claim(ref target.Ref, classes []string, names []string) (changed []pageset.ID, free bool) {
 	var ids []pageset.ID
 	for _, name := range names {
 		ids = append(ids, pageset.ID{Namespace: ref.Namespace, Name: name})
 	}
-	changed, free = c.manager.Set(ref, setmanager.Claim{Sets: ids, Class: class})
+	changed, free = c.manager.Set(ref, setmanager.Claim{Sets: ids, Classes: classes})
 	for _, id := range changed {
 		c.queues.sets.Add(id)
 	}
@@ -322,7 +350,11 @@ func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Re
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, c.refused(ref, object, c.refusal(object), fmt.Errorf("update %s: %w", ref, err))
+		err = fmt.Errorf("update %s: %w", ref, err)
+		if c.partly(object, err) {
+			return nil, err // it is told once it is known what of it is left
+		}
+		return nil, c.refused(ref, object, c.refusal(object), err)
 	}
 	return stored, nil
 }

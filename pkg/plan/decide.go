@@ -122,6 +122,7 @@ func (d *draft) drop() { d.out.DropBackup, d.out.DropOrigin = d.in.Backup != nil
 // it is seen that no slot points at a page set.
 func (d *draft) restore() {
 	plan := swap.Back(d.in.Slots, d.known)
+	plan.Writes = d.withoutRefused(plan.Writes)
 	d.tellUnread(plan)
 	if len(plan.Lost) > 0 {
 		d.tellLost(plan.Lost)

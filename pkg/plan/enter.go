@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,9 @@ func (d *draft) enter() {
 	}
 	for _, part := range d.in.Notes.LeftAlone {
 		d.tell(BackendLeftAlone, "%s", part)
+	}
+	for _, part := range d.in.Notes.InFront {
+		d.tell(PageHidden, "%s", part)
 	}
 	if d.sealed() {
 		d.keepUnread()
@@ -221,6 +225,7 @@ func (d *draft) adversary(by string) (who, todo string) {
 func (d *draft) swap(plan swap.Plan) {
 	m := &d.out.Memory
 	first := d.status.Since == "" && m.SwitchedTo == ""
+	d.keepFollowers(d.object.GetGeneration())
 	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.in.Now, d.page.Set, time.Time{}
 	status := said(d.recorded(&plan), annotations.Switching, "")
 	if m.Reverts > patience {
@@ -238,7 +243,7 @@ func (d *draft) swap(plan swap.Plan) {
 		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)", annotations.Clip(d.page.Name), d.page.Set, annotations.Clip(d.status.PageSet))
 	}
 	d.update(plan.Writes, status)
-	d.again(d.in.Settings.Settle)
+	d.again(d.in.Settings.SettleOf(d.in.Classes))
 }
 
 // rememberOwners adds the managers of the fields that a write is about to take: of
@@ -292,17 +297,18 @@ func (d *draft) stay(plan swap.Plan) {
 	m := &d.out.Memory
 	m.ResumeAt = time.Time{}
 	if m.SwitchedTo != d.page.Set {
+		d.keepFollowers(d.object.GetGeneration() - 1) // the swap is the last change, or an earlier one
 		m.SwitchedAt, m.SwitchedTo = d.in.Now, d.page.Set
 	}
 	status := d.recorded(&plan)
-	settle := d.in.Settings.Settle
-	if m.Reverts > patience {
-		settle = max(settle, quiet)
-	}
-	switch left := m.SwitchedAt.Add(settle).Sub(d.in.Now); {
+	switch left, late := d.unsettled(); {
 	case d.away(&status):
 	case status.State == annotations.Active:
+	case d.refusedPage(&status):
 	case left <= 0:
+		if len(late) > 0 {
+			d.tell(NotFollowed, "not seen by %s for %d times the settle time: its visitors may get the app", strings.Join(late, ", "), patientTimes)
+		}
 		status = said(status, annotations.Active, "")
 	default:
 		d.again(left)

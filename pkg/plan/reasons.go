@@ -26,6 +26,8 @@ const (
 	NameConflict        Reason = "NameConflict"
 	ForeignInstallation Reason = "ForeignInstallation"
 	RestoreFailed       Reason = "RestoreFailed"
+	PageRefused         Reason = "PageRefused"
+	NotFollowed         Reason = "NotFollowed"
 	MaintenanceLong     Reason = "MaintenanceLong"
 )
 
@@ -59,7 +61,7 @@ func Reasons() []About {
 			Remedy: "see [What is left alone](#what-is-left-alone); put the annotation on the object that has the backends"},
 		{Reason: BackendLeftAlone, Warning: true, Meaning: "a part of the target stays as it is: a port that does not speak HTTP, a backend of a shape that could not be put back, or one that AWS's load balancer controller knows by its name",
 			Remedy: "nothing, or see [Services](#services) and [What is left alone](#what-is-left-alone)"},
-		{Reason: PageHidden, Warning: true, Meaning: "what stands in front of the page is known to hide it or to repeat its requests, such as a Traefik circuitBreaker, or could not be looked at. Looked at when maintenance begins",
+		{Reason: PageHidden, Warning: true, Meaning: "what stands in front of the page is known to hide it or to repeat its requests, such as a Traefik circuitBreaker or a filter of a route, or could not be looked at. Looked at when maintenance begins",
 			Remedy: "see [What hides a page](#what-hides-a-page)"},
 		{Reason: RolloutStops, Warning: true, Meaning: "a tool looks for the app's Service among the backends, and stops while it is not there (Argo Rollouts, Flagger)",
 			Remedy: "finish or pause the rollout; it goes on after maintenance"},
@@ -73,6 +75,10 @@ func Reasons() []About {
 			Remedy: "see [Two installations in one cluster](#two-installations-in-one-cluster)"},
 		{Reason: RestoreFailed, Warning: true, Meaning: "a copy of the originals cannot be read, and is kept as it is; the API server refuses the restore; or the object has an unknown shape",
 			Remedy: "read the message: a copy that cannot be read may be of a later version of the controller, or be mended by [hand](#restore-by-hand); all else is tried again, for ever"},
+		{Reason: PageRefused, Warning: true, Meaning: "the controller of a Gateway says of the route, now that it leads to the page, that it does not accept it, or cannot resolve its backends",
+			Remedy: "the message is in its own words. The route stays swapped, and the state becomes `active` once it is accepted"},
+		{Reason: NotFollowed, Warning: true, Meaning: "the controller of a Gateway has not shown for ten times the settle time that it has seen the swap; the state is `active` all the same",
+			Remedy: "look whether the controller that is named works; until it has followed, its visitors get the app"},
 		{Reason: MaintenanceLong, Warning: true, Meaning: "on for 24 h, and again for 48 h",
 			Remedy: "search engines drop pages that answer 503 for longer than a day or two"},
 	}

@@ -27,13 +27,17 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // what is decided: decisions are tested by what comes of them.
 type scene struct {
 	*testing.T
-	now    time.Time
-	lead   time.Duration
-	object map[string]any
-	page   Page
-	sets   map[string]pageset.Status
-	backup *Backup
-	memory Memory
+	kind    target.Kind
+	classes []string
+	byClass map[string]time.Duration
+	refused map[string]string
+	now     time.Time
+	lead    time.Duration
+	object  map[string]any
+	page    Page
+	sets    map[string]pageset.Status
+	backup  *Backup
+	memory  Memory
 	// installation is the id of the controller that decides.
 	installation string
 	events       []Event        // as people are told: a warning once while it lasts
@@ -56,7 +60,7 @@ func (s *scene) answered(d Decision) Decision {
 	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
 	u.SetResourceVersion(strconv.Itoa(s.writes))
 	s.object = u.Object
-	d, err := d.Answered(target.Ingress(), s.object)
+	d, err := d.Answered(s.kind, s.object)
 	require.NoError(s, err)
 	return d
 }
@@ -68,7 +72,7 @@ func newScene(t *testing.T, hosts ...string) *scene {
 		rules = append(rules, rule(host, "app-"+host))
 	}
 	return &scene{
-		T: t, now: epoch,
+		T: t, kind: target.Ingress(), now: epoch,
 		object: map[string]any{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
 			"metadata": map[string]any{"name": "my-app"}, "spec": map[string]any{"rules": rules}},
 		page: Page{Set: setA, Name: annotations.DefaultPage},
@@ -104,12 +108,12 @@ func (s *scene) setRules(rules ...any) {
 
 func (s *scene) decide() Decision {
 	s.Helper()
-	slots, err := target.Ingress().Slots(s.object)
+	slots, err := s.kind.Slots(s.object)
 	require.NoError(s, err)
 	request, problems := annotations.DefaultKeys().Parse(s.annotations())
 	return Decide(State{
-		Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second}, Request: request, Problems: problems,
-		Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
+		Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems,
+		Kind: s.kind, Classes: s.classes, Refused: s.refused, Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
 	})
 }
 

@@ -20,8 +20,10 @@ type Settings struct {
 	// there is no order between watches of different kinds, and who hears of the swap
 	// before the endpoints finds nobody there.
 	Lead time.Duration
-	// Settle is how long after a swap ingress controllers have surely followed.
-	Settle time.Duration
+	// Settle is how long after a swap ingress controllers have surely followed, and
+	// SettleByClass how long those of an ingress class have, in its place.
+	Settle        time.Duration
+	SettleByClass map[string]time.Duration
 	// ReadyTimeout, if above 0, swaps to a page that has not come up in that
 	// time: visitors then meet the ingress controller's own error.
 	ReadyTimeout time.Duration
@@ -53,6 +55,9 @@ type Memory struct {
 	ResumeAt     time.Time // when a reverted target is swapped again; zero if nothing is put off
 	Undone       bool      // what was swapped last was put back in the same request
 	Since        string    // when maintenance began, RFC 3339
+	Followers    string    // who had seen the object before the swap and so can show that he has seen it, one a line
+	Refusing     string    // who refused it before, one a line
+	FollowedAt   time.Time // when all of the followers had seen the swap; zero if not yet
 	Insisted     string    // digest of the slots that a webhook wants as they are, beside what the page has
 }
 
@@ -86,7 +91,12 @@ type State struct {
 	Notes  target.Notes
 	// Front is what to tell of what stands in front of a target that is not on a page yet.
 	Front []Event
-	Page  Page
+	// Classes are the ingress classes of the target, as far as they are known.
+	Classes []string
+	// Refused are the fields of slots that the API server does not let be restored, and
+	// why: see Refuse.
+	Refused map[string]string
+	Page    Page
 	// Sets are the states of the page sets that may matter: the wanted one and
 	// the one that the target is on. One that is missing here is absent.
 	Sets map[string]pageset.Status

@@ -194,14 +194,8 @@ func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, o
 	if copies.origin != nil {
 		state.Origin = &copies.origin.Spec
 	}
-	d := plan.Decide(state)
-	for _, e := range d.Events {
-		if e.Reason.Warning() {
-			warnings = append(warnings, e.Message)
-		}
-	}
-	if changed := r.change(object, d.Update); changed != nil && (!r.DryRun || !differsInOwners(object, changed)) {
-		next, err = r.update(ctx, kind, ref, changed)
+	d, next, warnings, err := r.decided(ctx, ref, object, state)
+	if next != nil || err != nil {
 		return next, warnings, err
 	}
 	if r.DryRun {
@@ -218,6 +212,30 @@ func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, o
 		}
 	}
 	return nil, warnings, nil
+}
+
+// decided does what is decided, and gives the changed object, nil if there is nothing to
+// change. Of what the API server refuses in part, the rest is done.
+func (r *Restorer) decided(ctx context.Context, ref target.Ref, object *unstructured.Unstructured, state plan.State) (d plan.Decision, next *unstructured.Unstructured, warnings []string, err error) {
+	for {
+		d = plan.Decide(state)
+		warnings = nil
+		for _, e := range d.Events {
+			if e.Reason.Warning() {
+				warnings = append(warnings, e.Message)
+			}
+		}
+		changed := r.change(object, d.Update)
+		if changed == nil || r.DryRun && differsInOwners(object, changed) {
+			return d, nil, warnings, nil
+		}
+		next, err = r.update(ctx, state.Kind, ref, changed)
+		without, fewer := plan.Refuse(state, err)
+		if !fewer {
+			return d, next, warnings, err
+		}
+		state = without
+	}
 }
 
 // change is what is to be written: the decision's update, without what people

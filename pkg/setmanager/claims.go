@@ -15,7 +15,7 @@ import (
 // so that no target can be pointed at a set that is about to go.
 type Claims struct {
 	mu         sync.Mutex
-	users      map[pageset.ID]map[target.Ref]string // with its ingress class
+	users      map[pageset.ID]map[target.Ref][]string // with its ingress classes
 	sets       map[target.Ref][]pageset.ID
 	pages      map[pageset.ID]page.Page
 	collecting map[pageset.ID]bool
@@ -23,19 +23,19 @@ type Claims struct {
 
 func newClaims() *Claims {
 	return &Claims{
-		users: map[pageset.ID]map[target.Ref]string{}, sets: map[target.Ref][]pageset.ID{},
+		users: map[pageset.ID]map[target.Ref][]string{}, sets: map[target.Ref][]pageset.ID{},
 		pages: map[pageset.ID]page.Page{}, collecting: map[pageset.ID]bool{},
 	}
 }
 
 // Claim is what a target needs.
 type Claim struct {
-	Sets  []pageset.ID
-	Class string // ingress class of the target, empty if it has none
+	Sets    []pageset.ID
+	Classes []string // ingress classes of the target, none if it has none
 }
 
 // Set replaces the claims of a target. It returns the sets that have a new user,
-// one less, or one of another class, and false, without any change, if one of
+// one less, or one of other classes, and false, without any change, if one of
 // them is being collected.
 func (c *Claims) Set(ref target.Ref, claim Claim) (changed []pageset.ID, ok bool) {
 	c.mu.Lock()
@@ -45,7 +45,7 @@ func (c *Claims) Set(ref target.Ref, claim Claim) (changed []pageset.ID, ok bool
 		if c.collecting[id] {
 			return nil, false
 		}
-		if !slices.Contains(before, id) || c.users[id][ref] != claim.Class {
+		if !slices.Contains(before, id) || !slices.Equal(c.users[id][ref], claim.Classes) {
 			changed = append(changed, id)
 		}
 	}
@@ -61,9 +61,9 @@ func (c *Claims) Set(ref target.Ref, claim Claim) (changed []pageset.ID, ok bool
 	}
 	for _, id := range sets {
 		if c.users[id] == nil {
-			c.users[id] = map[target.Ref]string{}
+			c.users[id] = map[target.Ref][]string{}
 		}
-		c.users[id][ref] = claim.Class
+		c.users[id][ref] = claim.Classes
 	}
 	if len(sets) == 0 {
 		delete(c.sets, ref)
@@ -107,7 +107,7 @@ func (c *Claims) Has(ref target.Ref) bool {
 func (c *Claims) classes(id pageset.ID) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Collect(maps.Values(c.users[id]))
+	return slices.Concat(slices.Collect(maps.Values(c.users[id]))...)
 }
 
 // collect closes the set to new claims; false if it is claimed already.

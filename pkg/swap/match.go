@@ -12,6 +12,10 @@ import (
 //	originals have the slot's identity:
 //	  one for each of the slots that have it        → its own, in their order
 //	  all agree, and there are no more slots        → their value
+//	else, of a slot in a rule, which has a name and a digest of its matches:
+//	  its name is there once in the object and once
+//	  among the originals                           → that one (its matches were edited)
+//	  the same of its digest                        → that one (it was named, or renamed)
 //	else, of the slots that came and the originals that went since the last look:
 //	  one came and one went, of the same host       → that one (the path was renamed)
 //	  all that came have one host, all that went
@@ -36,6 +40,8 @@ func match(slots []Slot, known []Original) []int {
 		m.found[at] = -1
 	}
 	m.byIdentity()
+	m.byPart(func(id ID) ID { return ID{Type: id.Type, Name: id.Name} }, func(id ID) string { return id.Name })
+	m.byPart(func(id ID) ID { return ID{Type: id.Type, Digest: id.Digest} }, func(id ID) string { return id.Digest })
 	m.renamed()
 	for at, s := range slots {
 		if s.OnPage() && m.found[at] < 0 && !m.lost(s.ID) {
@@ -131,11 +137,36 @@ func (m matching) asOne(slots, originals []int) {
 	}
 }
 
-// renamed gives slots that came the originals that went.
+// byPart gives slots in rules the originals that have one part of their identity, if
+// nothing else in the object and no other original has it. No CRD of the standard
+// channel makes names unique, and of two rules nobody could tell which was meant.
+func (m matching) byPart(part func(ID) ID, named func(ID) string) {
+	slots, originals := map[ID][]int{}, map[ID][]int{}
+	for at, s := range m.slots {
+		if s.ID.Digest != "" && named(s.ID) != "" {
+			slots[part(s.ID)] = append(slots[part(s.ID)], at)
+		}
+	}
+	for i, o := range m.known {
+		originals[part(o.ID)] = append(originals[part(o.ID)], i)
+	}
+	for id, those := range slots {
+		if len(those) != 1 || len(originals[id]) != 1 {
+			continue
+		}
+		at, i := those[0], originals[id][0]
+		if m.slots[at].OnPage() && m.found[at] < 0 && !m.met[at] && !m.claimed[i] && m.slots[at].takes(m.known[i]) {
+			m.found[at], m.claimed[i], m.met[at] = i, true, true
+		}
+	}
+}
+
+// renamed gives slots that came the originals that went. It is not for slots in rules:
+// those have names, and their matches say too little to tell one from another.
 func (m matching) renamed() {
 	var came, went []int
 	for at, s := range m.slots {
-		if s.OnPage() && !m.met[at] {
+		if s.OnPage() && !m.met[at] && s.ID.Digest == "" {
 			came = append(came, at)
 		}
 	}

@@ -15,14 +15,21 @@ import (
 // insert and reorder.
 type ID struct {
 	Host string `json:"host,omitempty"`
-	Path string `json:"path,omitempty"` // an Ingress path, or an IngressRoute match
+	Path string `json:"path,omitempty"` // an Ingress path, an IngressRoute match, or the first match of a route's rule
 	Type string `json:"type,omitempty"` // pathType, or what else tells slots apart
-	N    int    `json:"n,omitempty"`    // 0 for the first of several that are otherwise the same
+	// Name is what its author calls the rule that the slot is in, and Digest stands for
+	// all matches of that rule. A kind whose slots have a digest is matched by these two.
+	Name   string `json:"name,omitempty"`
+	Digest string `json:"digest,omitempty"`
+	N      int    `json:"n,omitempty"` // 0 for the first of several that are otherwise the same
 }
 
 // String names the slot for a person.
 func (id ID) String() string {
 	s := id.Type
+	if id.Name != "" {
+		s += " " + id.Name
+	}
 	if id.Host != "" {
 		s += " host " + id.Host
 	}

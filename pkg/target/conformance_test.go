@@ -88,7 +88,10 @@ func readsOnly(t require.TestingT, e example) {
 		again, err := e.kind.Slots(object)
 		require.NoError(t, err)
 		e.kind.Note(object)
-		e.kind.Class(object)
+		e.kind.Classes(object, noGateway)
+		if e.kind.Followers != nil {
+			e.kind.Followers(object)
+		}
 		if e.kind.Origin != nil {
 			require.NotNil(t, e.kind.Origin(object), "an app has a way to it")
 		}
@@ -250,11 +253,16 @@ func oddObjectsAreSurvived(t require.TestingT, e example) {
 func readAll(k target.Kind, object map[string]any) {
 	_, _ = k.Slots(object) // an error is an answer
 	k.Note(object)
-	k.Class(object)
+	k.Classes(object, noGateway)
+	if k.Followers != nil {
+		k.Followers(object)
+	}
 	if k.Origin != nil {
 		k.Origin(object)
 	}
 }
+
+func noGateway(string, string) (string, bool) { return "", false }
 
 // spoil writes a value somewhere below a node.
 func spoil(rnd *rand.Rand, at, value any) {

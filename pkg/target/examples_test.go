@@ -27,6 +27,12 @@ func examples() []example {
 		{kind: target.IngressRoute(), generate: randomIngressRoute, list: "routes", fresh: func(_ *rand.Rand, name string) any {
 			return map[string]any{"kind": "Rule", "match": "Host(`" + name + ".example`)", "services": []any{map[string]any{"name": "new", "port": int64(1)}}}
 		}},
+		{kind: target.HTTPRoute(), generate: func(rnd *rand.Rand) map[string]any { return randomGatewayRoute(rnd, "HTTPRoute", randomHTTPMatch) }, list: "rules", fresh: func(_ *rand.Rand, name string) any {
+			return map[string]any{"matches": []any{map[string]any{"path": map[string]any{"type": "Exact", "value": "/" + name}}}, "backendRefs": []any{map[string]any{"name": "new", "port": int64(1)}}}
+		}},
+		{kind: target.GRPCRoute(), generate: func(rnd *rand.Rand) map[string]any { return randomGatewayRoute(rnd, "GRPCRoute", randomGRPCMatch) }, list: "rules", fresh: func(_ *rand.Rand, name string) any {
+			return map[string]any{"matches": []any{map[string]any{"method": map[string]any{"service": name}}}, "backendRefs": []any{map[string]any{"name": "new", "port": int64(1)}}}
+		}},
 		{kind: target.Service(), generate: randomService, list: "ports", fresh: func(rnd *rand.Rand, name string) any {
 			return map[string]any{"name": name, "port": int64(20000 + rnd.IntN(10000)), "protocol": "TCP", "targetPort": int64(8080)}
 		}},

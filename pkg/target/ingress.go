@@ -25,7 +25,7 @@ func Ingress(solvers ...string) Kind {
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressSlots(object, known) },
 		Notes:    ingressNotes,
 		Front:    ingressFront,
-		Class:    ingressClass,
+		Classes:  one(ingressClass),
 	}
 }
 

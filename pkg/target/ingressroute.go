@@ -3,7 +3,6 @@ package target
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ func IngressRoute(solvers ...string) Kind {
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressRouteSlots(object, known) },
 		Notes:    ingressRouteNotes,
 		Front:    ingressRouteFront,
-		Class:    ingressRouteClass,
+		Classes:  one(ingressRouteClass),
 	}
 }
 
@@ -39,19 +38,21 @@ func ingressRouteSlots(object map[string]any, acme solvers) ([]swap.Slot, error)
 	if err != nil {
 		return nil, err
 	}
+	namespace, _ := valueAt(object, []any{"metadata", "namespace"}).(string)
+	at := servicesIn(namespace)
 	var slots []swap.Slot
 	ids := numbered{}
 	for i, r := range routes {
 		match, _ := valueAt(r, []any{"match"}).(string)
 		id := ids.id(swap.ID{Host: hostOf(match), Path: match, Type: "match"})
-		services, ok := servicesOf(r)
+		services, ok := at.in(r)
 		if !ok || len(services) == 0 { // a parent of other routes must stay so
 			continue
 		}
 		if strings.Contains(match, acmePath) && acme.all(services) {
 			continue
 		}
-		slots = append(slots, servicesSlot(object, id, services, "spec", "routes", i, "services"))
+		slots = append(slots, at.slot(object, id, services, "spec", "routes", i, "services"))
 	}
 	return slots, nil
 }
@@ -65,68 +66,22 @@ func ingressRoutes(object map[string]any) ([]any, error) {
 	return routes, nil
 }
 
-// servicesOf gives the entries of a route's services; false if they are not of the
-// shape that this program knows.
-func servicesOf(route any) (services []map[string]any, known bool) {
-	there := valueAt(route, []any{"services"})
-	list, ok := there.([]any)
-	for _, entry := range list {
-		service, isObject := entry.(map[string]any)
-		ok = ok && isObject
-		services = append(services, service)
+// servicesIn is the slot of a route of an object in this namespace.
+func servicesIn(namespace string) entries {
+	return entries{
+		field: "services", same: []string{"name", "namespace", "kind", "port"},
+		page: ingressRoutePage, fit: func(service map[string]any) swap.Fit { return serviceFit(service, namespace) },
 	}
-	return services, ok || there == nil
 }
 
-func servicesSlot(object map[string]any, id swap.ID, services []map[string]any, path ...any) swap.Slot {
-	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressRoutePage, Check: checkServices}
-	var others []any
-	for _, service := range services {
-		if name, _ := service["name"].(string); page.IsSetName(name) {
-			s.PageSet = name
-		} else {
-			others = append(others, service)
-		}
-	}
-	if s.PageSet != "" && len(others) > 0 {
-		s.Merge = func(original, _ any) any { return mergedServices(original, others) }
-	}
-	namespace, _ := valueAt(object, []any{"metadata", "namespace"}).(string)
-	s.Fit = func(any) swap.Fit { return servicesFit(services, namespace) }
-	return s
-}
-
-// mergedServices puts the original in the place of the page, with what somebody has
-// written beside it. Of an entry that both have, theirs is the newer. Where the
-// original is not known, nobody can tell.
-func mergedServices(original any, others []any) any {
-	was, ok := original.([]any)
-	if !ok {
-		return nil
-	}
-	all := slices.DeleteFunc(slices.Clone(was), func(entry any) bool {
-		return slices.ContainsFunc(others, func(other any) bool { return sameService(entry, other) })
-	})
-	return append(all, others...)
-}
-
-func sameService(a, b any) bool {
-	for _, field := range []string{"name", "namespace", "kind", "port"} {
-		if !reflect.DeepEqual(valueAt(a, []any{field}), valueAt(b, []any{field})) {
-			return false
-		}
-	}
-	return true
-}
-
-// servicesFit: Traefik's CRD has no defaults, so what is beside the name and the
+// serviceFit: Traefik's CRD has no defaults, so what is beside the name and the
 // port was written. What says the same as the page's entry is no difference.
-func servicesFit(services []map[string]any, namespace string) swap.Fit {
-	if len(services) != 1 || services[0]["port"] != int64(page.ServicePort) && services[0]["port"] != page.ServicePortName {
+func serviceFit(service map[string]any, namespace string) swap.Fit {
+	if service["port"] != int64(page.ServicePort) && service["port"] != page.ServicePortName {
 		return swap.Beside
 	}
 	fit := swap.Exact
-	for field, value := range services[0] {
+	for field, value := range service {
 		var as []any
 		other := swap.Near
 		switch field {
@@ -165,23 +120,8 @@ func hostOf(match string) string {
 
 // ingressRoutePage names the port by number: a port name that starts with
 // https, or 443, would make Traefik speak TLS.
-func ingressRoutePage(set string, _ any) any {
-	return []any{map[string]any{"name": set, "port": int64(page.ServicePort)}}
-}
-
-// checkServices lets fields pass that only a newer Traefik knows: to refuse them
-// would be to lose them.
-func checkServices(value any) error {
-	list, ok := value.([]any)
-	if !ok || len(list) == 0 {
-		return errors.New("services is not a list with entries")
-	}
-	for _, entry := range list {
-		if name, _ := valueAt(entry, []any{"name"}).(string); !validName(name) {
-			return errors.New("an entry of services has no name")
-		}
-	}
-	return checkRaw(value)
+func ingressRoutePage(set string) map[string]any {
+	return map[string]any{"name": set, "port": int64(page.ServicePort)}
 }
 
 // ingressRouteNotes tells of routes whose services cannot be read.
@@ -189,7 +129,7 @@ func ingressRouteNotes(object map[string]any) Notes {
 	var n Notes
 	routes, _ := ingressRoutes(object) // Slots says why not
 	for _, r := range routes {
-		if _, known := servicesOf(r); !known {
+		if _, known := servicesIn("").in(r); !known {
 			match, _ := valueAt(r, []any{"match"}).(string)
 			n.LeftAlone = append(n.LeftAlone, fmt.Sprintf("route %q stays as it is, since its services have a shape that this version does not know", annotations.Clip(match)))
 		}

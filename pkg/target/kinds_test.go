@@ -31,7 +31,7 @@ func TestKindByName(t *testing.T) {
 // TestWhatMayBePutBack: an annotation can be forged; what is put back must be a
 // backend of that kind, and none of our own. What only a newer API knows stays as it was.
 func TestWhatMayBePutBack(t *testing.T) {
-	check := map[string]func(any) error{"Ingress": checkIngressBackend, "IngressRoute": checkServices, "selector": checkSelector, "targetPort": checkTargetPort}
+	check := map[string]func(any) error{"Ingress": checkIngressBackend, "IngressRoute": servicesIn("").check, "refs": refsIn("").check, "mirror": checkMirror, "selector": checkSelector, "targetPort": checkTargetPort}
 	for name, tc := range map[string]struct {
 		kind, value string
 		ok          bool
@@ -64,6 +64,13 @@ func TestWhatMayBePutBack(t *testing.T) {
 		"a named port":           {"targetPort", `"http"`, true},
 		"the page's port":        {"targetPort", `"maintenancepage"`, false},
 		"no name of a port":      {"targetPort", `"with spaces"`, false},
+		"refs":                   {"refs", `[{"name":"app","port":80,"weight":0,"filters":[{"type":"RequestMirror"}]},{"group":"inference.networking.k8s.io","kind":"InferencePool","name":"llm"}]`, true},
+		"a page set of refs":     {"refs", `[{"name":"app","filters":[{"requestMirror":{"backendRef":{"name":"maintenance-0123456789abcdef"}}}]}]`, false},
+		"no refs":                {"refs", `[]`, false},
+		"a ref without a name":   {"refs", `[{"kind":"Service"}]`, false},
+		"a mirror":               {"mirror", `{"name":"shadow","namespace":"other","port":80}`, true},
+		"a mirror without name":  {"mirror", `{"port":80}`, false},
+		"a mirror to a page set": {"mirror", `{"name":"maintenance-0123456789abcdef","port":80}`, false},
 		"a page set in services": {"IngressRoute", `[{"name":"app"},{"name":"maintenance-0123456789abcdef"}]`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,6 +99,8 @@ func TestHostOf(t *testing.T) {
 func FuzzSlots(f *testing.F) {
 	f.Add(`{"spec":{"rules":[{"host":"a","http":{"paths":[{"path":"/","backend":{"service":{"name":"a"}}}]}}]}}`)
 	f.Add(`{"spec":{"routes":[{"match":"Host(` + "`a`" + `)","services":[{"name":"a"}]}]}}`)
+	f.Add(`{"metadata":{"namespace":"shop"},"spec":{"parentRefs":[{"name":"web"}],"rules":[{"name":"a","matches":[{"path":{"value":"/x"}}],"filters":[{"type":"RequestMirror","requestMirror":{"backendRef":{"name":"b"}}}],"backendRefs":[{"name":"a","port":80}]}]}}`)
+	f.Add(`{"spec":{"rules":[{"matches":[{"method":{"service":"a"}}],"backendRefs":[{"name":"maintenance-0123456789abcdef","port":80}]}]},"status":{"parents":[{"parentRef":{"name":"web"},"controllerName":"x","conditions":[{"type":"Accepted"}]}]}}`)
 	f.Add(`{"spec":{"rules":[null],"defaultBackend":{}}}`)
 	f.Add(`{"spec":{"selector":{"app":"a"},"ports":[{"port":80,"targetPort":"http"},{"port":53,"protocol":"UDP"}]}}`)
 	f.Add(`{"spec":{"selector":{"maintenance/page-set":"maintenance-0123456789abcdef","a":"b"},"ports":[{"port":80,"targetPort":"maintenancepage"}]}}`)
@@ -110,7 +119,10 @@ func FuzzSlots(f *testing.F) {
 					t.Fatalf("%s holds page set %s, which passes for an original", s.ID, s.PageSet)
 				}
 			}
-			k.Class(object)
+			k.Classes(object, func(string, string) (string, bool) { return "", false })
+			if k.Followers != nil {
+				k.Followers(object)
+			}
 		}
 	})
 }

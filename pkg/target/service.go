@@ -34,7 +34,7 @@ func Service() Kind {
 		Whole:    true,
 		Notes:    serviceNotes,
 		Origin:   serviceOrigin,
-		Class:    func(map[string]any) (string, bool) { return "", false },
+		Classes:  one(func(map[string]any) (string, bool) { return "", false }),
 	}
 }
 

@@ -63,9 +63,14 @@ type Kind struct {
 	// leads to the page, from the object as it is without maintenance; nil if the
 	// app can be reached as before.
 	Origin func(object map[string]any) *corev1.ServiceSpec
-	// Class is the ingress class of the object. known is false where the kind
-	// or the object has none by nature and only one controller would read it.
-	Class func(object map[string]any) (class string, known bool)
+	// Classes are the ingress classes of the object, which has several where several
+	// Gateways lead to it. known is false where the kind or the object has none by nature
+	// and only one controller would read it, or where nobody can tell all of them.
+	// gateway looks the class of a Gateway up.
+	Classes func(object map[string]any, gateway func(namespace, name string) (class string, known bool)) (classes []string, known bool)
+	// Followers are the controllers that say in the object's status what they have seen of
+	// it; nil where the kind's status says nothing of the kind.
+	Followers func(object map[string]any) []Follower
 }
 
 // Notes is what people must know of an object.
@@ -76,12 +81,23 @@ type Notes struct {
 	// LeftAlone are parts of it that are none although traffic goes there: each
 	// says what and why.
 	LeftAlone []string
+	// InFront are parts of it that stay in force and may answer before the page, repeat
+	// its requests, or keep visitors from it: each says what and why.
+	InFront []string
+}
+
+// one makes Classes of a kind whose objects have a class of their own.
+func one(class func(object map[string]any) (string, bool)) func(map[string]any, func(string, string) (string, bool)) ([]string, bool) {
+	return func(object map[string]any, _ func(string, string) (string, bool)) ([]string, bool) {
+		name, known := class(object)
+		return []string{name}, known
+	}
 }
 
 // Kinds lists every kind there is. Solvers are the Services of ACME clients, beside
 // cert-manager's, whose paths are left alone; a name may end in *.
 func Kinds(solvers ...string) []Kind {
-	return []Kind{Ingress(solvers...), IngressRoute(solvers...), Service()}
+	return []Kind{Ingress(solvers...), IngressRoute(solvers...), HTTPRoute(), GRPCRoute(), Service()}
 }
 
 // Note gives the object's notes.
@@ -157,7 +173,9 @@ func validName(name string) bool {
 type numbered map[swap.ID]int
 
 func (n numbered) id(id swap.ID) swap.ID {
-	id.N = n[id]
-	n[swap.ID{Host: id.Host, Path: id.Path, Type: id.Type}]++
+	id.N = 0
+	same := id
+	id.N = n[same]
+	n[same]++
 	return id
 }

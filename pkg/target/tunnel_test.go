@@ -15,7 +15,7 @@ import (
 func tunnel() target.Kind {
 	return target.Kind{
 		Name: "Tunnel", Resource: madeUp.WithResource("tunnels"), Custom: true,
-		Slots: tunnelSlots, Class: func(map[string]any) (string, bool) { return "", false },
+		Slots: tunnelSlots, Classes: func(map[string]any, func(string, string) (string, bool)) ([]string, bool) { return nil, false },
 	}
 }
 

@@ -20,6 +20,7 @@ default holds.
   "NAMESPACE_PAGES" (list "maintenance.namespacePages" (ternary "" "false" .Values.maintenance.namespacePages))
   "PAGE_LEAD_TIME" (list "controller.pageLeadTime" $c.pageLeadTime)
   "SETTLE_TIME" (list "controller.settleTime" $c.settleTime)
+  "SETTLE_TIME_CLASSES" (list "controller.settleTimeClasses" (include "maintenance.json" $c.settleTimeClasses))
   "PAGE_SET_GRACE_PERIOD" (list "controller.pageSetGracePeriod" $c.pageSetGracePeriod)
   "PAGE_READY_TIMEOUT" (list "controller.pageReadyTimeout" $c.pageReadyTimeout)
   "PAGE_DEBOUNCE" (list "controller.pageDebounce" $c.pageDebounce)

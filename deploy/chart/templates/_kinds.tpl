@@ -2,5 +2,7 @@
 {{- define "maintenance.kinds" -}}
 Ingress: {group: "networking.k8s.io", resource: ingresses}
 IngressRoute: {group: "traefik.io", resource: ingressroutes}
+HTTPRoute: {group: "gateway.networking.k8s.io", resource: httproutes}
+GRPCRoute: {group: "gateway.networking.k8s.io", resource: grpcroutes}
 Service: {group: "", resource: services}
 {{- end }}

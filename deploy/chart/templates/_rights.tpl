@@ -16,6 +16,13 @@
   resources: [middlewares]
   verbs: [get]
 {{- end }}
+{{- $c := .Values.controller }}
+{{- if and (or (has "HTTPRoute" $c.targets) (has "GRPCRoute" $c.targets)) (or $c.ingressClasses $c.settleTimeClasses .Values.pagePods.service.classes) }}
+# The class of a route is that of its Gateways.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get]
+{{- end }}
 # Page sets, backups of originals, and the pages that people write.
 - apiGroups: [""]
   resources: [configmaps]

@@ -1,0 +1,27 @@
+package target
+
+import "strings"
+
+// GRPCRoute is gateway.networking.k8s.io/v1 GRPCRoute: see route. Its page is answered
+// as gRPC, with UNAVAILABLE. The page Service's port has no appProtocol, which
+// implementations take for HTTP/2 in plain text here.
+func GRPCRoute() Kind {
+	return route{kind: "GRPCRoute", resource: "grpcroutes", defaults: grpcDefaults, text: grpcMatch}.asKind()
+}
+
+// grpcDefaults: a method is matched as it is written.
+func grpcDefaults(match map[string]any) {
+	if method, ok := match["method"].(map[string]any); ok {
+		match["method"] = withDefault(method, "type", "Exact")
+	}
+}
+
+// grpcMatch says a match for people: shop.Cart/Add, header x-beta.
+func grpcMatch(match any) string {
+	text := func(path ...any) string { s, _ := valueAt(match, path).(string); return s }
+	method := strings.TrimSuffix(text("method", "service")+"/"+text("method", "method"), "/")
+	if method == "" {
+		method = "any method"
+	}
+	return method + conditions(match, "headers", "header")
+}
