@@ -4,22 +4,24 @@ package adminserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
 	"time"
+
+	"maintenance-controller.io/pkg/httpserve"
 )
 
-// Bounds of a request, and of what ends with the program.
+// Bounds of a request, and of what ends with the program. The memory is enough for
+// some dozen scrapers: whoever reaches the page's Pods may reach this port as well.
 const (
 	headTimeout = 5 * time.Second
 	readTimeout = 10 * time.Second
-	idleTimeout = time.Minute
+	idleTimeout = 2 * time.Minute
 	endTimeout  = time.Second
 	maxHead     = 16 << 10
+	maxMemory   = 4 << 20
 )
 
 // Server is an HTTP server that a flag asks for.
@@ -45,30 +47,22 @@ func (s Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--%s: %w", s.Flag, err)
 	}
-	errorLog := s.ErrorLog
-	if errorLog == nil {
-		errorLog = log.New(io.Discard, "", 0)
-	}
-	server := &http.Server{
-		Handler: s.Handler, ReadHeaderTimeout: headTimeout, ReadTimeout: readTimeout, WriteTimeout: s.Longest,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead, ErrorLog: errorLog,
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("--%s: %w", s.Flag, err)
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	if server.Shutdown(end) != nil {
-		_ = server.Close() // what is cut off has had its time
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+	server := httpserve.New(httpserve.Config{
+		Handler: http.HandlerFunc(s.bounded), HeaderTimeout: headTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHead, Memory: maxMemory, StopTime: endTimeout, ErrorLog: s.ErrorLog,
+	})
+	if err := server.Serve(ctx, listener); err != nil {
 		return fmt.Errorf("--%s: %w", s.Flag, err)
 	}
 	return nil
+}
+
+// bounded answers a request in the time that it may take.
+func (s Server) bounded(w http.ResponseWriter, r *http.Request) {
+	control, now := http.NewResponseController(w), time.Now()
+	_ = control.SetReadDeadline(now.Add(readTimeout)) // where it cannot be set, the server's own bounds hold
+	_ = control.SetWriteDeadline(now.Add(s.Longest))
+	s.Handler.ServeHTTP(w, r)
 }
 
 // Health is what probes ask.

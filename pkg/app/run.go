@@ -25,6 +25,7 @@ import (
 	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/metrics"
+	"maintenance-controller.io/pkg/part"
 	"maintenance-controller.io/pkg/version"
 )
 
@@ -93,17 +94,17 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	// Unhealthy once the Lease has not been renewed for so long after it ran out.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
 	health := adminserver.Health{Alive: watchdog.Check, Ready: ready.Load}
-	parts := []part{
-		{run: adminserver.Server{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), Longest: 30 * time.Second}.Run},
-		{run: adminserver.Server{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), Longest: 5 * time.Minute}.Run},
-		{leader: true, run: func(ctx context.Context) error {
+	parts := []part.Part{
+		{Run: adminserver.Server{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), Longest: 30 * time.Second}.Run},
+		{Run: adminserver.Server{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), Longest: 5 * time.Minute}.Run},
+		{Leader: true, Run: func(ctx context.Context) error {
 			return o.control(ctx, c, watched{metrics: m, ready: &ready, log: log})
 		}},
 	}
 	log.Info("started", zap.String("version", version.Version), zap.String("commit", version.Commit), zap.String("server", config.Host))
-	return runParts(ctx, parts, func(ctx context.Context, work func(context.Context) error) error {
+	return part.Run(ctx, parts, func(ctx context.Context, work func(context.Context) error) error {
 		if !o.leaderElect {
-			return ignoreCancelled(ctx, work(ctx))
+			return ignoreCancelled(ctx, part.Alone(ctx, work))
 		}
 		return o.elect(ctx, election{leases: leases, log: log, ready: &ready, watchdog: watchdog, work: work})
 	})

@@ -88,9 +88,11 @@ func Get(ctx context.Context, client corev1client.ConfigMapsGetter, ref target.R
 // Put stores the backup of a target, with the errors of companion.Put.
 func Put(ctx context.Context, client corev1client.ConfigMapsGetter, o companion.Owner, b plan.Backup) error {
 	want := build(o, b)
-	err := companion.Put(ctx, client.ConfigMaps(o.Ref.Namespace), o, want,
-		func(there *corev1.ConfigMap) bool { return ours(there, o.Ref) },
-		func(there *corev1.ConfigMap) { there.Data, there.BinaryData = want.Data, nil })
+	err := companion.Put(ctx, client.ConfigMaps(o.Ref.Namespace), companion.Object[*corev1.ConfigMap]{
+		Owner: o, Want: want,
+		Ours:   func(there *corev1.ConfigMap) bool { return ours(there, o.Ref) },
+		Change: func(there *corev1.ConfigMap) { there.Data, there.BinaryData = want.Data, nil },
+	})
 	if err != nil {
 		return fmt.Errorf("write backup ConfigMap of %s: %w", o.Ref, err)
 	}

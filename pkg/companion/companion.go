@@ -70,10 +70,21 @@ type Client[T metav1.Object] interface {
 	Update(ctx context.Context, object T, options metav1.UpdateOptions) (T, error)
 }
 
-// Put creates the companion, or gives the one that is there its labels and owner anew
-// and what change makes of the rest. It returns ErrForeign if the one that is there is
-// not the target's, by ours, and installation.ErrOther if it is another installation's.
-func Put[T metav1.Object](ctx context.Context, client Client[T], o Owner, want T, ours func(T) bool, change func(there T)) error {
+// Object is a companion as it should be.
+type Object[T metav1.Object] struct {
+	Owner Owner
+	Want  T
+	// Ours says whether the one that is there is the target's.
+	Ours func(there T) bool
+	// Change gives the one that is there what it should hold.
+	Change func(there T)
+}
+
+// Put creates the companion, or gives the one that is there its labels, its owner and
+// its content anew. It returns ErrForeign if that is not the target's, and
+// installation.ErrOther if it is another installation's.
+func Put[T metav1.Object](ctx context.Context, client Client[T], object Object[T]) error {
+	o, want := object.Owner, object.Want
 	_, err := client.Create(ctx, want, metav1.CreateOptions{FieldManager: ownership.Manager})
 	if !apierrors.IsAlreadyExists(err) {
 		return err
@@ -82,7 +93,7 @@ func Put[T metav1.Object](ctx context.Context, client Client[T], o Owner, want T
 	if err != nil {
 		return err
 	}
-	if !ours(there) {
+	if !object.Ours(there) {
 		return fmt.Errorf("%s/%s: %w", want.GetNamespace(), want.GetName(), ErrForeign)
 	}
 	if id := installation.Of(there); !o.Installation.Owns(id) {
@@ -97,7 +108,7 @@ func Put[T metav1.Object](ctx context.Context, client Client[T], o Owner, want T
 	there.SetOwnerReferences(want.GetOwnerReferences())
 	installation.Inherit(there, there) // it keeps the id that it has: somebody may have taken the label of that
 	o.Installation.Mark(there)
-	change(there)
+	object.Change(there)
 	_, err = client.Update(ctx, there, metav1.UpdateOptions{FieldManager: ownership.Manager})
 	return err
 }

@@ -145,7 +145,7 @@ func (c *Controller) watch() watches {
 		}),
 		pages: watch.NewPages(watch.PagesConfig{
 			Client: config.Client, Log: config.Log, Changed: c.pageChanged,
-			Namespaces: pagebook.Namespaces(config.OwnNamespace, config.Namespaces, config.NamespacePages),
+			Namespaces: pagebook.Config{OwnNamespace: config.OwnNamespace, NamespacePages: config.NamespacePages}.Namespaces(config.Namespaces),
 		}),
 		targets: watch.NewTargets(watch.TargetsConfig{
 			Metadata: config.Metadata, Discovery: config.Discovery, Log: config.Log, Clock: config.Clock,

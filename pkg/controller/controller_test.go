@@ -48,7 +48,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 		go func() { ended <- ctl.Run(ctx) }()
 		defer func() {
 			cancel()
-			<-ended
+			require.NoError(t, <-ended)
 		}()
 		<-ctl.Synced()
 		_, err := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace).Create(t.Context(), ingress(), metav1.CreateOptions{})

@@ -5,6 +5,7 @@
 package kubetest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -154,7 +155,8 @@ func (c *Cluster) mirror(verb string, gvr schema.GroupVersionResource, object me
 		Generation: u.GetGeneration(), Annotations: u.GetAnnotations(), Labels: u.GetLabels(),
 	}}
 	m.SetGroupVersionKind(u.GroupVersionKind())
-	tracker, err := c.Metadata.Tracker(), error(nil)
+	tracker := c.Metadata.Tracker()
+	var err error
 	switch verb {
 	case "create":
 		err = tracker.Create(gvr, m, m.Namespace)
@@ -190,7 +192,7 @@ func stat(tracker clienttesting.ObjectTracker, a clienttesting.Action, name stri
 }
 
 func conflict(a clienttesting.Action, name string) error {
-	return apierrors.NewConflict(a.GetResource().GroupResource(), name, fmt.Errorf("the object has been modified"))
+	return apierrors.NewConflict(a.GetResource().GroupResource(), name, errors.New("the object has been modified"))
 }
 
 // PlayPods makes every Pod of the namespace ready, and an endpoint of the Services

@@ -60,11 +60,13 @@ func Get(ctx context.Context, client corev1client.ServicesGetter, ref target.Ref
 // of companion.Put.
 func Put(ctx context.Context, client corev1client.ServicesGetter, o companion.Owner, spec corev1.ServiceSpec) error {
 	want := &corev1.Service{ObjectMeta: o.Meta(Name(o.Ref), annotations.ComponentOrigin), Spec: spec}
-	err := companion.Put(ctx, client.Services(o.Ref.Namespace), o, want,
+	err := companion.Put(ctx, client.Services(o.Ref.Namespace), companion.Object[*corev1.Service]{
+		Owner: o, Want: want,
 		// One that somebody took the labels off says whose it is by its owner.
-		func(there *corev1.Service) bool { return companion.Of(there, o.Ref) },
+		Ours: func(there *corev1.Service) bool { return companion.Of(there, o.Ref) },
 		// The addresses of a Service cannot be changed; its selector and ports can.
-		func(there *corev1.Service) { there.Spec.Selector, there.Spec.Ports = spec.Selector, spec.Ports })
+		Change: func(there *corev1.Service) { there.Spec.Selector, there.Spec.Ports = spec.Selector, spec.Ports },
+	})
 	if err != nil {
 		return fmt.Errorf("write origin Service of %s: %w", o.Ref, err)
 	}

@@ -61,9 +61,9 @@ type Resolved struct {
 func New(c Config) *Book { return &Book{config: c, resolved: map[Place]Resolved{}} }
 
 // Namespaces lists where pages may be, for a controller that serves these: "" is all.
-func Namespaces(own string, served []string, namespacePages bool) []string {
-	all := []string{own}
-	if namespacePages {
+func (c Config) Namespaces(served []string) []string {
+	all := []string{c.OwnNamespace}
+	if c.NamespacePages {
 		all = append(all, served...)
 	}
 	if slices.Contains(all, "") {

@@ -1,4 +1,6 @@
-package app
+// Package part runs the parts of a program side by side: what serves in every replica,
+// and what works in the one that leads.
+package part
 
 import (
 	"context"
@@ -6,22 +8,22 @@ import (
 	"sync"
 )
 
-// part is something that the program runs beside others.
-type part struct {
-	// leader says that of all replicas only the one that holds the Lease runs it:
+// Part is something that a program runs beside others.
+type Part struct {
+	// Leader says that of all replicas only the one that holds the Lease runs it:
 	// whatever writes. The others run in each replica.
-	leader bool
-	// run works until ctx ends. An error ends the program.
-	run func(ctx context.Context) error
+	Leader bool
+	// Run works until ctx ends. An error ends the program.
+	Run func(ctx context.Context) error
 }
 
-// runParts runs the parts of every replica until ctx ends and the leader's parts,
-// which lead runs while this replica leads, have ended: probes and metrics are
+// Run runs the parts of every replica until ctx ends and the leader's parts,
+// which lead runs for as long as this replica leads, have ended: probes and metrics are
 // answered until there is nothing left to tell. The first error ends all.
-func runParts(ctx context.Context, parts []part, lead func(ctx context.Context, work func(context.Context) error) error) error {
-	var everywhere, leaders []part
+func Run(ctx context.Context, parts []Part, lead func(ctx context.Context, work func(context.Context) error) error) error {
+	var everywhere, leaders []Part
 	for _, p := range parts {
-		if p.leader {
+		if p.Leader {
 			leaders = append(leaders, p)
 		} else {
 			everywhere = append(everywhere, p)
@@ -44,14 +46,14 @@ func runParts(ctx context.Context, parts []part, lead func(ctx context.Context, 
 
 // together runs parts side by side, and returns when all have ended. The first to
 // fail ends the others.
-func together(ctx context.Context, parts []part) error {
+func together(ctx context.Context, parts []Part) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
 	errs := make([]error, len(parts))
 	for i, p := range parts {
 		all.Go(func() {
-			if errs[i] = p.run(ctx); errs[i] != nil {
+			if errs[i] = p.Run(ctx); errs[i] != nil {
 				cancel()
 			}
 		})
@@ -59,3 +61,6 @@ func together(ctx context.Context, parts []part) error {
 	all.Wait()
 	return errors.Join(errs...)
 }
+
+// Alone is the lead of a program that has no other replicas.
+func Alone(ctx context.Context, work func(context.Context) error) error { return work(ctx) }

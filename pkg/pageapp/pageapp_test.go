@@ -1,4 +1,4 @@
-package main
+package pageapp
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ const anySet = "maintenance-0123456789abcdef"
 
 func TestParse(t *testing.T) {
 	env := map[string]string{"MAINTENANCE_PAGE_SET": anySet, "MAINTENANCE_PAGE_DRAIN": "3s", "MAINTENANCE_PAGE_METRICS_LISTEN": ":1", "MAINTENANCE_PAGE_ACCESS_LOG": "true", "MAINTENANCE_PAGE_DIR": "/elsewhere"}
-	got, err := parse([]string{"--metrics-listen=", "--listen=:2"}, func(name string) string { return env[name] }, io.Discard)
+	got, err := parse([]string{"--metrics-listen=", "--listen=:2"}, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, io.Discard)
 	want := options{pageDir: "/elsewhere", pageSet: anySet, listen: ":2", drain: 3 * time.Second, accessLog: true, logFormat: "json", logLevel: "info"}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -50,11 +50,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an environment variable that is no time", []string{set}, "soon", "MAINTENANCE_PAGE_DRAIN"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			getenv := func(name string) string {
-				if name == "MAINTENANCE_PAGE_DRAIN" {
-					return test.env
-				}
-				return ""
+			getenv := func(name string) (string, bool) {
+				return test.env, name == "MAINTENANCE_PAGE_DRAIN" && test.env != ""
 			}
 			if _, err := parse(test.args, getenv, io.Discard); err == nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("error %v, want one that says %q", err, test.says)
@@ -65,7 +62,7 @@ func TestParseRefuses(t *testing.T) {
 
 func TestHelpExplainsEveryFlag(t *testing.T) {
 	var help strings.Builder
-	if _, err := parse([]string{"--help"}, func(string) string { return "" }, &help); !errors.Is(err, pflag.ErrHelp) {
+	if _, err := parse([]string{"--help"}, func(string) (string, bool) { return "", false }, &help); !errors.Is(err, pflag.ErrHelp) {
 		t.Fatal(err)
 	}
 	for _, flag := range []string{"--page-dir", "--page-set", "--listen", "--metrics-listen", "--drain", "--access-log", "--log-format", "--log-level", "--version", "MAINTENANCE_PAGE_DIR"} {
@@ -214,42 +211,4 @@ func TestRunRefusesAnAddressInUse(t *testing.T) {
 			t.Errorf("%s: %v", flag, err)
 		}
 	}
-}
-
-// Connections to the port of the metrics are bounded like those to the page.
-func TestMetricsPortIsBounded(t *testing.T) {
-	address := freePort(t)
-	stop, err := serveMetrics(t.Context(), address, func(io.Writer) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stop()
-	const opened, kept = 200, metricsMemory >> 15 // 32 KiB each
-	closed := make(chan struct{}, opened)
-	for range opened {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = c.Close() }()
-		go func() {
-			_, _ = c.Read(make([]byte, 1))
-			closed <- struct{}{}
-		}()
-	}
-	for range opened - kept {
-		select {
-		case <-closed:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("more than %d connections are kept", kept)
-		}
-	}
-	response, err := http.Get("http://" + address + "/metrics")
-	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); { // the others have a second
-		response, err = http.Get("http://" + address + "/metrics")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = response.Body.Close()
 }

@@ -1,7 +1,10 @@
-package main
+// Package pageapp wires the page server: flags to configuration, and the list of parts
+// that it runs. It is to maintenance-page what pkg/app is to the controller.
+package pageapp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -9,13 +12,37 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
+	"maintenance-controller.io/pkg/adminserver"
+	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/httpserve"
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/pageserver"
+	"maintenance-controller.io/pkg/part"
 	"maintenance-controller.io/pkg/version"
 )
+
+// Main serves until ctx ends and gives the exit code.
+func Main(ctx context.Context, p flagenv.Process) int {
+	o, err := parse(p.Args, p.Env, p.Stdout)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(p.Stderr, "maintenance-page: %v\nSee maintenance-page --help.\n", err)
+		return 2
+	case o.showVersion:
+		fmt.Fprintln(p.Stdout, "maintenance-page", version.String())
+		return 0
+	}
+	if err := run(ctx, o, p.Stderr); err != nil {
+		fmt.Fprintln(p.Stderr, "maintenance-page:", err)
+		return 1
+	}
+	return 0
+}
 
 // run serves until ctx ends and the drain is over.
 func run(ctx context.Context, o options, logs io.Writer) error {
@@ -49,21 +76,24 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 		},
 		ErrorLog: debugLog(logger),
 	})
-	listener, err := net.Listen("tcp", o.listen)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	if o.metricsListen != "" {
-		stop, err := serveMetrics(ctx, o.metricsListen, func(w io.Writer) { writeMetrics(w, pages, server) })
+	metrics := http.NewServeMux()
+	metrics.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		writeMetrics(w, pages, server)
+	})
+	serve := func(ctx context.Context) error {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
 		if err != nil {
-			_ = listener.Close()
-			return err
+			return fmt.Errorf("--listen: %w", err)
 		}
-		defer stop()
+		logger.Info("serving", zap.String("address", listener.Addr().String()), zap.String("page-set", o.pageSet),
+			zap.Int("status", p.Status), zap.Int("bodies", len(p.Bodies)), zap.String("version", version.Version))
+		return server.Serve(ctx, listener)
 	}
-	logger.Info("serving", zap.String("address", listener.Addr().String()), zap.String("page-set", o.pageSet),
-		zap.Int("status", p.Status), zap.Int("bodies", len(p.Bodies)), zap.String("version", version.Version))
-	err = server.Serve(ctx, listener)
+	err = part.Run(ctx, []part.Part{
+		{Run: adminserver.Server{Flag: "metrics-listen", Address: o.metricsListen, Handler: metrics, Longest: 10 * time.Second}.Run},
+		{Leader: true, Run: serve}, // it drains while metrics are still there
+	}, part.Alone)
 	logger.Info("stopped")
 	return err
 }
@@ -86,33 +116,3 @@ func debugLog(logger *zap.Logger) *log.Logger {
 	}
 	return log.New(io.Discard, "", 0)
 }
-
-// serveMetrics serves write's output under /metrics until stop is called, which
-// is later than ctx ends.
-func serveMetrics(ctx context.Context, address string, write func(io.Writer)) (stop func(), err error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("--metrics-listen: %w", err)
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(10 * time.Second))
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		write(w)
-	})
-	server := httpserve.New(httpserve.Config{Handler: mux, Memory: metricsMemory, HeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, StopTime: time.Second})
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(ctx, listener) // ends when it is told to
-	}()
-	return func() {
-		cancel()
-		<-done
-	}, nil
-}
-
-// metricsMemory is for some dozen scrapers. Whoever reaches the page's Pods may
-// reach this port as well, so that it is held to a bound just like the page.
-const metricsMemory = 4 << 20

@@ -1,4 +1,4 @@
-package main
+package pageapp
 
 import (
 	"crypto/sha256"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/page"
 )
@@ -27,10 +28,9 @@ type options struct {
 }
 
 // parse reads args, then for each flag that is not given its environment variable.
-func parse(args []string, getenv func(string) string, help io.Writer) (options, error) {
+func parse(args []string, env func(string) (string, bool), help io.Writer) (options, error) {
 	var o options
 	flags := pflag.NewFlagSet("maintenance-page", pflag.ContinueOnError)
-	flags.SetOutput(help)
 	flags.SortFlags = false
 	flags.StringVar(&o.pageDir, "page-dir", "/page", "folder with the page's files: page.html, page.json, …, status, retry-after")
 	flags.StringVar(&o.pageSet, "page-set", "", "name of the page set, maintenance-<16 hex digits>; the files must have this hash, unless --content-hash says which (required)")
@@ -42,18 +42,13 @@ func parse(args []string, getenv func(string) string, help io.Writer) (options, 
 	flags.StringVar(&o.logFormat, "log-format", logging.JSON, "json or console")
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
-	flags.Usage = func() {
-		_, _ = fmt.Fprintf(help, "maintenance-page answers every request with the maintenance page in a folder.\n\nEvery flag has an environment variable, such as %s for --page-dir and %s for --drain.\n\n%s",
+	err := flagenv.Parse(flags, args, env, variable)
+	if errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprintf(help, "maintenance-page answers every request with the maintenance page in a folder.\n\nEvery flag has an environment variable, such as %s for --page-dir and %s for --drain.\n\n%s",
 			variable("page-dir"), variable("drain"), flags.FlagUsages())
 	}
-	if err := flags.Parse(args); err != nil {
-		return options{}, err
-	}
-	if flags.NArg() > 0 {
-		return options{}, fmt.Errorf("unknown argument %q: there are flags only, see --help", flags.Arg(0))
-	}
-	if err := fromEnvironment(flags, getenv); err != nil {
-		return options{}, err
+	if err != nil || o.showVersion {
+		return o, err
 	}
 	return o, o.validate()
 }
@@ -61,27 +56,11 @@ func parse(args []string, getenv func(string) string, help io.Writer) (options, 
 // variable is a flag's environment variable: MAINTENANCE_PAGE_DIR for
 // --page-dir, MAINTENANCE_PAGE_DRAIN for --drain.
 func variable(flag string) string {
-	return "MAINTENANCE_PAGE_" + strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(flag, "page-"), "-", "_"))
-}
-
-func fromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
-	var failed error
-	flags.VisitAll(func(f *pflag.Flag) {
-		value := getenv(variable(f.Name))
-		if f.Changed || value == "" || f.Name == "version" || failed != nil {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			failed = fmt.Errorf("environment variable %s is %q: %w", variable(f.Name), value, err)
-		}
-	})
-	return failed
+	return flagenv.Variable("MAINTENANCE_PAGE_", strings.TrimPrefix(flag, "page-"))
 }
 
 func (o options) validate() error {
 	switch {
-	case o.showVersion:
-		return nil
 	case o.pageSet == "":
 		return fmt.Errorf("--page-set (or %s) is missing: give the page set's name", variable("page-set"))
 	case !page.IsSetName(o.pageSet):
