@@ -130,7 +130,7 @@ func TestOneNameTwoKindsNeverInterfere(t *testing.T) {
 	w.until(services, "my-app", "active", state(annotations.Active))
 	set := allOn(t, w.until(ingressRoutes, "my-app", "active", state(annotations.Active)))
 	w.until(configMaps, set, "all users", usedBy("Ingress/my-app,IngressRoute/my-app,Service/my-app"))
-	for _, k := range target.Kinds() {
+	for _, k := range []target.Kind{target.Ingress(), target.IngressRoute(), target.Service()} {
 		cm := w.get(configMaps, backup.Name(target.Ref{Kind: k.Name, Namespace: w.namespace, Name: "my-app"}))
 		kind, _, _ := unstructured.NestedString(cm.Object, "data", "kind")
 		assert.Equal(t, k.Name, kind, "each has a backup of its own")

@@ -28,6 +28,7 @@ var conformance = map[string]func(require.TestingT, example){
 	"admits only originals":                 originalsAreAdmitted,
 	"survives odd objects":                  oddObjectsAreSurvived,
 	"mends what is beside the page":         whatIsBesideThePageIsMended,
+	"writes its slots and nothing else":     onlySlotsAreWritten,
 	"gives back what it took":               swapThenUndoIsTheIdentity,
 	"keeps edits":                           editsDuringMaintenanceAreKept,
 	"restores part by part":                 partsAreWrittenBackOneByOne,
@@ -196,6 +197,22 @@ func whatIsBesideThePageIsMended(t require.TestingT, e example) {
 		mended++
 	})
 	require.Positive(t, mended)
+}
+
+// onlySlotsAreWritten: with each slot written back in its place, a swapped object is the
+// one that it was. An ingress controller that knows rules by their place loses visitors
+// when one is added, taken away or moved.
+func onlySlotsAreWritten(t require.TestingT, e example) {
+	e.objects(t, func(_ *rand.Rand, object map[string]any, slots []swap.Slot) {
+		swapped, _ := swapTo(t, e.kind, object, swap.Record{}, setA)
+		var back []swap.Write
+		for _, s := range slots {
+			back = append(back, swap.Write{Path: s.Path, Value: s.Value})
+		}
+		again, err := swap.Apply(swapped, back)
+		require.NoError(t, err)
+		require.Equal(t, text(t, object), text(t, again))
+	})
 }
 
 // spoilBeside changes a number of a value, or adds a field or an entry to it.

@@ -200,6 +200,18 @@ func TestWhatOfARefIsThePage(t *testing.T) {
 	assert.Equal(t, swap.Beside, slotsOf(t, target.HTTPRoute(), beside)[0].Fit(nil))
 }
 
+// TestNothingIsSwitchedByWeights: a session is kept even at weight 0, so nothing of the
+// app is left in a rule on the page.
+func TestNothingIsSwitchedByWeights(t *testing.T) {
+	for _, k := range []target.Kind{target.HTTPRoute(), target.GRPCRoute()} {
+		object := httpRoute(t, `[{"backendRefs":[{"name":"app","port":80,"weight":3},{"name":"canary","port":80,"weight":0}]}]`)
+		for _, set := range []string{setA, setB} {
+			object, _ = swapTo(t, k, object, swap.Record{Version: 1, Slots: []swap.Original{{ID: slotsOf(t, k, object)[0].ID, Value: []byte(`[{"name":"app","port":80}]`)}}}, set)
+			assert.Equal(t, []any{map[string]any{"group": "", "kind": "Service", "name": set, "port": int64(80), "weight": int64(1)}}, slotsOf(t, k, object)[0].Value)
+		}
+	}
+}
+
 // TestClassesOfARoute are those of all its Gateways; where one of them is not known,
 // nobody can say that the route is not served.
 func TestClassesOfARoute(t *testing.T) {
