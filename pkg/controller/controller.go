@@ -126,7 +126,7 @@ func New(c Config) *Controller {
 		BuiltIn: c.BuiltIn, CustomPage: c.Keys.CustomPage, Installation: c.Installation,
 	})
 	ctl.manager = setmanager.New(setmanager.Config{
-		Client: c.Client, Cache: seen{ctl.watches}, Template: c.Template, Installation: c.Installation, Grace: c.Grace,
+		Client: c.Client, Clock: c.Clock, Cache: seen{ctl.watches}, Template: c.Template, Installation: c.Installation, Grace: c.Grace,
 		Confirm: ctl.confirm, Found: ctl.queueTargets,
 	})
 	return ctl

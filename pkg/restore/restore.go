@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/backup"
@@ -47,6 +48,8 @@ type Config struct {
 	// Working names the controller that works, empty if none does. What asks for
 	// maintenance then stays in it: it would be put in again at once.
 	Working string
+	// Clock that the time is read from; nil is the real one.
+	Clock clock.PassiveClock
 	// DryRun asks the API server what would come of it, and stores nothing.
 	DryRun bool
 }
@@ -55,6 +58,13 @@ type Config struct {
 type Restorer struct {
 	Config
 	ownOnly bool // what another installation has in maintenance is left alone
+}
+
+func (r *Restorer) now() time.Time {
+	if r.Clock == nil {
+		return time.Now()
+	}
+	return r.Clock.Now()
 }
 
 // Outcome is what has become of a target.
@@ -190,7 +200,7 @@ func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, o
 	if err != nil {
 		return nil, nil, err
 	}
-	state := plan.State{Now: time.Now(), Kind: kind, Object: object.Object, Slots: slots, Backup: copies.backup()}
+	state := plan.State{Now: r.now(), Kind: kind, Object: object.Object, Slots: slots, Backup: copies.backup()}
 	if copies.origin != nil {
 		state.Origin = &copies.origin.Spec
 	}

@@ -24,7 +24,7 @@ func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed
 	}
 	// Until all that the record names has been looked at, it may be the only trace
 	// of a user whose annotations and backup are both gone.
-	if left := m.Grace - time.Since(m.began); left > 0 {
+	if left := m.Grace - m.Clock.Since(m.began); left > 0 {
 		return left, nil
 	}
 	// The record goes first. A set without users does not count as serving, and
@@ -66,10 +66,10 @@ func (m *Manager) graceLeft(id pageset.ID) time.Duration {
 	defer m.mu.Unlock()
 	since, ok := m.idleSince[id]
 	if !ok {
-		since = time.Now()
+		since = m.Clock.Now()
 		m.idleSince[id] = since
 	}
-	return max(0, m.Grace-time.Since(since))
+	return max(0, m.Grace-m.Clock.Since(since))
 }
 
 // collect deletes the set after the API server itself has confirmed that nobody
@@ -98,7 +98,7 @@ func (m *Manager) collect(ctx context.Context, id pageset.ID, cm metav1.Object) 
 	}
 	if err == nil {
 		m.mu.Lock()
-		now := time.Now()
+		now := m.Clock.Now()
 		for old, at := range m.deleted {
 			if now.Sub(at) > time.Hour {
 				delete(m.deleted, old)

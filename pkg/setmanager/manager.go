@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/installation"
@@ -57,6 +58,8 @@ type Config struct {
 	// Confirm lists, from the API server, whoever uses the set. An error means
 	// that it cannot be known, and that nothing is collected.
 	Confirm func(ctx context.Context, id pageset.ID) ([]target.Ref, error)
+	// Clock that waits are measured by; nil is the real one.
+	Clock clock.PassiveClock
 	// Found is told of users that the watches had not shown.
 	Found func(users []target.Ref)
 }
@@ -104,8 +107,11 @@ type startedPod struct {
 // New gives a Manager. It starts with no idle set: none is collected within the
 // grace period after it.
 func New(c Config) *Manager {
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
 	return &Manager{
-		Config: c, Claims: newClaims(), began: time.Now(), reachable: map[pageset.ID]time.Time{},
+		Config: c, Claims: newClaims(), began: c.Clock.Now(), reachable: map[pageset.ID]time.Time{},
 		idleSince: map[pageset.ID]time.Time{}, failures: map[pageset.ID]pageset.Status{},
 		deleted: map[types.UID]time.Time{}, written: map[pageset.ID]ownWrite{}, started: map[pageset.ID]map[types.UID]startedPod{},
 		failing: map[pageset.ID]failingPods{},
@@ -166,7 +172,7 @@ func (m *Manager) reachableSince(id pageset.ID, o pageset.Observed) (since time.
 	case !reachable:
 		delete(m.reachable, id)
 	case !known:
-		since = time.Now()
+		since = m.Clock.Now()
 		m.reachable[id] = since
 	}
 	return since, reachable
@@ -193,7 +199,7 @@ func (m *Manager) observe(id pageset.ID) pageset.Observed {
 		delete(m.started[id], p.UID)
 	}
 	for uid, s := range m.started[id] {
-		if time.Since(s.at) > 30*time.Second { // it was deleted before the watch showed it
+		if m.Clock.Since(s.at) > 30*time.Second { // it was deleted before the watch showed it
 			delete(m.started[id], uid)
 			continue
 		}

@@ -149,8 +149,8 @@ func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Obser
 			errs = append(errs, wrap(err, "delete Pod of page set", id))
 		}
 	}
-	if failing := m.fail(id, change); change.Create > 0 && time.Until(failing.until) > 0 {
-		return time.Until(failing.until), errors.Join(append(errs, failing)...)
+	if failing := m.fail(id, change); change.Create > 0 && failing.until.After(m.Clock.Now()) {
+		return failing.until.Sub(m.Clock.Now()), errors.Join(append(errs, failing)...)
 	}
 	for range change.Create {
 		p, err := client.Create(ctx, want, create())
@@ -188,7 +188,7 @@ func (m *Manager) fail(id pageset.ID, change pageset.PodChange) failingPods {
 		f.why = fmt.Sprintf("page Pod %s failed: %s %s", p.Name, p.Status.Reason, p.Status.Message)
 		// The first time it may be an eviction, which the next Pod need not share.
 		if f.times > 0 {
-			f.until = time.Now().Add(min(maxPodBackoff, time.Second<<min(f.times-1, 10)))
+			f.until = m.Clock.Now().Add(min(maxPodBackoff, time.Second<<min(f.times-1, 10)))
 		}
 		f.times++
 		m.failing[id] = f
@@ -202,5 +202,5 @@ func (m *Manager) remember(id pageset.ID, p *corev1.Pod) {
 	if m.started[id] == nil {
 		m.started[id] = map[types.UID]startedPod{}
 	}
-	m.started[id][p.UID] = startedPod{pod: p, at: time.Now()}
+	m.started[id][p.UID] = startedPod{pod: p, at: m.Clock.Now()}
 }
