@@ -74,8 +74,12 @@ test: ## Run all tests; the node tier needs root.
 	@e2e/test.sh
 
 .PHONY: soak
-soak: ## Run the long forms of the tests, as root; at most 51 minutes, mostly 35.
+soak: ## Run the long forms of the tests, as root; at most 66 minutes, mostly 45.
 	@go -C e2e run ./cmd/soak --logs $(CURDIR)/dist/soak $(SOAK_ARGS)
+
+.PHONY: matrix
+matrix: ## Measure how ingress controllers follow, as root, and write the table of docs/gateway-api.md; 6 minutes.
+	@e2e/matrix.sh
 
 .PHONY: release-snapshot
 release-snapshot: ## Make the artefacts of a release, and try them on a cluster (needs root).

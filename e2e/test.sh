@@ -75,10 +75,10 @@ if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/clu
 	else
 		tier 'Dockerfile' 'built with buildah, the same image as without an engine' in_e2e tested ./dockerfile
 	fi
-	if [ "$(id -u)" != 0 ]; then
-		without 'node' 'needs root: run make test as root'
+	if [ "$(id -u)" != 0 ] || ! command -v haproxy >/dev/null || ! dpkg -s lua-json >/dev/null 2>&1; then
+		without 'node' 'needs root, and apt-get install haproxy lua-json'
 	else
-		tier 'node' 'real nodes, containers and Traefik' in_e2e tested ./node/...
+		tier 'node' 'real nodes, containers, Traefik and HAProxy Ingress' in_e2e tested ./node/...
 	fi
 fi
 

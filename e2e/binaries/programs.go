@@ -4,6 +4,7 @@
 package binaries
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,6 +63,12 @@ func Traefik() Program {
 			return []string{"-X", path + "/pkg/version.Version=" + strings.TrimPrefix(version, "v")}
 		},
 	}}
+}
+
+// HAProxyIngress is another ingress controller, which shares no code with Traefik.
+func HAProxyIngress() Program {
+	const path = "github.com/jcmoraisjr/haproxy-ingress"
+	return Program{Name: "haproxy-ingress", pkg: path + "/pkg", from: &module{folder: "haproxy-ingress", path: path}}
 }
 
 // Helm is what installs the chart.
@@ -126,7 +133,7 @@ func ControlPlane() []Program {
 
 // Everything lists what a whole cluster and its user need.
 func Everything() []Program {
-	all := append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), Traefik())
+	all := append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), Traefik(), HAProxyIngress())
 	return append(all, ChartTools()...)
 }
 
@@ -155,6 +162,9 @@ func (m *module) source() (string, error) {
 	return filepath.Join(root, "e2e", "build", m.folder), nil
 }
 
+// Version is the one that the program is built of.
+func (p Program) Version() (string, error) { return p.from.version() }
+
 // version is what the module's go.mod pins: the one place where it is written.
 func (m *module) version() (string, error) {
 	dir, err := m.source()
@@ -176,6 +186,20 @@ func (m *module) version() (string, error) {
 		}
 	}
 	return "", fmt.Errorf("read the version of %s: %s does not require it", m.path, file)
+}
+
+// ModuleDir is the folder of the module that a program is built from, with the files
+// beside its code.
+func (c *Cache) ModuleDir(ctx context.Context, p Program) (string, error) {
+	source, err := p.from.source()
+	if err != nil {
+		return "", err
+	}
+	if _, err := output(ctx, source, "go", "mod", "download", p.from.path); err != nil {
+		return "", err
+	}
+	dir, err := output(ctx, source, "go", "list", "-m", "-f", "{{.Dir}}", p.from.path)
+	return strings.TrimSpace(dir), err
 }
 
 // Root is the top of the source tree that the working directory is in.

@@ -11,6 +11,13 @@ import (
 	"maintenance-controller.io/e2e/process"
 )
 
+// GatewayClass names the class of Gateways that Traefik serves. Their listeners have
+// TraefikPort.
+const GatewayClass = "traefik"
+
+// TraefikPort is the port of TraefikURL.
+func (c *Cluster) TraefikPort() int { return c.nodeOptions.WebPort }
+
 // traefikUser is the user that Traefik acts as.
 const traefikUser = "traefik"
 
@@ -22,7 +29,7 @@ var traefikRules []byte
 // startTraefik starts Traefik on the machine's loopback, as an edge router outside
 // of the cluster: it reaches Pods by the links to the nodes.
 func (c *Cluster) startTraefik(ctx context.Context) error {
-	if err := c.InstallTraefikCRDs(ctx); err != nil {
+	if err := c.InstallCRDs(ctx); err != nil {
 		return err
 	}
 	if err := c.Apply(ctx, traefikRules); err != nil {
@@ -102,5 +109,6 @@ func (t traefik) args() []string {
 		"--providers.kubernetesingress=true",
 		"--providers.kubernetesingress.ingressendpoint.ip=127.0.0.1", // so that it writes status, as real ones do
 		"--providers.kubernetescrd=true",
+		"--providers.kubernetesgateway=true",
 	}
 }

@@ -51,6 +51,11 @@ func (w *world) callers(rate int, service string) *load {
 }
 
 func (w *world) load(rate int, at string, hosts ...string) *load {
+	return w.loadBy(ask, rate, at, hosts...)
+}
+
+// loadBy is a load of visitors who ask in another way than a browser.
+func (w *world) loadBy(ask func(context.Context, visit) answer, rate int, at string, hosts ...string) *load {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	l := &load{w: w, at: at, hosts: hosts, more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
 	var all sync.WaitGroup

@@ -149,6 +149,7 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 		"sample-app":             "maintenance-controller.io/e2e/sampleapp",
 		"tls-app":                "maintenance-controller.io/e2e/node/tlsapp",
 		"lasting-app":            "maintenance-controller.io/e2e/node/lastingapp",
+		"grpc-app":               "maintenance-controller.io/e2e/node/grpcapp",
 	} {
 		if err := cache.BuildOwn(ctx, pkg, in(name)); err != nil {
 			return nil, err
@@ -164,7 +165,7 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 	for i, spec := range []image.Spec{
 		{Reference: site.image, Programs: product, Entrypoint: "maintenance-controller"},
 		{Reference: site.nextImage, Programs: product, Entrypoint: "maintenance-controller"},
-		{Reference: "sample-app:dev", Programs: []string{in("sample-app"), in("tls-app"), in("lasting-app")}, Entrypoint: "sample-app"},
+		{Reference: "sample-app:dev", Programs: []string{in("sample-app"), in("tls-app"), in("lasting-app"), in("grpc-app")}, Entrypoint: "sample-app"},
 	} {
 		archive := in(fmt.Sprintf("image-%d.tar", i))
 		if err := image.Write(archive, spec); err != nil {
@@ -192,7 +193,7 @@ func valuesWith(more map[string]any) map[string]any {
 		variables = append(variables, corev1.EnvVar{Name: name, Value: settings[name]})
 	}
 	values := map[string]any{"controller": map[string]any{
-		"targets": []string{"Ingress", "IngressRoute", "Service"}, "pageSetGracePeriod": graceful, "extraEnv": variables,
+		"targets": []string{"Ingress", "IngressRoute", "HTTPRoute", "GRPCRoute", "Service"}, "pageSetGracePeriod": graceful, "extraEnv": variables,
 	}}
 	maps.Copy(values, more)
 	return values

@@ -24,7 +24,7 @@ const defaultRetryAfter = int(page.DefaultRetryAfter / 1e9)
 // gets one or the other.
 func TestTheWholeWay(t *testing.T) {
 	t.Parallel()
-	for _, kind := range target.Kinds() {
+	for _, kind := range []target.Kind{target.Ingress(), target.IngressRoute(), target.Service()} { // routes of Gateways: see TestDataPlanes
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)

@@ -73,6 +73,7 @@ type Command struct {
 	Path    string
 	Args    []string
 	Env     []string // nil is the parent's
+	Dir     string   // where it works; the parent's if empty
 	LogFile string   // takes stdout and stderr; appended to
 	// Cloneflags asks for namespaces of the process's own, see clone(2).
 	Cloneflags uintptr
@@ -86,7 +87,7 @@ func (g *Group) Start(c Command) (*Process, error) {
 	}
 	defer func() { _ = log.Close() }()     // the child has its own descriptor
 	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // it lives as long as the group
-	cmd.Env, cmd.Stdout, cmd.Stderr = c.Env, log, log
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: c.Cloneflags,
 		Setpgid:    true, // a ^C at the terminal is for the parent, which stops us in order

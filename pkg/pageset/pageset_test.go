@@ -220,6 +220,14 @@ func slice(owner types.UID, pods ...types.UID) *discoveryv1.EndpointSlice {
 	return s
 }
 
+// TestThePortSaysNoProtocol: implementations of the Gateway API take a port without an
+// appProtocol for what the route speaks. Traefik refuses http for a GRPCRoute.
+func TestThePortSaysNoProtocol(t *testing.T) {
+	ports := Service(configMap(), Template{}, nil).Spec.Ports
+	require.Len(t, ports, 1)
+	assert.Nil(t, ports[0].AppProtocol)
+}
+
 // TestServing: leftovers of a deleted namesake do not count.
 func TestServing(t *testing.T) {
 	service := func() *corev1.Service {

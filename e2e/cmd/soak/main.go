@@ -27,9 +27,10 @@ type step struct {
 	together            string // how many tests at once: those that mostly wait do not hurt each other
 }
 
-// steps take about 35 minutes on two cores; what they may take at most is longest.
+// steps take about 45 minutes on two cores; what they may take at most is longest.
 var steps = []step{
 	{"no hole under load", "./node", "^TestNoHoleUnderLoad$", 15 * time.Minute, "1"},
+	{"data planes", "./node", "^TestDataPlanes$", 15 * time.Minute, "6"},
 	{"kill after every write", "./apiserver", "^(TestKilledAfterEveryWrite|TestTwoVersionsHandOver)$", 8 * time.Minute, "6"},
 	{"storm of faults", "./apiserver", "^TestAStormOfFaults$", 8 * time.Minute, "1"},
 	{"many hands and shapes", "./apiserver", "^(TestManyHands|TestEveryShape)$", 8 * time.Minute, "2"},

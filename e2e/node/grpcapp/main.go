@@ -1,0 +1,30 @@
+// Command grpc-app is an app that speaks gRPC: the standard health service, which says
+// that it serves.
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "grpc-app:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	l, err := net.Listen("tcp", ":8080") //nolint:gosec // it is in a Pod of its own, until that ends
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer()
+	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
+	return s.Serve(l)
+}
