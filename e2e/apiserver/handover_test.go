@@ -34,8 +34,11 @@ func (w *world) replica(build program.Build) *replica {
 	r.build = build
 	// The image of the page Pods is the version's own.
 	r.flags = slices.DeleteFunc(r.flags, func(flag string) bool {
-		return flag == "--page-image="+imageServes || flag == theInstallation && build.Commit != "" // which knows of none
+		return flag == "--page-image="+imageServes || build.Commit != "" && (flag == theInstallation || strings.HasPrefix(flag, "--targets="))
 	})
+	if build.Commit != "" { // which knows of no installations, and of no other kinds
+		r.flags = append(r.flags, "--targets=Ingress,IngressRoute,Service")
+	}
 	r.flags = append(r.flags, "--leader-elect=true", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=300ms", "--listen="+r.address)
 	return r
 }
