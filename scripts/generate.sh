@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Writes what is made from other files of this tree: in README.md the flag reference from the program's --help and the
-# tables of states and events from pkg/plan; the schema and the tables of values of the chart from its values.yaml, and
-# the manifests from the chart.
+# Writes what is made from other files of this tree: in README.md the flag reference from the program's --help, the
+# tables of states and events from pkg/plan, and the table of kinds from pkg/target, as well as the kinds that the scripts
+# and the chart know; the schema and the tables of values of the chart from its values.yaml, and the manifests from the
+# chart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,10 +10,10 @@ usage() {
 	cat <<'END'
 Usage: scripts/generate.sh [--verify]
 
-Writes the flag reference and the tables of states and events of README.md, the
-chart's values.schema.json and tables of values, and the manifests of
-deploy/manifests. With --verify it writes nothing: it shows the differences and
-exits 1 if there are any.
+Writes the flag reference and the tables of states, events and kinds of README.md,
+the kinds that the scripts and the chart know, the chart's values.schema.json and
+tables of values, and the manifests of deploy/manifests. With --verify it writes
+nothing: it shows the differences and exits 1 if there are any.
 END
 }
 
@@ -116,6 +117,8 @@ go -C e2e build -o "$work/kinds" ./cmd/kinds
 for script in scripts/status.sh scripts/uninstall.sh; do
 	holds $script kinds <"$work/kinds.sh"
 done
+"$work/kinds" readme >"$work/kinds.md"
+holds README.md kinds <"$work/kinds.md"
 "$work/kinds" chart >"$work/kinds.tpl"
 becomes deploy/chart/templates/_kinds.tpl <"$work/kinds.tpl"
 

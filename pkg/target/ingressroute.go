@@ -24,6 +24,8 @@ func IngressRoute(solvers ...string) Kind {
 		Name:     "IngressRoute",
 		Resource: traefikv1alpha1.SchemeGroupVersion.WithResource("ingressroutes"),
 		Custom:   true,
+		Catches:  "visitors of its routes, through Traefik",
+		Misses:   "callers inside the cluster, other routes to the same app, a LoadBalancer or NodePort of the app; routes of TCP and UDP",
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressRouteSlots(object, known) },
 		Notes:    ingressRouteNotes,
 		Front:    ingressRouteFront,

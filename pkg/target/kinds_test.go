@@ -28,6 +28,17 @@ func TestKindByName(t *testing.T) {
 	assert.False(t, ok)
 }
 
+// TestEveryKindSaysWhomItCatches: a row of the README's table is made of it.
+func TestEveryKindSaysWhomItCatches(t *testing.T) {
+	for _, k := range Kinds() {
+		for _, text := range []string{k.Catches, k.Misses} {
+			assert.NotEmpty(t, text, k.Name)
+			assert.NotContains(t, text, "|", "%s: a cell ends there", k.Name)
+			assert.NotContains(t, text, "\n", k.Name)
+		}
+	}
+}
+
 // TestWhatMayBePutBack: an annotation can be forged; what is put back must be a
 // backend of that kind, and none of our own. What only a newer API knows stays as it was.
 func TestWhatMayBePutBack(t *testing.T) {

@@ -53,6 +53,8 @@ func (r route) asKind() Kind {
 		Name:      r.kind,
 		Resource:  schema.GroupVersionResource{Group: gatewayAPI, Version: "v1", Resource: r.resource},
 		Custom:    true,
+		Catches:   "visitors of its rules, through the Gateways that it names: see [Gateway API](docs/gateway-api.md)",
+		Misses:    "callers inside the cluster, other routes to the same app",
 		Slots:     r.slots,
 		Notes:     r.notes,
 		Classes:   routeClasses,

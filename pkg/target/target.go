@@ -44,6 +44,9 @@ func ParseUser(namespace, entry string) (Ref, error) {
 type Kind struct {
 	Name     string // Ingress
 	Resource schema.GroupVersionResource
+	// Catches says who gets the page where an object of the kind is in maintenance, and
+	// Misses who does not: the README's table is made from them.
+	Catches, Misses string
 	// Custom kinds come with a CRD, which may be absent, come later, or go.
 	Custom bool
 	// Slots lists the places of the raw object that name where traffic goes, in

@@ -3,6 +3,7 @@
 //
 //	kinds chart     a template that gives the group and resource of each kind
 //	kinds shell     an array with the name and the resource of each kind
+//	kinds readme    a table of who gets the page, and who does not
 package main
 
 import (
@@ -14,9 +15,9 @@ import (
 )
 
 func main() {
-	write := map[string]func(){"chart": chart, "shell": shell}
+	write := map[string]func(){"chart": chart, "shell": shell, "readme": readme}
 	if len(os.Args) != 2 || write[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: kinds chart|shell")
+		fmt.Fprintln(os.Stderr, "usage: kinds chart|shell|readme")
 		os.Exit(2)
 	}
 	write[os.Args[1]]()
@@ -45,4 +46,17 @@ func shell() {
 		fmt.Printf("\t%s=%s=%s\n", k.Name, name, path)
 	}
 	fmt.Println(")")
+}
+
+// readme: kinds of which the same is true share a row.
+func readme() {
+	fmt.Println("| annotate | catches | does not catch |\n|---|---|---|")
+	kinds := target.Kinds()
+	for i := 0; i < len(kinds); {
+		k, names := kinds[i], []string{}
+		for ; i < len(kinds) && kinds[i].Catches == k.Catches && kinds[i].Misses == k.Misses; i++ {
+			names = append(names, "`"+kinds[i].Name+"`")
+		}
+		fmt.Printf("| %s | %s | %s |\n", strings.Join(names, ", "), k.Catches, k.Misses)
+	}
 }
