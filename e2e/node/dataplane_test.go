@@ -144,6 +144,10 @@ func (m measured) write(file string) error {
 // crossRate is how many visitors of one target come in a second.
 const crossRate = 40
 
+// crossLag is twice the time for which both data planes gather changes: nothing is
+// promised of when the last visitor gets the page after the end of maintenance.
+const crossLag = 4 * time.Second
+
 // cross switches a target on and off under load.
 func (w *world) cross(c crossing, rounds int) measured {
 	w.Helper()
@@ -158,6 +162,7 @@ func (w *world) cross(c crossing, rounds int) measured {
 	first := visit{method: http.MethodGet, at: c.at, host: host, path: "/", as: formats[0], fresh: true}
 	require.Eventually(w, func() bool { return fromApp(way(w.Context(), first)) }, patience, 50*time.Millisecond, "the app is reached through %s", c.name)
 	s := w.subject(c.kind.Name, "my-app", host)
+	s.lag = crossLag
 	spec := w.spec(s.object())
 	l := w.loadBy(way, crossRate, c.at, host)
 	l.await(crossRate)

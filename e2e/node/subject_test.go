@@ -27,6 +27,7 @@ type subject struct {
 	w            *world
 	kind         target.Kind
 	name, host   string
+	lag          time.Duration // after which the restore is followed; restoredLag if zero
 	mu           sync.Mutex
 	now          revision
 	changed      chan struct{} // closed and replaced at each revision
@@ -117,7 +118,7 @@ func (s *subject) see(u *unstructured.Unstructured) {
 			s.maintenance = append(s.maintenance, expectation{who: somePage, from: now.Add(activeLag)})
 		}
 	case before.set != "" && r.set == "":
-		s.expectLocked(anApp, now.Add(restoredLag))
+		s.expectLocked(anApp, now.Add(cmp.Or(s.lag, restoredLag)))
 	}
 }
 
