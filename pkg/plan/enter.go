@@ -152,9 +152,25 @@ func (d *draft) wait(plan swap.Plan, why string) {
 		d.tell(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
 	}
 	if d.onPage && len(d.halfway(plan)) == 0 {
+		d.keep(state, why)
 		return
 	}
 	d.leaveToApp(plan, said(d.status, state, why))
+}
+
+// keep leaves a target on the page that it is on, while the one that it is to be on does
+// not serve, and does not call it active if that page is away, or not all of it is there.
+func (d *draft) keep(state, why string) {
+	status := d.status
+	onApp := slices.ContainsFunc(d.in.Slots, func(s swap.Slot) bool { return !s.OnPage() })
+	switch {
+	case slices.Contains(d.out.Claims, status.PageSet) && d.away(status.PageSet, &status):
+	case onApp:
+		status = said(status, state, why)
+	case status.State != annotations.Active:
+		status = d.followed(status)
+	}
+	d.annotate(status)
 }
 
 // reverted says whether somebody else wrote backends of the app into slots that
@@ -300,25 +316,33 @@ func (d *draft) stay(plan swap.Plan) {
 		d.keepFollowers(d.object.GetGeneration() - 1) // the swap is the last change, or an earlier one
 		m.SwitchedAt, m.SwitchedTo = d.in.Now, d.page.Set
 	}
+	if d.in.Sets[d.page.Set].Phase == pageset.Serving {
+		m.WaitingSince = time.Time{}
+	}
 	status := d.recorded(&plan)
-	switch left, late := d.unsettled(); {
-	case d.away(&status):
-	case status.State == annotations.Active:
-	case d.refusedPage(&status):
-	case left <= 0:
-		if len(late) > 0 {
-			d.tell(NotFollowed, "not seen by %s for %d times the settle time: its visitors may get the app", strings.Join(late, ", "), patientTimes)
-		}
-		status = said(status, annotations.Active, "")
-	default:
-		d.again(left)
-		if status.State != annotations.Contested {
-			status = said(status, annotations.Switching, "")
-		}
+	if !d.away(d.page.Set, &status) && status.State != annotations.Active && !d.refusedPage(&status) {
+		status = d.followed(status)
 	}
 	status.Since = d.since()
 	d.long(status.Since)
 	d.annotate(status)
+}
+
+// followed gives the state of a target whose slots are all on a page that serves: active
+// once ingress controllers have had the time to follow.
+func (d *draft) followed(status annotations.Status) annotations.Status {
+	left, late := d.unsettled()
+	if left <= 0 {
+		if len(late) > 0 {
+			d.tell(NotFollowed, "not seen by %s for %d times the settle time: its visitors may get the app", strings.Join(late, ", "), patientTimes)
+		}
+		return said(status, annotations.Active, "")
+	}
+	d.again(left)
+	if status.State == annotations.Contested {
+		return status
+	}
+	return said(status, annotations.Switching, "")
 }
 
 // since is when it began: what the annotation says, or what is remembered of it
@@ -334,21 +358,21 @@ func (d *draft) since() string {
 
 // away says whether the page that visitors are sent to has not served for longer
 // than it takes to replace a Pod, and tells so.
-func (d *draft) away(status *annotations.Status) bool {
-	set := d.in.Sets[d.page.Set]
+func (d *draft) away(name string, status *annotations.Status) bool {
+	set := d.in.Sets[name]
 	m := &d.out.Memory
 	if set.Phase == pageset.Serving {
-		m.WaitingSince = time.Time{}
+		m.AwaySince = time.Time{}
 		return false
 	}
-	if m.WaitingSince.IsZero() {
-		m.WaitingSince = d.in.Now
+	if m.AwaySince.IsZero() {
+		m.AwaySince = d.in.Now
 	}
-	if left := m.WaitingSince.Add(hiccup).Sub(d.in.Now); left > 0 {
+	if left := m.AwaySince.Add(hiccup).Sub(d.in.Now); left > 0 {
 		d.again(left)
 		return false
 	}
-	d.tell(PageNotReady, "visitors are sent to page set %s, which does not serve: %s", d.page.Set, set.Message)
+	d.tell(PageNotReady, "visitors are sent to page set %s, which does not serve: %s", name, set.Message)
 	*status = said(*status, annotations.Blocked, "the page does not serve: "+set.Message)
 	return true
 }

@@ -125,7 +125,12 @@ func TestAPortThatIsNewLeavesVisitorsThePage(t *testing.T) {
 	spec := s.Object["spec"].(map[string]any)
 	spec["ports"] = append(spec["ports"].([]any), map[string]any{"port": int64(81), "protocol": "TCP", "targetPort": int64(81)})
 	s.Sets = map[string]pageset.Status{setA: {Phase: pageset.Starting, Message: "starting"}}
-	assert.Nil(t, Decide(refresh(t, s)).Update)
+	s = refresh(t, s)
+	d := Decide(s)
+	require.NotNil(t, d.Update)
+	assert.Equal(t, spec, d.Update["spec"])
+	after := unstructured.Unstructured{Object: d.Update}
+	assert.Equal(t, annotations.Pending, after.GetAnnotations()[annotations.State], "nobody answers on it yet")
 }
 
 func TestTheOriginIsMendedAndGoesLast(t *testing.T) {

@@ -49,6 +49,7 @@ type Page struct {
 type Memory struct {
 	UID          types.UID // of the object it is of: who is made anew under the name has none
 	WaitingSince time.Time // for the page to serve
+	AwaySince    time.Time // when the page that visitors are on was first seen not to serve
 	SwitchedAt   time.Time // last swap, or when it was first seen
 	SwitchedTo   string    // the page set of SwitchedAt
 	Reverts      int       // in a row, each within quiet of the swap before

@@ -95,3 +95,56 @@ func TestAMessageGivesWay(t *testing.T) {
 		assert.Equal(t, setA, s.backends(), "%d bytes left", left)
 	}
 }
+
+// TestAPageThatIsAwayIsNotActive, whatever else is new: a host that came, or a page that
+// is to be shown instead and does not serve either.
+func TestAPageThatIsAwayIsNotActive(t *testing.T) {
+	for name, change := range map[string]func(s *scene){
+		"nothing else": func(*scene) {},
+		"a new host":   func(s *scene) { s.setRules(rule("a", setA), rule("b", "app-b")) },
+		"another page": func(s *scene) { s.page.Set, s.sets[setB] = setB, pageset.Status{Phase: pageset.Starting} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, "a")
+			s.annotate(annotations.DefaultEnabled, "true")
+			s.settle()
+			s.later(time.Minute)
+			require.Equal(t, annotations.Active, s.state())
+			s.sets[setA] = pageset.Status{Phase: pageset.Starting, Message: "no node has room"}
+			change(s)
+			s.settle()
+			s.later(hiccup)
+			assert.Equal(t, annotations.Blocked, s.state())
+			assert.Contains(t, s.annotations()[annotations.Message], "no node has room")
+			s.sets[setA] = pageset.Status{Phase: pageset.Serving}
+			s.settle()
+			s.later(time.Minute)
+			assert.Equal(t, annotations.Active, s.state(), "visitors see a page again")
+		})
+	}
+}
+
+// TestAHostThatWaitsForThePageIsNotActive: it came while the page changes, and visitors
+// of it get the app until the new one serves. Those of the others keep the old page.
+func TestAHostThatWaitsForThePageIsNotActive(t *testing.T) {
+	s := newScene(t, "a")
+	s.annotate(annotations.DefaultEnabled, "true")
+	s.settle()
+	s.later(time.Minute)
+	s.page.Set, s.sets[setB] = setB, pageset.Status{Phase: pageset.Starting, Message: "the page Pods are starting"}
+	s.settle()
+	assert.Equal(t, annotations.Active, s.state(), "of the page that there was")
+	s.setRules(rule("a", setA), rule("b", "app-b"))
+	s.settle()
+	assert.Equal(t, setA+" app-b", s.backends())
+	assert.Equal(t, annotations.Pending, s.state())
+	s.sets[setB] = pageset.Status{Phase: pageset.Blocked, Message: "quota"}
+	s.settle()
+	assert.Equal(t, annotations.Blocked, s.state())
+	s.setRules(rule("a", setA))
+	s.settle()
+	assert.Equal(t, annotations.Active, s.state(), "it has gone again")
+	s.sets[setB] = pageset.Status{Phase: pageset.Serving}
+	s.settle()
+	assert.Equal(t, setB, s.backends())
+}
