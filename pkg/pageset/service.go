@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/installation"
@@ -89,4 +90,15 @@ func Service(cm *corev1.ConfigMap, t Template, classes []string) *corev1.Service
 	svc.Annotations[annotations.Template] = sum
 	installation.Inherit(cm, svc)
 	return svc
+}
+
+// LeadsTo says whether a Service of ours leads where it should, be it to the page or
+// to an app. The API server fills in the rest of its spec, and a webhook may add an
+// appProtocol where none is asked for: to take that away again would be for ever.
+func LeadsTo(there, want corev1.ServiceSpec) bool {
+	return maps.Equal(there.Selector, want.Selector) &&
+		slices.EqualFunc(there.Ports, want.Ports, func(is, should corev1.ServicePort) bool {
+			return is.Name == should.Name && is.Port == should.Port && is.Protocol == should.Protocol && is.TargetPort == should.TargetPort &&
+				(should.AppProtocol == nil || ptr.Equal(is.AppProtocol, should.AppProtocol))
+		})
 }

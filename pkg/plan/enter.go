@@ -3,13 +3,11 @@ package plan
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/ownership"
@@ -292,19 +290,9 @@ func (d *draft) keepOrigin(record swap.Record) {
 	if err != nil {
 		return // swapping tells
 	}
-	if want := d.in.Kind.Origin(restored); want != nil && !leadsTo(d.in.Origin, *want) {
+	if want := d.in.Kind.Origin(restored); want != nil && (d.in.Origin == nil || !pageset.LeadsTo(*d.in.Origin, *want)) {
 		d.out.WriteOrigin = want
 	}
-}
-
-// leadsTo says whether a Service leads where it should. The API server fills in
-// the rest of its spec.
-func leadsTo(there *corev1.ServiceSpec, want corev1.ServiceSpec) bool {
-	return there != nil && maps.Equal(there.Selector, want.Selector) &&
-		slices.EqualFunc(there.Ports, want.Ports, func(is, should corev1.ServicePort) bool {
-			return is.Name == should.Name && is.Port == should.Port && is.Protocol == should.Protocol && is.TargetPort == should.TargetPort &&
-				ptr.Equal(is.AppProtocol, should.AppProtocol)
-		})
 }
 
 // stay: every slot is where it should be. What is left is to say so, and to

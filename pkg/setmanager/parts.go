@@ -39,7 +39,8 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 	if there.DeletionTimestamp != nil {
 		return false, nil
 	}
-	if there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && there.Annotations[annotations.Classes] == want.Annotations[annotations.Classes] && routes(there, want) && pageset.Labelled(there, want) {
+	fitted := there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && there.Annotations[annotations.Classes] == want.Annotations[annotations.Classes]
+	if fitted && there.Spec.Type == want.Spec.Type && pageset.LeadsTo(there.Spec, want.Spec) && pageset.Labelled(there, want) {
 		return true, nil
 	}
 	changed := there.DeepCopy()
@@ -52,16 +53,6 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 	maps.Copy(changed.Annotations, want.Annotations)
 	stored, err := client.Update(ctx, changed, update())
 	return true, wrap(progress(there, stored, err), "update Service of page set", id)
-}
-
-// routes says whether the Service leads where it should. The API server fills
-// in the rest of its spec.
-func routes(there, want *corev1.Service) bool {
-	if there.Spec.Type != want.Spec.Type || !maps.Equal(there.Spec.Selector, want.Spec.Selector) || len(there.Spec.Ports) != 1 {
-		return false
-	}
-	is, should := there.Spec.Ports[0], want.Spec.Ports[0]
-	return is.Name == should.Name && is.Port == should.Port && is.TargetPort == should.TargetPort && is.Protocol == should.Protocol
 }
 
 // leftover says whether an object in the set's way is an earlier set's, which
