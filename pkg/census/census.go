@@ -25,7 +25,7 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// Census lists objects, some hundred at a time.
+// Census lists objects, 500 at a time.
 type Census struct {
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
@@ -81,18 +81,20 @@ func (c Census) Users(ctx context.Context, namespace string, use func(set pagese
 			return err
 		}
 	}
-	backups, err := c.Client.CoreV1().ConfigMaps(namespace).List(ctx, OfComponent(annotations.ComponentBackup))
-	if err != nil {
-		return fmt.Errorf("list backups: %w", err)
-	}
-	for i := range backups.Items {
-		cm := &backups.Items[i]
+	return c.Backups(ctx, namespace, func(cm *corev1.ConfigMap) {
 		ref, b, _ := backup.Parse(cm)
 		for _, set := range []string{b.Set, cm.Labels[annotations.PageSetLabel]} {
 			if page.IsSetName(set) {
 				use(pageset.ID{Namespace: cm.Namespace, Name: set}, ref)
 			}
 		}
+	})
+}
+
+// Backups calls see for every backup in a namespace, "" for all.
+func (c Census) Backups(ctx context.Context, namespace string, see func(*corev1.ConfigMap)) error {
+	if err := c.configMaps(ctx, namespace, annotations.ComponentBackup, see); err != nil {
+		return fmt.Errorf("list backups: %w", err)
 	}
 	return nil
 }
@@ -126,9 +128,22 @@ func OfComponent(name string) metav1.ListOptions {
 
 // Sets lists the ConfigMaps of the page sets in a namespace, "" for all.
 func (c Census) Sets(ctx context.Context, namespace string) ([]corev1.ConfigMap, error) {
-	list, err := c.Client.CoreV1().ConfigMaps(namespace).List(ctx, OfComponent(annotations.ComponentSet))
-	if err != nil {
+	var sets []corev1.ConfigMap
+	if err := c.configMaps(ctx, namespace, annotations.ComponentSet, func(cm *corev1.ConfigMap) { sets = append(sets, *cm) }); err != nil {
 		return nil, fmt.Errorf("list page sets: %w", err)
 	}
-	return list.Items, nil
+	return sets, nil
+}
+
+// configMaps calls see for each of our ConfigMaps of a component.
+func (c Census) configMaps(ctx context.Context, namespace, component string, see func(*corev1.ConfigMap)) error {
+	list := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return c.Client.CoreV1().ConfigMaps(namespace).List(ctx, options)
+	})
+	return list.EachListItem(ctx, OfComponent(component), func(object runtime.Object) error {
+		if cm, ok := object.(*corev1.ConfigMap); ok {
+			see(cm)
+		}
+		return nil
+	})
 }

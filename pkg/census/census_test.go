@@ -50,6 +50,28 @@ func TestWhetherAKindIsThere(t *testing.T) {
 	}
 }
 
+// TestListsAreReadToTheirEnd: a user on a later page is a user.
+func TestListsAreReadToTheirEnd(t *testing.T) {
+	c := kubetest.New(t)
+	c.Client.PrependReactor("list", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		list, ok := action.(clienttesting.ListActionImpl)
+		require.True(t, ok)
+		assert.Positive(t, list.ListOptions.Limit)
+		labels := map[string]string{annotations.ManagedByLabel: annotations.ManagedBy, annotations.ComponentLabel: annotations.ComponentSet}
+		page := &corev1.ConfigMapList{Items: []corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: setA, Labels: labels}}}}
+		if list.ListOptions.Continue == "" {
+			page.Continue = "more"
+		} else {
+			page.Items[0].Name = setB
+		}
+		return true, page, nil
+	})
+	sets, err := Census{Client: c.Client, Dynamic: c.Dynamic}.Sets(t.Context(), "shop")
+	require.NoError(t, err)
+	require.Len(t, sets, 2)
+	assert.Equal(t, []string{setA, setB}, []string{sets[0].Name, sets[1].Name})
+}
+
 func ingress(name string, spec map[string]any, pairs map[string]string) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": map[string]any{"namespace": "shop", "name": name}, "spec": spec,

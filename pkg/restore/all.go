@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -92,16 +93,11 @@ func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, er
 			}
 		}))
 	}
-	backups, err := r.Client.CoreV1().ConfigMaps(namespace).List(ctx, census.OfComponent(annotations.ComponentBackup))
-	if err != nil {
-		errs = append(errs, fmt.Errorf("list backups: %w", err))
-	} else {
-		for i := range backups.Items {
-			if ref, _, _ := backup.Parse(&backups.Items[i]); r.Installation.Owns(installation.Of(&backups.Items[i])) {
-				refs = append(refs, ref)
-			}
+	errs = append(errs, r.census().Backups(ctx, namespace, func(cm *corev1.ConfigMap) {
+		if ref, _, _ := backup.Parse(cm); r.Installation.Owns(installation.Of(cm)) {
+			refs = append(refs, ref)
 		}
-	}
+	}))
 	origins, err := r.Client.CoreV1().Services(namespace).List(ctx, census.OfComponent(annotations.ComponentOrigin))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("list origin Services: %w", err))
