@@ -43,7 +43,7 @@ func TestOutputs(t *testing.T) {
 	require.NoError(t, run([]string{"schema", file}, &schema))
 	assert.JSONEq(t, `{
 		"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of maintenance-controller",
-		"definitions": {"size": {"type": "integer", "maximum": 3}, "kind": {"enum": ["Ingress", "IngressRoute", "Service"]}},
+		"definitions": {"size": {"type": "integer", "maximum": 3}, "kind": {"enum": ["`+strings.Join(kinds(), `", "`)+`"]}},
 		"type": "object", "additionalProperties": false, "required": ["group", "least"],
 		"properties": {
 			"global": {"type": "object"},
@@ -54,7 +54,7 @@ func TestOutputs(t *testing.T) {
 			}},
 			"resources": {"type": "object", "additionalProperties": true, "description": "Given whole"},
 			"list": {"type": "array"},
-			"least": {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/kind"}, "description": "Kinds: Ingress, IngressRoute, Service"}
+			"least": {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/kind"}, "description": "Kinds: `+strings.Join(kinds(), ", ")+`"}
 		}
 	}`, schema.String())
 	require.NoError(t, run([]string{"table", file}, &table))
@@ -62,7 +62,7 @@ func TestOutputs(t *testing.T) {
 	assert.Equal(t, "\n### First\n\n"+head+
 		"| `count` | `1` | How many, as a number |\n| `group.on` | `true` | On or \\| off |\n| `group.free` | `{}` |  |\n"+
 		"\n### Second\n\n"+head+
-		"| `resources` | `{\"cpu\":\"1\"}` | Given whole |\n| `list` | `[\"a\"]` |  |\n| `least` | `[\"a\"]` | Kinds: Ingress, IngressRoute, Service |\n", table.String())
+		"| `resources` | `{\"cpu\":\"1\"}` | Given whole |\n| `list` | `[\"a\"]` |  |\n| `least` | `[\"a\"]` | Kinds: "+strings.Join(kinds(), ", ")+" |\n", table.String())
 }
 
 func TestWhatIsWrongIsNamed(t *testing.T) {
