@@ -106,7 +106,20 @@ func TestMemoryLimitOfThePod(t *testing.T) {
 			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // self-signed by design
 			return errors.Join(write(secure, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(secure))
 		}},
+		{"unfinished heads of short lines in TLS", 800, func(c net.Conn) error {
+			var head strings.Builder
+			head.WriteString("GET / HTTP/1.1\r\nHost: a\r\n")
+			for i := range 18_000 {
+				head.WriteString(strconv.FormatInt(int64(36*36+i), 36) + ":\r\n")
+			}
+			return write(tls.Client(c, &tls.Config{InsecureSkipVerify: true}), head.String()) // self-signed by design
+		}},
 		{"streams that may not be answered", 60, stalledStreams},
+		{"unfinished header blocks of fields that take one byte", 1500, unfinishedBlock(nil)},
+		{"unfinished header blocks behind a stream", 1500, unfinishedBlock(stalledUpload)},
+		{"unfinished header blocks behind an answer", 1500, unfinishedBlock(func(framer *http2.Framer) error {
+			return writeRequest(framer, "HEAD", true)
+		})},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			held := s.many(attack.connections, attack.on)
@@ -207,5 +220,42 @@ func (s *server) answers(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no answer any more: %v", err)
 		}
+	}
+}
+
+func writeRequest(framer *http2.Framer, method string, ends bool) error {
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", method}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}} {
+		if err := encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
+			return err
+		}
+	}
+	return framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: ends})
+}
+
+// stalledUpload sends content with a request whose answer has no window.
+func stalledUpload(framer *http2.Framer) error {
+	err := writeRequest(framer, "POST", false)
+	for range 4 {
+		err = errors.Join(err, framer.WriteData(1, false, make([]byte, 15<<10)))
+	}
+	return err
+}
+
+// unfinishedBlock sends what first sends, and then a header block without an end. Each
+// byte of it is a field of HPACK's static table, of which net/http makes 40 bytes and more.
+func unfinishedBlock(first func(*http2.Framer) error) func(net.Conn) error {
+	return func(c net.Conn) error {
+		var requests bytes.Buffer
+		framer := http2.NewFramer(&requests, nil)
+		requests.WriteString(http2.ClientPreface)
+		err := framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		if first != nil {
+			err = errors.Join(err, first(framer))
+		}
+		const date = 0x80 | 33 // RFC 7541, appendix A
+		err = errors.Join(err, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: bytes.Repeat([]byte{date}, 3600)}))
+		return errors.Join(err, write(c, requests.String()), readSome(c))
 	}
 }

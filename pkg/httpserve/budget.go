@@ -13,6 +13,8 @@ const (
 	connCost    = 32 << 10
 	sessionCost = 48 << 10
 	headFree    = 8 << 10
+
+	streamBuffer = 64 << 10
 )
 
 func streamCost(r *http.Request) int64 {
@@ -21,6 +23,9 @@ func streamCost(r *http.Request) int64 {
 		for _, value := range values {
 			cost += int64(len(name) + 2*len(value) + 64)
 		}
+	}
+	if r.ContentLength != 0 { // what may come before the handler reads it
+		cost += streamBuffer
 	}
 	return cost
 }

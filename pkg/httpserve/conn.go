@@ -2,7 +2,10 @@ package httpserve
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -20,7 +23,10 @@ type conn struct {
 	sawEnd  atomic.Bool
 	closed  atomic.Bool
 	waiting atomic.Int64 // since when for a request, in Unix nanoseconds; 0 while one is answered
-	head    atomic.Int64 // what the head that is being read costs
+	head    atomic.Int64 // what the heads that were read cost, as far as it is not given back
+	recent  atomic.Int64 // of head, what may be of a head that has not ended yet
+	last    int64        // what the last read cost; net/http reads again once it has told of the state
+	sealed  atomic.Int64 // what a byte costs that TLS hides; 0 until the client says what it will speak
 }
 
 func (c *conn) protocol() Protocol { return Protocol(c.speaks.Load()) }
@@ -109,11 +115,10 @@ func connState(nc net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
 		c.waiting.Store(0)
+		c.recent.Store(c.last)
 	case http.StateIdle:
 		c.wait()
-		if cost := c.head.Swap(0); cost > headFree {
-			c.server.memory.release(c, cost-headFree)
-		}
+		c.headsEnded()
 	case http.StateNew, http.StateHijacked, http.StateClosed:
 	}
 }
@@ -133,17 +138,51 @@ func (c *conn) Read(b []byte) (int, error) {
 	} else {
 		n, err = c.Conn.Read(b)
 	}
-	if n > 0 && c.waiting.Load() != 0 && !c.headGrows(b[:n]) {
+	if n > 0 && (c.waiting.Load() != 0 || c.multiplexes()) && !c.headGrows(b[:n]) {
 		c.sawEnd.Store(true)
 		return 0, errPressure
 	}
 	return n, c.ended(err)
 }
 
+// multiplexes says whether heads may come while others are being answered.
+func (c *conn) multiplexes() bool {
+	return c.protocol() == HTTP2 || c.sealed.Load() == fieldCost
+}
+
 func (c *conn) headGrows(b []byte) bool {
-	cost := headCost(b, c.protocol())
-	over := min(c.head.Add(cost)-headFree, cost)
-	return over <= 0 || c.server.memory.take(c, over)
+	cost, most := c.headCost(b), int64(math.MaxInt64)
+	if c.multiplexes() {
+		most = int64(2 * c.server.MaxHeaderBytes)
+	}
+	c.last = cost
+	c.recent.Add(cost)
+	for {
+		before := c.head.Load()
+		after := min(before+cost, most)
+		if c.head.CompareAndSwap(before, after) {
+			over := max(after, headFree) - max(before, headFree)
+			return over == 0 || c.server.memory.take(c, over)
+		}
+	}
+}
+
+// headsEnded gives back what the heads took that have been answered. In HTTP/2 the
+// next one may have begun meanwhile, and there is no word on it until it ends: what
+// came since the first of those that were answered stays booked until the next one.
+func (c *conn) headsEnded() {
+	var kept int64
+	if c.multiplexes() {
+		kept = c.recent.Load()
+	}
+	for {
+		before := c.head.Load()
+		after := min(before, kept)
+		if c.head.CompareAndSwap(before, after) {
+			c.server.memory.release(c, max(before, headFree)-max(after, headFree))
+			return
+		}
+	}
 }
 
 // ended remembers that the client will not read either.
@@ -228,11 +267,34 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// headCost is what net/http makes of a part of a head: the bytes twice, and a
-// map entry with its slice for each line. What TLS hides is taken for short lines.
-func headCost(b []byte, p Protocol) int64 {
-	if p == HTTP1 {
+// What net/http makes of a byte of a head at most: in HTTP/1 a line of five is a map
+// entry with its slice, in HTTP/2 a single one may be a field of HPACK's tables.
+const (
+	lineCost  = 32
+	fieldCost = 64
+	helloCost = 8 // of a byte of a TLS handshake
+)
+
+// headCost is what net/http makes of a part of a head: the bytes twice, and a map
+// entry with its slice for each line. What TLS and HPACK hide is taken for the worst.
+func (c *conn) headCost(b []byte) int64 {
+	switch c.protocol() {
+	case HTTP1:
 		return int64(2*len(b) + 150*bytes.Count(b, []byte("\n")))
+	case HTTP2:
+		return int64(fieldCost * len(b))
+	case Undecided, TLS, Unknown, protocols:
 	}
-	return int64(8 * len(b))
+	return int64(len(b)) * cmp.Or(c.sealed.Load(), helloCost)
+}
+
+// hello tells of a TLS connection what will be spoken in it.
+func hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
+	if c, ok := h.Conn.(*conn); ok {
+		c.sealed.Store(lineCost)
+		if slices.Contains(h.SupportedProtos, "h2") {
+			c.sealed.Store(fieldCost)
+		}
+	}
+	return nil, nil //nolint:nilnil // the same configuration for everybody
 }

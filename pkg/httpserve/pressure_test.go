@@ -137,3 +137,52 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A field may take one byte in HTTP/2, and its head may begin while others are answered.
+func TestHeadsOfHTTP2AreBounded(t *testing.T) {
+	frame := func(flags, stream byte, block string) string {
+		const headers = 1
+		return string([]byte{0, byte(len(block) >> 8), byte(len(block)), headers, flags, 0, 0, 0, stream}) + block
+	}
+	const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	ended := frame(0x4|0x1, 1, "\x83\x86\x84\x41\x01a") // POST http / of a
+	open := frame(0x4, 1, "\x83\x86\x84\x41\x01a")
+	unfinished := frame(0, 3, strings.Repeat("\xa1", 3600)) // as often "date:"
+	for name, before := range map[string]string{"alone": "", "behind an answer": ended, "behind a stream": open} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, Config{Memory: connCost + sessionCost + 128<<10, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+			})})
+			c := r.dial(t)
+			c.send(preface + settings + before + unfinished)
+			if _, err := io.Copy(io.Discard, c.Reader); err != nil && !strings.Contains(err.Error(), "reset") {
+				t.Errorf("the connection is kept: %v", err)
+			}
+		})
+	}
+}
+
+// What ordinary requests of a connection take is given back when they are answered.
+func TestHeadsOfHTTP2AreGivenBack(t *testing.T) {
+	r := start(t, Config{Memory: connCost + sessionCost + 128<<10})
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	c := &http.Client{Transport: &http.Transport{Protocols: &protocols}}
+	defer c.CloseIdleConnections()
+	for range 50 {
+		request, err := http.NewRequest(http.MethodGet, "http://"+r.address+"/1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Cookie", strings.Repeat("x", 700))
+		response, err := c.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+	}
+	if refused, evicted := r.Stats().Pressed(); refused != 0 || evicted != 0 {
+		t.Errorf("%d refused, %d evicted", refused, evicted)
+	}
+}

@@ -99,7 +99,7 @@ func New(c Config) *Server {
 	s.http = &http.Server{
 		Handler:   s.wrap(s.Handler),
 		Protocols: &protocols,
-		HTTP2: &http.HTTP2Config{MaxReadFrameSize: 16 << 10, MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10,
+		HTTP2: &http.HTTP2Config{MaxReadFrameSize: 16 << 10, MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: streamBuffer,
 			WriteByteTimeout: time.Minute}, // of the client that reads nothing at all
 		ReadHeaderTimeout:            s.HeaderTimeout,
 		IdleTimeout:                  s.IdleTimeout,
@@ -115,8 +115,9 @@ func New(c Config) *Server {
 func tlsConfig() *tls.Config {
 	certificate := sync.OnceValues(func() (*tls.Certificate, error) { return selfSigned(time.Now()) })
 	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: hello,
+		GetCertificate:     func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
 	}
 }
 
