@@ -31,7 +31,7 @@ type Server struct {
 	// Address to listen on, such as :8081; empty is no server.
 	Address string
 	Handler http.Handler
-	// Longest is how long an answer may take.
+	// Longest is how long an answer may take; above 0, or none is sent.
 	Longest time.Duration
 	// ErrorLog takes remarks about what clients do wrong; nil drops them.
 	ErrorLog *log.Logger

@@ -60,13 +60,17 @@ type Config struct {
 	NamespacePages bool
 	BuiltIn        page.Page
 	Template       pageset.Template
-	Grace          time.Duration
-	Settings       plan.Settings
-	// Debounce is how long changes of pages are gathered before targets follow.
+	// Grace is how long a page set stays after its last user has left; 0 is not at all.
+	Grace    time.Duration
+	Settings plan.Settings
+	// Debounce is how long changes of pages are gathered before targets follow; 0 is
+	// not at all.
 	Debounce time.Duration
-	// Discover is how often it is looked whether a CRD has come or gone.
+	// Discover is how often to check whether a CRD has come or gone; above 0.
 	Discover time.Duration
-	Workers  int
+	// Workers is how many targets, and how many page sets, are worked on at once; at
+	// least 1, or nothing is.
+	Workers int
 }
 
 // Controller brings targets to what their annotations ask for.

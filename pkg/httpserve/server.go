@@ -45,7 +45,8 @@ type Config struct {
 	// Memory bounds what connections, heads and streams take, in bytes as
 	// estimated; 320 MiB if zero, which is 10,000 connections.
 	Memory int64
-	// DrainTime is how long requests go on being answered after Serve's context ends.
+	// DrainTime is how long requests go on being answered after Serve's context ends;
+	// not at all if zero.
 	DrainTime time.Duration
 	// StopTime bounds how long the last answers may take after that; 5 s if zero.
 	StopTime time.Duration

@@ -18,14 +18,14 @@ import (
 type Settings struct {
 	// Lead is how long a page must have had endpoints before visitors are sent to it:
 	// there is no order between watches of different kinds, and who hears of the swap
-	// before the endpoints finds nobody there.
+	// before the endpoints finds nobody there. 0 is no wait.
 	Lead time.Duration
 	// Settle is how long after a swap ingress controllers have surely followed, and
-	// SettleByClass how long those of an ingress class have, in its place.
+	// SettleByClass how long those of an ingress class have, in its place. 0 is at once.
 	Settle        time.Duration
 	SettleByClass map[string]time.Duration
 	// ReadyTimeout, if above 0, swaps to a page that has not come up in that
-	// time: visitors then meet the ingress controller's own error.
+	// time: visitors then meet the ingress controller's own error. 0 is never.
 	ReadyTimeout time.Duration
 }
 

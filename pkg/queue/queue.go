@@ -76,7 +76,7 @@ func (q *Queue[K]) Add(key K) { q.keys.Add(key) }
 // AddAfter asks for a reconcile of the key after a while.
 func (q *Queue[K]) AddAfter(key K, after time.Duration) { q.keys.AddAfter(key, after) }
 
-// Run works until ctx ends, and returns when its workers have.
+// Run works with that many workers, at least 1, until ctx ends, and returns when they have.
 func (q *Queue[K]) Run(ctx context.Context, workers int, reconcile Reconcile[K]) {
 	var wg sync.WaitGroup
 	for range workers {

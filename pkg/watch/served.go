@@ -35,7 +35,7 @@ type ServedConfig struct {
 	Log        *zap.Logger
 	Clock      clock.WithTicker
 	Namespaces []string      // "" is all of them
-	Interval   time.Duration // between two looks at which custom resources are served
+	Interval   time.Duration // between two checks which custom resources are served; above 0
 }
 
 // Served watches resources while the API server serves them.

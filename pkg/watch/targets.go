@@ -36,7 +36,7 @@ type TargetsConfig struct {
 	Namespaces []string // "" is all of them
 	Kinds      []target.Kind
 	Keys       annotations.Keys
-	Interval   time.Duration // between two looks at whether kinds' CRDs have come or gone
+	Interval   time.Duration // between two checks whether kinds' CRDs have come or gone; above 0
 	// Target and Set are told of each target and each page set that a change concerns.
 	Target func(target.Ref)
 	Set    func(pageset.ID)
