@@ -4,6 +4,8 @@ package annotations
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -158,6 +160,13 @@ type Status struct {
 // StatusOf reads a Status.
 func StatusOf(all map[string]string) Status {
 	return Status{State: all[State], Message: all[Message], Since: all[Since], PageSet: all[PageSet], Original: all[Original], Installation: all[Installation]}
+}
+
+// Digest tells statuses apart, but for the id, which is not written for its own sake.
+func (s Status) Digest() string {
+	s.Installation = ""
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", s))
+	return hex.EncodeToString(sum[:])
 }
 
 // Write gives a copy of the annotations with s in place of what the controller

@@ -2,9 +2,11 @@ package plan
 
 import (
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
@@ -18,11 +20,13 @@ var ErrNoProgress = refusal.New("the API server took the update and stored nothi
 // Answered gives the decision as it stands once the API server has answered its
 // Update: what was sent is not always what is stored. Slots that came back on the app,
 // or beside the page, have been put there by a webhook, which counts as a revert like
-// anybody's; what came back as it leads to the page all the same is remembered to be
-// what the webhook wants. An answer with the version that was sent is ErrNoProgress.
+// anybody's, as do backends of the app that it has added; what came back as it leads to the
+// page all the same is remembered to be what the webhook wants, and an annotation that
+// came back otherwise, not to be stored. An answer with the version that was sent is ErrNoProgress.
 func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, error) {
 	sent, answer := unstructured.Unstructured{Object: d.Update}, unstructured.Unstructured{Object: stored}
 	undone, near := stays(kind, d.Update, stored)
+	d.Memory = d.Memory.unsaid(sent, answer)
 	if d.Memory.Undone = undone; undone {
 		d.Memory = d.Memory.kept(sent.GetUID())
 		d.Events = slices.DeleteFunc(slices.Clone(d.Events), func(e Event) bool { return !e.Reason.Warning() }) // it has not come about
@@ -39,9 +43,19 @@ func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, e
 	return d, nil
 }
 
+// unsaid remembers a status that is not stored as it was sent.
+func (m Memory) unsaid(sent, answer unstructured.Unstructured) Memory {
+	said := annotations.StatusOf(sent.GetAnnotations()).Digest()
+	m.Unsaid, m.UnsaidAt = "", time.Time{}
+	if annotations.StatusOf(answer.GetAnnotations()).Digest() != said {
+		m.Unsaid = said
+	}
+	return m.kept(sent.GetUID())
+}
+
 // stays compares slots that were sent on a page with what was stored of them: undone
-// if any does not lead there, or not alone, and near are those that do with something
-// else beside it.
+// if any does not lead there, or not alone, or if there are more, which are the app's;
+// near are those that do with something else beside it.
 func stays(kind target.Kind, sent, stored map[string]any) (undone bool, near []swap.Slot) {
 	wanted, err := kind.Slots(sent)
 	if err != nil {
@@ -51,6 +65,9 @@ func stays(kind target.Kind, sent, stored map[string]any) (undone bool, near []s
 	if err != nil {
 		return false, nil // the next look tells
 	}
+	undone = swap.OnPage(wanted) && slices.ContainsFunc(got, func(g swap.Slot) bool {
+		return !g.OnPage() && !slices.ContainsFunc(wanted, func(w swap.Slot) bool { return w.ID == g.ID })
+	})
 	for _, w := range wanted {
 		at := slices.IndexFunc(got, func(g swap.Slot) bool { return g.ID == w.ID })
 		if !w.OnPage() || at < 0 {

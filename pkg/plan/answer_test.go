@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/ownership"
+	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -91,4 +94,87 @@ func TestMemoryIsOfTheObject(t *testing.T) {
 	assert.Equal(t, s.now.Format(time.RFC3339), s.annotations()[annotations.Since])
 	assert.Zero(t, s.told(BackendReverted))
 	assert.Equal(t, 2, s.told(MaintenanceStarted))
+}
+
+// stamped is what a webhook makes of an object that notes each write on it.
+func (s *scene) stamped(sent map[string]any, without string) map[string]any {
+	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(sent)}
+	all := u.GetAnnotations()
+	if all == nil {
+		all = map[string]string{}
+	}
+	all["stamp"] = strconv.Itoa(s.writes)
+	delete(all, without)
+	delete(all, annotations.Installation)
+	u.SetAnnotations(all)
+	return u.Object
+}
+
+// inAMinute counts what is sent in a minute of looking again at once after each write.
+func (s *scene) inAMinute() (sent int) {
+	s.Helper()
+	for range 60 {
+		for range 20 {
+			if s.step().Update == nil {
+				break
+			}
+			sent++
+		}
+		s.now = s.now.Add(time.Second)
+	}
+	return sent
+}
+
+// TestAWebhookThatTakesAnAnnotationOff and stamps what it sees: each write changes the
+// object, and is no progress all the same.
+func TestAWebhookThatTakesAnAnnotationOff(t *testing.T) {
+	for _, key := range []string{annotations.State, annotations.Message, annotations.Since, annotations.PageSet} {
+		t.Run(key, func(t *testing.T) {
+			s := newScene(t, "a")
+			s.installation = "blue"
+			s.stores = func(sent map[string]any) map[string]any { return s.stamped(sent, key) }
+			s.annotate(annotations.DefaultEnabled, "true")
+			s.sets[setA] = pageset.Status{Phase: pageset.Blocked, Message: "quota"}
+			assert.Less(t, s.inAMinute(), 5)
+			s.sets[setA] = pageset.Status{Phase: pageset.Serving}
+			assert.Less(t, s.inAMinute(), 8)
+			assert.Equal(t, setA, s.backends())
+			if key != annotations.Since {
+				assert.Positive(t, s.told(InvalidAnnotation))
+			}
+			s.stores = nil
+			s.later(quiet)
+			s.later(time.Minute)
+			assert.Equal(t, annotations.Active, s.state(), "the webhook has gone")
+			s.stores = func(sent map[string]any) map[string]any {
+				u := unstructured.Unstructured{Object: s.stamped(sent, "")}
+				u.SetAnnotations(annotations.Status{State: annotations.Active}.Write(u.GetAnnotations()))
+				return u.Object
+			}
+			s.annotate(annotations.DefaultEnabled, "false")
+			assert.Less(t, s.inAMinute(), 5, "one that puts one back")
+			assert.Equal(t, "app-a", s.backends())
+		})
+	}
+}
+
+// TestAWebhookThatAddsABackend of its own to each object that has none: what it added is
+// swapped, and it adds the next.
+func TestAWebhookThatAddsABackend(t *testing.T) {
+	s := newScene(t, "a")
+	s.stores = func(sent map[string]any) map[string]any {
+		u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(sent)}
+		rules, _, _ := unstructured.NestedSlice(u.Object, "spec", "rules")
+		for _, r := range rules {
+			if reflect.DeepEqual(r, rule("login", "login")) {
+				return u.Object
+			}
+		}
+		require.NoError(t, unstructured.SetNestedSlice(u.Object, append(rules, rule("login", "login")), "spec", "rules"))
+		return u.Object
+	}
+	s.annotate(annotations.DefaultEnabled, "true")
+	assert.Less(t, s.inAMinute(), 20)
+	assert.Equal(t, annotations.Contested, s.state())
+	assert.Contains(t, s.annotations()[annotations.Message], "an admission webhook")
 }

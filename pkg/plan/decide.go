@@ -161,7 +161,11 @@ func (d *draft) tellLost(lost []swap.Slot) {
 // API server books a change of the spec on whoever writes it.
 func (d *draft) clean() {
 	u := d.object.DeepCopy()
-	setAnnotations(u, annotations.Status{}.Write(u.GetAnnotations()))
+	bare := annotations.Status{}.Write(u.GetAnnotations())
+	if d.unsaid(bare) {
+		return
+	}
+	setAnnotations(u, bare)
 	// Should the ownership be unreadable, the annotations go all the same.
 	if entries, err := ownership.GiveBack(u.GetManagedFields(), d.known.Owners); err == nil {
 		u.SetManagedFields(entries)

@@ -178,13 +178,14 @@ func (d *draft) reverted(plan swap.Plan) bool {
 	m := &d.out.Memory
 	// Who replaces the whole object takes the annotation away as well.
 	swapped := d.status.PageSet != "" || m.SwitchedTo != ""
-	if len(plan.Reverted) == 0 || !swapped {
+	slots := d.revertedSlots(plan)
+	if len(slots) == 0 || !swapped {
 		return false
 	}
 	if !m.ResumeAt.IsZero() {
 		return true // this revert is counted
 	}
-	by := ownership.LastWriter(d.managers(), paths(plan.Reverted))
+	by := ownership.LastWriter(d.managers(), paths(slots))
 	if by == ownership.Manager && !m.Undone {
 		return false
 	}
@@ -200,8 +201,17 @@ func (d *draft) reverted(plan swap.Plan) bool {
 		then = fmt.Sprintf("the state is contested, and they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
 	}
 	who, todo := d.adversary(by)
-	d.tell(BackendReverted, "%s wrote the backends of %s while the target is annotated: %s; %s", who, nameSlots(plan.Reverted), then, todo)
+	d.tell(BackendReverted, "%s wrote the backends of %s while the target is annotated: %s; %s", who, nameSlots(slots), then, todo)
 	return true
+}
+
+// revertedSlots are those that were on the page, and those that a webhook added when it
+// was to be shown: it would add more to the next swap.
+func (d *draft) revertedSlots(plan swap.Plan) []swap.Slot {
+	if len(plan.Reverted) > 0 || !d.out.Memory.Undone {
+		return plan.Reverted
+	}
+	return slices.DeleteFunc(slices.Clone(d.in.Slots), swap.Slot.OnPage)
 }
 
 // putOff says whether the next swap of a contested target is still to wait.

@@ -59,6 +59,8 @@ type Memory struct {
 	Followers    string    // who had seen the object before the swap and so can show that he has seen it, one a line
 	Refusing     string    // who refused it before, one a line
 	FollowedAt   time.Time // when all of the followers had seen the swap; zero if not yet
+	Unsaid       string    // digest of the status that a webhook did not let be stored
+	UnsaidAt     time.Time // when it was last put off for that
 	Insisted     string    // digest of the slots that a webhook wants as they are, beside what the page has
 }
 

@@ -55,9 +55,27 @@ func fit(s annotations.Status, all map[string]string) annotations.Status {
 func (d *draft) annotate(status annotations.Status) {
 	all := d.object.GetAnnotations()
 	want := fit(status, all).Write(all)
-	if !maps.Equal(want, all) && annotations.Size(want) <= annotations.MaxTotalSize { // the API server would refuse it
+	if !maps.Equal(want, all) && !d.unsaid(want) && annotations.Size(want) <= annotations.MaxTotalSize { // the API server would refuse it
 		d.update(nil, status)
 	}
+}
+
+// unsaid says whether a webhook changes just these annotations whenever they are written:
+// they are written once a minute, for it may have gone.
+func (d *draft) unsaid(want map[string]string) bool {
+	m := &d.out.Memory
+	if m.Unsaid == "" || m.Unsaid != annotations.StatusOf(want).Digest() {
+		return false
+	}
+	d.tell(InvalidAnnotation, "annotations %s* are not stored as they are written: an admission webhook changes them; exempt them from it", annotations.Prefix)
+	if m.UnsaidAt.IsZero() {
+		m.UnsaidAt = d.in.Now
+	}
+	left := m.UnsaidAt.Add(quiet).Sub(d.in.Now)
+	if left > 0 {
+		d.again(left)
+	}
+	return left > 0
 }
 
 // update plans one request that writes the slots and the status together; none if
