@@ -3,21 +3,27 @@
 {{- $kinds := include "maintenance.kinds" . | fromYaml -}}
 # Targets: watched by their metadata, read and updated one at a time. A kind that is no target may still use a page
 # set, which is then not deleted. What Services need is among the rights for page sets.
+{{- $front := false }}
+{{- $routes := false }}
 {{- range $kind, $of := $kinds }}
+{{- if has $kind $.Values.controller.targets }}
+{{- $front = or $front $of.front }}
+{{- $routes = or $routes (eq $of.group "gateway.networking.k8s.io") }}
+{{- end }}
 {{- if ne $kind "Service" }}
 - apiGroups: [{{ $of.group }}]
   resources: [{{ $of.resource }}]
   verbs: [{{ has $kind $.Values.controller.targets | ternary "get, list, watch, update" "list" }}]
 {{- end }}
 {{- end }}
-{{- if and .Values.rbac.middlewares (or (has "Ingress" .Values.controller.targets) (has "IngressRoute" .Values.controller.targets)) }}
+{{- if and .Values.rbac.middlewares $front }}
 # To warn of what would hide a page from visitors.
 - apiGroups: [traefik.io]
   resources: [middlewares]
   verbs: [get]
 {{- end }}
 {{- $c := .Values.controller }}
-{{- if and (or (has "HTTPRoute" $c.targets) (has "GRPCRoute" $c.targets)) (or $c.ingressClasses $c.settleTimeClasses .Values.pagePods.service.classes) }}
+{{- if and $routes (or $c.ingressClasses $c.settleTimeClasses .Values.pagePods.service.classes) }}
 # The class of a route is that of its Gateways.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gateways]
