@@ -1,0 +1,227 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/swap"
+)
+
+// walker does what people, tools and mishaps do to a target, in any order. One copy of
+// the originals at a time is damaged: nobody could know what both have lost.
+type walker struct {
+	*scene
+	*rand.Rand
+	apps    map[string]string // by host: where it leads without maintenance
+	removed []string          // hosts that were taken out while they were on the page
+	fresh   int
+	sealed  bool // a copy cannot be read
+	story   []string
+}
+
+// TestWhateverHappensComesToRest, and gives every slot its app back; what is said of it
+// is true meanwhile.
+func TestWhateverHappensComesToRest(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(150) {
+		w := &walker{scene: newScene(t), Rand: rand.New(rand.NewPCG(seed, 9)), apps: map[string]string{}}
+		w.insert()
+		w.annotate(annotations.DefaultEnabled, "true")
+		for range 5 + w.IntN(30) {
+			actions := w.actions()
+			actions[w.IntN(len(actions))]()
+			if w.IntN(2) == 0 {
+				w.rest()
+			}
+		}
+		w.annotate(annotations.DefaultEnabled, "false")
+		w.rest()
+		require.Equal(t, w.wanted(), w.there(), "seed %d: %s", seed, strings.Join(w.story, ", "))
+		require.Equal(t, map[string]string{annotations.DefaultEnabled: "false"}, w.annotations(), "seed %d", seed)
+		require.Nil(t, w.backup, "seed %d", seed)
+	}
+}
+
+func (w *walker) actions() []func() {
+	return []func(){
+		w.insert, w.remove, w.putBack, w.shuffle, w.revert, w.toggle, w.otherPage, w.phase, w.damage, w.mend,
+		func() { w.memory = Memory{} },
+		func() { w.now = w.now.Add(time.Duration(w.IntN(100)) * time.Second) },
+		func() { w.installation = []string{"", "blue"}[w.IntN(2)] },
+		func() {
+			if !w.sealed {
+				w.crashing(w.IntN(4))
+			}
+		},
+	}
+}
+
+// hosts of the target in their order, and there is what each leads to.
+func (w *walker) hosts() (hosts []string) {
+	for _, s := range slotsOf(w.T, w.scene) {
+		hosts = append(hosts, s.ID.Host)
+	}
+	return hosts
+}
+
+func (w *walker) there() map[string]string {
+	all := map[string]string{}
+	backends := strings.Fields(w.backends())
+	for i, host := range w.hosts() {
+		all[host] = backends[i]
+	}
+	return all
+}
+
+func (w *walker) wanted() map[string]string {
+	all := map[string]string{}
+	for _, host := range w.hosts() {
+		all[host] = w.apps[host]
+	}
+	return all
+}
+
+// write gives the target these hosts, which lead where they lead.
+func (w *walker) write(what string, hosts []string, to map[string]string) {
+	w.story = append(w.story, what)
+	rules := []any{}
+	for _, host := range hosts {
+		rules = append(rules, rule(host, to[host]))
+	}
+	w.setRules(rules...)
+}
+
+func (w *walker) insert() {
+	w.fresh++
+	host := fmt.Sprintf("h%d", w.fresh)
+	w.apps[host] = "app-" + host
+	to := w.there()
+	to[host] = w.apps[host]
+	w.write("insert "+host, append(w.hosts(), host), to)
+}
+
+func (w *walker) remove() {
+	hosts, to := w.hosts(), w.there()
+	if len(hosts) == 0 {
+		return
+	}
+	host := hosts[w.IntN(len(hosts))]
+	if to[host] != w.apps[host] {
+		w.removed = append(w.removed, host)
+	}
+	w.write("remove "+host, slices.DeleteFunc(hosts, func(h string) bool { return h == host }), to)
+}
+
+// putBack writes a host that was removed as it was during maintenance.
+func (w *walker) putBack() {
+	if len(w.removed) == 0 {
+		return
+	}
+	host, to := w.removed[0], w.there()
+	w.removed = w.removed[1:]
+	to[host] = setA
+	w.write("put back "+host, append(w.hosts(), host), to)
+}
+
+func (w *walker) shuffle() {
+	hosts := w.hosts()
+	w.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	w.write("shuffle", hosts, w.there())
+}
+
+// revert writes a host's backend back, or another app.
+func (w *walker) revert() {
+	hosts, to := w.hosts(), w.there()
+	if len(hosts) == 0 {
+		return
+	}
+	host := hosts[w.IntN(len(hosts))]
+	if w.IntN(2) == 0 {
+		w.fresh++
+		w.apps[host] = fmt.Sprintf("app-%d", w.fresh)
+	}
+	to[host] = w.apps[host]
+	w.write("revert "+host, hosts, to)
+}
+
+func (w *walker) toggle() {
+	value := "true"
+	if w.IntN(3) == 0 {
+		value = "false"
+	}
+	w.story = append(w.story, "enabled="+value)
+	w.annotate(annotations.DefaultEnabled, value)
+	w.rest()
+}
+
+func (w *walker) otherPage() { w.page.Set = []string{setA, setB}[w.IntN(2)] }
+
+func (w *walker) phase() {
+	phases := []pageset.Phase{pageset.Serving, pageset.Serving, pageset.Starting, pageset.Blocked, pageset.Absent, pageset.Conflict}
+	set := []string{setA, setB}[w.IntN(2)]
+	w.sets[set] = pageset.Status{Phase: phases[w.IntN(len(phases))], Message: "why\nnot"}
+	w.story = append(w.story, fmt.Sprintf("%s is %v", set, w.sets[set].Phase))
+}
+
+// damage takes one of two good copies away, or makes it unreadable.
+func (w *walker) damage() {
+	w.rest()
+	if w.sealed || w.backup == nil || w.annotations()[annotations.Original] == "" || !swap.OnPage(slotsOf(w.T, w.scene)) {
+		return
+	}
+	what := w.IntN(4)
+	w.story = append(w.story, fmt.Sprintf("damage %d", what))
+	switch what {
+	case 0:
+		w.annotate(annotations.Original, "")
+	case 1:
+		w.backup = nil
+	case 2:
+		w.annotate(annotations.Original, `{"v":2}`)
+	default:
+		w.backup = &Backup{Unread: "format version 2"}
+	}
+	w.sealed = what > 1
+	w.rest()
+}
+
+// mend deletes the copy that cannot be read.
+func (w *walker) mend() {
+	if !w.sealed {
+		return
+	}
+	w.story = append(w.story, "mend")
+	if w.backup != nil && w.backup.Unread != "" {
+		w.backup = nil
+	} else {
+		w.annotate(annotations.Original, "")
+	}
+	w.sealed = false
+	w.rest()
+}
+
+// rest lets some minutes pass, in which all has to come to rest.
+func (w *walker) rest() {
+	for range 3 {
+		w.settle()
+		w.later(time.Minute)
+	}
+	slots := slotsOf(w.T, w.scene)
+	if !swap.OnPage(slots) {
+		w.sealed = w.sealed && w.annotations()[annotations.DefaultEnabled] == "true"
+	}
+	if w.state() == "" {
+		w.removed, w.sealed = nil, false
+	}
+	for _, s := range slots {
+		require.True(w, s.OnPage() || w.state() != annotations.Active, "active, and %s leads to the app: %s", s.ID, strings.Join(w.story, ", "))
+	}
+}
