@@ -69,11 +69,13 @@ func (b *budget) release(c *conn, n int64) {
 	}
 }
 
-// borrow books n bytes on no connection, until giveBack.
+// borrow books n bytes on no connection, until giveBack. An eighth of the limit is
+// not lent: a few connections may open streams without end (and reset them), and
+// nobody else would get in.
 func (b *budget) borrow(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.makeRoom(n, nil) {
+	if !b.makeRoom(n+b.limit/8, nil) {
 		return false
 	}
 	b.used += n

@@ -109,7 +109,7 @@ func TestWhatWasTakenIsGivenBack(t *testing.T) {
 
 func TestStreamsAreBounded(t *testing.T) {
 	answering, answer := make(chan struct{}), make(chan struct{})
-	r := start(t, Config{Memory: connCost + sessionCost + 40<<10, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	r := start(t, Config{Memory: connCost + sessionCost + 60<<10, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			close(answering)
 			<-answer
@@ -159,6 +159,15 @@ func TestHeadsOfHTTP2AreBounded(t *testing.T) {
 				t.Errorf("the connection is kept: %v", err)
 			}
 		})
+	}
+}
+
+func TestStreamsLeaveRoomForConnections(t *testing.T) {
+	b := newBudget(80 * connCost)
+	for b.borrow(connCost) {
+	}
+	if !b.take(&conn{}, connCost) {
+		t.Error("streams have taken all memory, and nobody else gets in")
 	}
 }
 
