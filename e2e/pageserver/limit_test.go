@@ -120,6 +120,15 @@ func TestMemoryLimitOfThePod(t *testing.T) {
 		{"unfinished header blocks behind an answer", 1500, unfinishedBlock(func(framer *http2.Framer) error {
 			return writeRequest(framer, "HEAD", true)
 		})},
+		{"unfinished header blocks behind an answer in one TLS record", 1500, func(c net.Conn) error {
+			cut := &inTwo{Conn: c}
+			secure := tls.Client(cut, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, DynamicRecordSizingDisabled: true}) // self-signed by design
+			if err := secure.Handshake(); err != nil {
+				return err
+			}
+			cut.on = true
+			return unfinishedBlock(func(framer *http2.Framer) error { return writeRequest(framer, "HEAD", true) })(secure)
+		}},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			held := s.many(attack.connections, attack.on)
@@ -221,6 +230,26 @@ func (s *server) answers(t *testing.T) {
 			t.Fatalf("no answer any more: %v", err)
 		}
 	}
+}
+
+// inTwo sends what is written in two segments, so that one read does not get a whole record.
+type inTwo struct {
+	net.Conn
+	on bool
+}
+
+func (c *inTwo) Write(b []byte) (int, error) {
+	const last = 100
+	if !c.on || len(b) < 2*last {
+		return c.Conn.Write(b)
+	}
+	n, err := c.Conn.Write(b[:len(b)-last])
+	if err != nil {
+		return n, err
+	}
+	time.Sleep(30 * time.Millisecond) // longer than the server takes to read
+	m, err := c.Conn.Write(b[len(b)-last:])
+	return n + m, err
 }
 
 func writeRequest(framer *http2.Framer, method string, ends bool) error {

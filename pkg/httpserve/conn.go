@@ -115,7 +115,9 @@ func connState(nc net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
 		c.waiting.Store(0)
-		c.recent.Store(c.last)
+		if c.protocol() != TLS { // a record holds frames of several reads
+			c.recent.Store(c.last)
+		}
 	case http.StateIdle:
 		c.wait()
 		c.headsEnded()
@@ -169,7 +171,8 @@ func (c *conn) headGrows(b []byte) bool {
 
 // headsEnded gives back what the heads took that have been answered. In HTTP/2 the
 // next one may have begun meanwhile, and there is no word on it until it ends: what
-// came since the first of those that were answered stays booked until the next one.
+// came since the first of those that were answered stays booked until the next one,
+// and with TLS for good.
 func (c *conn) headsEnded() {
 	var kept int64
 	if c.multiplexes() {
