@@ -5,8 +5,10 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,6 +212,39 @@ func TestAWebhookThatUndoesAllIsBackedOffFrom(t *testing.T) {
 	assert.Empty(t, w.get(ingresses, "my-app").GetAnnotations()[annotations.State])
 	remove()
 	w.until(ingresses, "my-app", "on the page", func(u *unstructured.Unstructured) bool { return len(setsOf(u)) == 1 })
+	w.off(ingresses, "my-app")
+	w.until(ingresses, "my-app", "restored", restored)
+}
+
+// TestAWebhookThatStampsAndTakesOurStateOff gives each update a new version, and none is
+// progress: the status is not sent again at once.
+func TestAWebhookThatStampsAndTakesOurStateOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var stamps atomic.Int64
+	remove := w.mutates(w.webhook(func(r *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+		var sent unstructured.Unstructured
+		if r.SubResource != "" || sent.UnmarshalJSON(r.Object.Raw) != nil || sent.GetAnnotations()[annotations.State] == "" {
+			return allowed()
+		}
+		all := sent.GetAnnotations()
+		delete(all, annotations.State)
+		all["stamp"] = strconv.FormatInt(stamps.Add(1), 10)
+		patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/metadata/annotations", "value": all}})
+		if err != nil {
+			return allowed()
+		}
+		return patched(string(patch))
+	}))
+	w.apply(withClass("my-app", "nginx"))
+	sent := &updates{}
+	w.start(sent.wrap)
+	w.on(ingresses, "my-app")
+	w.untilTold("my-app", string(plan.InvalidAnnotation), "an admission webhook changes them")
+	w.until(ingresses, "my-app", "on the page", func(u *unstructured.Unstructured) bool { return len(setsOf(u)) == 1 })
+	// The swap and switching at most, and active once it has settled.
+	assert.LessOrEqual(t, sent.during(3*time.Second, "ingresses"), 3)
+	remove()
 	w.off(ingresses, "my-app")
 	w.until(ingresses, "my-app", "restored", restored)
 }
