@@ -1,0 +1,195 @@
+package watch
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	fakediscovery "k8s.io/client-go/discovery/fake"
+	"k8s.io/utils/clock"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/kubetest"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+const set = "maintenance-00000000000000aa"
+
+// heard are the keys that were told since it was asked last.
+type heard struct {
+	mu   sync.Mutex
+	keys []string
+}
+
+func (h *heard) target(ref target.Ref) { h.add(ref.User()) }
+func (h *heard) set(id pageset.ID)     { h.add(id.Name) }
+
+func (h *heard) add(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.keys, key) {
+		h.keys = append(h.keys, key)
+	}
+}
+
+func (h *heard) since() []string {
+	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	keys := h.keys
+	h.keys = nil
+	slices.Sort(keys)
+	return keys
+}
+
+func ingress(pairs map[string]string) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": map[string]any{"namespace": "shop", "name": "my-app", "generation": int64(1)},
+	}}
+	u.SetAnnotations(pairs)
+	return u
+}
+
+// TestTargets: those are told that ask for something or have something left of it, when
+// something of that changes; and the page set that one is seen to have left.
+func TestTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, h := kubetest.New(t), &heard{}
+		w := NewTargets(TargetsConfig{
+			Metadata: c.Metadata, Discovery: c.Client.Discovery(), Log: zap.NewNop(), Clock: clock.RealClock{}, Namespaces: []string{""},
+			Kinds: []target.Kind{target.Ingress()}, Keys: annotations.DefaultKeys(), Interval: time.Minute, Target: h.target, Set: h.set,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		defer func() { cancel(); <-ended }()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.True(t, w.Complete())
+
+		resource := c.Dynamic.Resource(target.Ingress().Resource).Namespace("shop")
+		change := func(to func(*unstructured.Unstructured)) {
+			u, err := resource.Get(t.Context(), "my-app", metav1.GetOptions{})
+			require.NoError(t, err)
+			to(u)
+			_, err = resource.Update(t.Context(), u, metav1.UpdateOptions{})
+			require.NoError(t, err)
+		}
+		_, err := resource.Create(t.Context(), ingress(map[string]string{"team": "web"}), metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Empty(t, h.since(), "it asks for nothing")
+		change(func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true", annotations.State: annotations.Active, annotations.PageSet: set})
+		})
+		assert.Equal(t, []string{"Ingress/my-app"}, h.since())
+		assert.Equal(t, []target.Ref{{Kind: "Ingress", Namespace: "shop", Name: "my-app"}}, w.Users(pageset.ID{Namespace: "shop", Name: set}))
+		change(func(u *unstructured.Unstructured) { u.Object["status"] = map[string]any{"loadBalancer": "busy"} })
+		assert.Empty(t, h.since(), "load balancers write status all day")
+		change(func(u *unstructured.Unstructured) { u.SetGeneration(2) })
+		assert.Equal(t, []string{"Ingress/my-app"}, h.since(), "its spec has changed")
+		change(func(u *unstructured.Unstructured) { u.SetAnnotations(nil) })
+		assert.Equal(t, []string{"Ingress/my-app", set}, h.since(), "somebody took all annotations off")
+		assert.Empty(t, w.Users(pageset.ID{Namespace: "shop", Name: set}))
+	})
+}
+
+// TestWhatIsKeptOfATarget: names and our annotations, and of the originals that they
+// are there.
+func TestWhatIsKeptOfATarget(t *testing.T) {
+	w := NewTargets(TargetsConfig{Keys: annotations.DefaultKeys(), Log: zap.NewNop()})
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "my-app", UID: "a", ResourceVersion: "7", Generation: 3, Labels: map[string]string{"team": "web"},
+		Annotations: map[string]string{"theirs": "large", annotations.DefaultEnabled: "true", annotations.Original: `{"v":1}`},
+	}}
+	kept, err := w.reduce(m)
+	require.NoError(t, err)
+	want := metav1.ObjectMeta{Namespace: "shop", Name: "my-app", UID: "a", ResourceVersion: "7", Generation: 3,
+		Annotations: map[string]string{annotations.DefaultEnabled: "true", annotations.Original: digest(`{"v":1}`)}}
+	assert.Equal(t, want, kept.(*metav1.PartialObjectMetadata).ObjectMeta)
+	assert.Less(t, len(digest(`{"v":1}`)), 16)
+
+	m.Labels = map[string]string{annotations.ManagedByLabel: annotations.ManagedBy}
+	kept, err = w.reduce(m)
+	require.NoError(t, err)
+	assert.Empty(t, kept.(*metav1.PartialObjectMetadata).Annotations, "an object of our own is never a target")
+}
+
+// TestServed: a custom resource is watched while the API server serves it, and whatever
+// was there when it goes is told to be gone.
+func TestServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, h := kubetest.New(t), &heard{}
+		route := target.IngressRoute()
+		discovery := c.Client.Discovery().(*fakediscovery.FakeDiscovery)
+		w := NewTargets(TargetsConfig{
+			Metadata: c.Metadata, Discovery: discovery, Log: zap.NewNop(), Clock: clock.RealClock{}, Namespaces: []string{"shop"},
+			Kinds: []target.Kind{route}, Keys: annotations.DefaultKeys(), Interval: 10 * time.Second, Target: h.target, Set: h.set,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		defer func() { cancel(); <-ended }()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		assert.True(t, w.Complete(), "it is known not to be there")
+
+		u := ingress(map[string]string{annotations.DefaultEnabled: "true"})
+		u.SetAPIVersion(route.APIVersion())
+		u.SetKind(route.Name)
+		_, err := c.Dynamic.Resource(route.Resource).Namespace("shop").Create(t.Context(), u, metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Empty(t, h.since())
+		discovery.Resources = []*metav1.APIResourceList{{GroupVersion: route.APIVersion(), APIResources: []metav1.APIResource{{Name: route.Resource.Resource}}}}
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, []string{"IngressRoute/my-app"}, h.since(), "its CRD has come")
+		discovery.Resources = nil
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, []string{"IngressRoute/my-app"}, h.since(), "and gone")
+	})
+}
+
+// TestOwn: a set's users are told until reconciles begin, and its set always.
+func TestOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, h, begun := kubetest.New(t), &heard{}, make(chan struct{})
+		w := NewOwn(OwnConfig{Client: c.Client, Log: zap.NewNop(), Namespaces: []string{""}, Begun: begun, Set: h.set, Target: h.target})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		w.Start(ctx, &wg)
+		defer func() { cancel(); wg.Wait() }()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.True(t, w.HasSynced(), "%v", w.Unsynced())
+
+		maps := c.Client.CoreV1().ConfigMaps("shop")
+		create := func(name, component string, data map[string]string) {
+			_, err := maps.Create(t.Context(), &corev1.ConfigMap{Data: data, ObjectMeta: metav1.ObjectMeta{
+				Name: name, Annotations: map[string]string{annotations.UsedBy: "Ingress/a,Service/b"},
+				Labels: map[string]string{annotations.ManagedByLabel: annotations.ManagedBy, annotations.ComponentLabel: component, annotations.PageSetLabel: set},
+			}}, metav1.CreateOptions{})
+			require.NoError(t, err)
+		}
+		create(set, annotations.ComponentSet, nil)
+		assert.Equal(t, []string{"Ingress/a", "Service/b", set}, h.since())
+		close(begun)
+		create("backup", annotations.ComponentBackup, map[string]string{"kind": "Ingress", "name": "c", "page-set": set})
+		assert.Equal(t, []string{"Ingress/c", set}, h.since())
+		id := pageset.ID{Namespace: "shop", Name: set}
+		assert.Equal(t, []target.Ref{{Kind: "Ingress", Namespace: "shop", Name: "c"}}, w.BackedUp(id))
+		assert.Equal(t, []pageset.ID{id}, w.SetsIn("shop"))
+		assert.Equal(t, 1, w.Sets())
+		require.NoError(t, maps.Delete(t.Context(), set, metav1.DeleteOptions{}))
+		assert.Equal(t, []string{set}, h.since(), "claims tell from here on")
+		assert.Nil(t, w.Observe(id).ConfigMap)
+	})
+}
