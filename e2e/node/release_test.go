@@ -50,6 +50,9 @@ func (r *release) upgrade(chart, image, title string) (revision string) {
 func (r *release) puts(verb, chart, image, title string) (revision string) {
 	r.Helper()
 	values := valuesWith(nil)
+	if controller, ok := values["controller"].(map[string]any); ok && chart == earlierChart { // which knows no other kinds
+		controller["targets"] = []string{"Ingress", "IngressRoute", "Service"}
+	}
 	values["maintenance"] = map[string]any{"customPages": map[string]any{"spring": map[string]any{
 		"html": fmt.Sprintf("<!doctype html><title>%[1]s</title><h1>%[1]s</h1>", title),
 		"json": fmt.Sprintf(`{"title": %q}`, title),
