@@ -21,7 +21,9 @@ type event struct {
 // test is a top-level test of a package that runs, or waits for its turn.
 type test struct {
 	name   string
-	since  time.Time           // it runs, since then; zero while it waits for its turn
+	parts  map[string]bool     // it and those of its parts that have not ended: whether they run
+	at     time.Time           // of the last event
+	took   time.Duration       // that it has worked until then
 	output map[string][]string // of it and of each of its parts
 	order  []string            // of the names in output
 }
@@ -130,26 +132,61 @@ func (p *pack) take(e event, say func(string)) int {
 	top, _, part := strings.Cut(e.Test, "/")
 	t := p.tests[top]
 	if t == nil {
-		t = &test{name: top, since: e.Time, output: map[string][]string{}}
+		t = &test{name: top, at: e.Time, parts: map[string]bool{}, output: map[string][]string{}}
 		p.tests[top] = t
 	}
+	t.see(e)
 	switch {
 	case e.Action == "output":
 		t.add(e.Test, e.Output)
 	case part:
-	case e.Action == "pause":
-		t.since = time.Time{}
-	case e.Action == "cont":
-		t.since = e.Time
 	case e.Action == "pass", e.Action == "skip", e.Action == "fail":
 		if e.Action == "fail" {
 			t.tell(say)
 		}
-		p.times = append(p.times, fmt.Sprintf("%.1f %s", e.Time.Sub(t.since).Seconds(), top))
+		p.times = append(p.times, fmt.Sprintf("%.1f %s", t.took.Seconds(), top))
 		delete(p.tests, top)
 		return 1
 	}
 	return 0
+}
+
+// see counts the time of a test until an event: not what it waited for its turn, nor
+// what it waited for parts that all did.
+func (t *test) see(e event) {
+	if !t.waits() {
+		t.took += e.Time.Sub(t.at)
+	}
+	t.at = e.Time
+	switch e.Action {
+	case "run", "cont":
+		t.parts[e.Test] = true
+	case "pause":
+		t.parts[e.Test] = false
+	case "pass", "skip", "fail":
+		delete(t.parts, e.Test)
+	}
+}
+
+// waits says whether nothing of the test runs. While it has parts, it does nothing but
+// wait for them.
+func (t *test) waits() bool {
+	waiting := false
+	for name, runs := range t.parts {
+		if runs && (name != t.name || len(t.parts) == 1) {
+			return false
+		}
+		waiting = waiting || !runs
+	}
+	return waiting
+}
+
+// lasts is how long the test has worked by now.
+func (t *test) lasts(now time.Time) time.Duration {
+	if t.waits() {
+		return t.took
+	}
+	return t.took + now.Sub(t.at)
 }
 
 func (t *test) add(name, text string) {
@@ -187,8 +224,8 @@ func (r *report) progress(now time.Time) {
 	var runs []string
 	for _, p := range r.running {
 		for _, t := range p.tests {
-			if !t.since.IsZero() {
-				runs = append(runs, fmt.Sprintf("%s %.0fs", t.name, now.Sub(t.since).Seconds()))
+			if !t.waits() {
+				runs = append(runs, fmt.Sprintf("%s %.0fs", t.name, t.lasts(now).Seconds()))
 			}
 		}
 	}

@@ -104,11 +104,11 @@ func TestProgress(t *testing.T) {
 		r.take(e)
 	}
 	r.progress(begin.Add(30 * time.Second))
-	assert.Equal(t, "   … 3 of 4 tests left: TestThree 22s\n", out.String())
+	assert.Equal(t, "   … 3 of 4 tests left: TestThree 23s\n", out.String())
 	r.take(event{Package: "m", Action: "pass", Test: "TestThree", Time: begin.Add(40 * time.Second)})
 	r.take(event{Package: "m", Action: "output", Output: "ok  \tm\t32s\n"})
 	r.take(event{Package: "m", Action: "pass"})
-	assert.Equal(t, "3.0 TestOne m\n32.0 TestThree m\n", times.String())
+	assert.Equal(t, "3.0 TestOne m\n33.0 TestThree m\n", times.String())
 	out.Reset()
 	r.progress(begin.Add(50 * time.Second))
 	assert.Equal(t, "   … 0 of 4 tests left: go compiles\n", out.String())
@@ -119,4 +119,31 @@ func TestProgress(t *testing.T) {
 	r.take(event{Package: "m", Action: "output", Output: "ok  \tm\t(cached)\n"})
 	r.take(event{Package: "m", Action: "pass"})
 	assert.Empty(t, times.String(), "what was kept has taken no time")
+}
+
+// TestWhatWaitsTakesNoTime: a test whose parts all wait for their turn does nothing.
+func TestWhatWaitsTakesNoTime(t *testing.T) {
+	t.Parallel()
+	var out, times bytes.Buffer
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	r := newReport(&out, &times, map[string]int{"m": 1})
+	for _, e := range []struct {
+		second       int
+		action, test string
+	}{
+		{0, "run", "TestOne"},
+		{1, "run", "TestOne/a"},
+		{1, "pause", "TestOne/a"},
+		{1, "run", "TestOne/b"},
+		{1, "pause", "TestOne/b"},
+		{101, "cont", "TestOne/a"},
+		{103, "pass", "TestOne/a"},
+		{203, "cont", "TestOne/b"},
+		{204, "pass", "TestOne/b"},
+		{204, "pass", "TestOne"},
+	} {
+		r.take(event{Package: "m", Action: e.action, Test: e.test, Time: begin.Add(time.Duration(e.second) * time.Second)})
+	}
+	r.take(event{Package: "m", Action: "pass"})
+	assert.Equal(t, "4.0 TestOne m\n", times.String())
 }
