@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	fakediscovery "k8s.io/client-go/discovery/fake"
+	"k8s.io/client-go/discovery"
 	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/annotations"
@@ -124,15 +126,29 @@ func TestWhatIsKeptOfATarget(t *testing.T) {
 	assert.Empty(t, kept.(*metav1.PartialObjectMetadata).Annotations, "an object of our own is never a target")
 }
 
+// discovered says whether the API server serves a kind.
+type discovered struct {
+	discovery.DiscoveryInterface
+	kind  target.Kind
+	there atomic.Bool
+}
+
+func (d *discovered) ServerResourcesForGroupVersion(string) (*metav1.APIResourceList, error) {
+	if !d.there.Load() {
+		return nil, apierrors.NewNotFound(d.kind.Resource.GroupResource(), "")
+	}
+	return &metav1.APIResourceList{APIResources: []metav1.APIResource{{Name: d.kind.Resource.Resource}}}, nil
+}
+
 // TestServed: a custom resource is watched while the API server serves it, and whatever
 // was there when it goes is told to be gone.
 func TestServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, h := kubetest.New(t), &heard{}
 		route := target.IngressRoute()
-		discovery := c.Client.Discovery().(*fakediscovery.FakeDiscovery)
+		crds := &discovered{kind: route}
 		w := NewTargets(TargetsConfig{
-			Metadata: c.Metadata, Discovery: discovery, Log: zap.NewNop(), Clock: clock.RealClock{}, Namespaces: []string{"shop"},
+			Metadata: c.Metadata, Discovery: crds, Log: zap.NewNop(), Clock: clock.RealClock{}, Namespaces: []string{"shop"},
 			Kinds: []target.Kind{route}, Keys: annotations.DefaultKeys(), Interval: 10 * time.Second, Target: h.target, Set: h.set,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -149,10 +165,10 @@ func TestServed(t *testing.T) {
 		_, err := c.Dynamic.Resource(route.Resource).Namespace("shop").Create(t.Context(), u, metav1.CreateOptions{})
 		require.NoError(t, err)
 		assert.Empty(t, h.since())
-		discovery.Resources = []*metav1.APIResourceList{{GroupVersion: route.APIVersion(), APIResources: []metav1.APIResource{{Name: route.Resource.Resource}}}}
+		crds.there.Store(true)
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, []string{"IngressRoute/my-app"}, h.since(), "its CRD has come")
-		discovery.Resources = nil
+		crds.there.Store(false)
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, []string{"IngressRoute/my-app"}, h.since(), "and gone")
 	})
