@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
@@ -29,6 +31,19 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, 2, template.Replicas)
 	assert.Equal(t, "24Mi", template.Resources.Requests.Memory().String())
 	assert.Greater(t, o.qps, float32(100), "client-go's own 5 would throttle it")
+}
+
+// TestTheChartHasTheSameTargets by default: rights for those that the program serves.
+func TestTheChartHasTheSameTargets(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/chart/values.yaml")
+	require.NoError(t, err)
+	var values struct {
+		Controller struct{ Targets []string }
+	}
+	require.NoError(t, yaml.Unmarshal(text, &values))
+	o, err := parse(nil, noEnv, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, o.targets, values.Controller.Targets)
 }
 
 func TestEveryFlagIsAnEnvironmentVariableToo(t *testing.T) {
