@@ -78,6 +78,9 @@ type Slot struct {
 	Asked func() any
 	// Check says why a value may not be put into this slot; nil if it may.
 	Check func(value any) error
+	// Backends gives where visitors go by a value of the app's in this slot. It is nil
+	// where a slot sends none anywhere by itself: a port of a Service, a mirror.
+	Backends func(value any) []Backend
 }
 
 // Fit says how far a value that names a page set is the page's.

@@ -34,6 +34,7 @@ var conformance = map[string]func(require.TestingT, example){
 	"restores part by part":                 partsAreWrittenBackOneByOne,
 	"goes through maintenance and back":     lifeCycle,
 	"never leaves visitors with half of it": halvesAreMended,
+	"says where visitors go":                backendsAreKnown,
 }
 
 func TestEveryKindConforms(t *testing.T) {
@@ -327,7 +328,14 @@ func TestTheSuite(t *testing.T) {
 		"a name is enough for a page": func(k *target.Kind) {
 			eachSlot(k, func(s *swap.Slot) { s.Fit = func(any) swap.Fit { return swap.Exact } })
 		},
-		"a path leads elsewhere":     func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Path = []any{"spec", "exits", 0, "to"} }) },
+		"a path leads elsewhere":         func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Path = []any{"spec", "exits", 0, "to"} }) },
+		"nobody knows where visitors go": func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Backends = nil }) },
+		"visitors go where the slot is now": func(k *target.Kind) {
+			eachSlot(k, func(s *swap.Slot) {
+				here := exitBackends(s.Value)
+				s.Backends = func(any) []swap.Backend { return here }
+			})
+		},
 		"the name is another kind's": func(k *target.Kind) { k.Name = "Pipe" },
 		"reading writes": func(k *target.Kind) {
 			slots := k.Slots

@@ -21,6 +21,8 @@ type entries struct {
 	page func(set string) map[string]any
 	// fit says how far an entry that names a page set leads to it.
 	fit func(entry map[string]any) swap.Fit
+	// namespace of the object, which an entry without one is in.
+	namespace string
 }
 
 // in gives the entries of a route or a rule; false if they are not of the shape that
@@ -42,7 +44,7 @@ func objectsAt(node any, field string) (list []map[string]any, known bool) {
 }
 
 func (e entries) slot(object map[string]any, id swap.ID, list []map[string]any, path ...any) swap.Slot {
-	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: e.pageValue, Check: e.check}
+	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: e.pageValue, Check: e.check, Backends: e.backends}
 	var others []any
 	for _, entry := range list {
 		if name, _ := entry["name"].(string); page.IsSetName(name) {

@@ -71,6 +71,7 @@ func ingressSlots(object map[string]any, acme solvers) ([]swap.Slot, error) {
 
 func ingressSlot(object map[string]any, id swap.ID, b networkingv1.IngressBackend, path ...any) swap.Slot {
 	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage, Check: checkIngressBackend}
+	s.Backends = func(value any) []swap.Backend { return ingressBackends(namespaceOf(object), value) }
 	s.Fit = func(want any) swap.Fit { return ingressFit(b, s.Value, want) }
 	if b.Service != nil && page.IsSetName(b.Service.Name) {
 		s.PageSet = b.Service.Name
@@ -115,6 +116,21 @@ func checkIngressBackend(value any) error {
 		return errors.New("the name of a backend is no name of an object")
 	}
 	return checkRaw(value)
+}
+
+// ingressBackends: an Ingress leads to Services of its own namespace, and to whatever
+// its controller knows as a resource.
+func ingressBackends(namespace string, value any) []swap.Backend {
+	if name, _ := valueAt(value, []any{"service", "name"}).(string); name != "" {
+		port := valueAt(value, []any{"service", "port", "name"})
+		if port == nil || port == "" {
+			port = valueAt(value, []any{"service", "port", "number"})
+		}
+		return []swap.Backend{{Namespace: namespace, Name: name, Port: portText(port), Weight: 1}}
+	}
+	kind, _ := valueAt(value, []any{"resource", "kind"}).(string)
+	name, _ := valueAt(value, []any{"resource", "name"}).(string)
+	return []swap.Backend{{Namespace: namespace, Name: name, Weight: 1, Unjudged: notAService(kind)}}
 }
 
 func ingressClass(object map[string]any) (string, bool) {

@@ -40,8 +40,7 @@ func ingressRouteSlots(object map[string]any, acme solvers) ([]swap.Slot, error)
 	if err != nil {
 		return nil, err
 	}
-	namespace, _ := valueAt(object, []any{"metadata", "namespace"}).(string)
-	at := servicesIn(namespace)
+	at := servicesIn(namespaceOf(object))
 	var slots []swap.Slot
 	ids := numbered{}
 	for i, r := range routes {
@@ -72,7 +71,7 @@ func ingressRoutes(object map[string]any) ([]any, error) {
 func servicesIn(namespace string) entries {
 	return entries{
 		field: "services", same: []string{"name", "namespace", "kind", "port"},
-		page: ingressRoutePage, fit: func(service map[string]any) swap.Fit { return serviceFit(service, namespace) },
+		namespace: namespace, page: ingressRoutePage, fit: func(service map[string]any) swap.Fit { return serviceFit(service, namespace) },
 	}
 }
 

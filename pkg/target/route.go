@@ -78,8 +78,7 @@ func (r route) slots(object map[string]any) ([]swap.Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	namespace, _ := valueAt(object, []any{"metadata", "namespace"}).(string)
-	at := refsIn(namespace)
+	at := refsIn(namespaceOf(object))
 	var slots []swap.Slot
 	ids := numbered{}
 	for i, rule := range rules {
@@ -217,7 +216,7 @@ func filterTypes(of any) (types []string) {
 // one, so that no ReferenceGrant is needed.
 func refsIn(namespace string) entries {
 	return entries{
-		field: "backendRefs", same: []string{"group", "kind", "namespace", "name", "port"},
+		namespace: namespace, field: "backendRefs", same: []string{"group", "kind", "namespace", "name", "port"},
 		page: func(set string) map[string]any { return withDefault(refTo(set), "weight", int64(1)) },
 		fit:  func(ref map[string]any) swap.Fit { return refFit(ref, namespace) },
 	}
@@ -273,7 +272,7 @@ func harmless(types []string) bool {
 func mirrorSlots(object map[string]any, rule swap.ID, of any, at int) []swap.Slot {
 	var slots []swap.Slot
 	filters, _ := valueAt(of, []any{"filters"}).([]any)
-	namespace, _ := valueAt(object, []any{"metadata", "namespace"}).(string)
+	namespace := namespaceOf(object)
 	for i, filter := range filters {
 		path := []any{"requestMirror", "backendRef"}
 		ref, ok := valueAt(filter, path).(map[string]any)

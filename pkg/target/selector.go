@@ -18,6 +18,10 @@ func selectorSlot(object map[string]any, svc *corev1.Service) swap.Slot {
 	s := swap.Slot{
 		ID: swap.ID{Type: "selector"}, Path: path, Value: valueAt(object, path), PageSet: setOf(svc),
 		Page: selectorPage, Asked: func() any { return askedOf(svc) }, Check: checkSelector,
+		// Whatever is selected is reached by the Service itself: its Pods have no name here.
+		Backends: func(any) []swap.Backend {
+			return []swap.Backend{{Namespace: svc.Namespace, Name: svc.Name, Weight: 1}}
+		},
 	}
 	// Our label leads to no app, whatever it says.
 	s.AnyPage = s.PageSet == "" && selectsPage(svc.Spec.Selector)

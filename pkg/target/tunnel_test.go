@@ -31,7 +31,7 @@ func tunnelSlots(object map[string]any) ([]swap.Slot, error) {
 		if !ok1 || !ok2 {
 			return nil, fmt.Errorf("exit %d leads nowhere", i)
 		}
-		s := swap.Slot{ID: swap.ID{Type: "exit", Path: name}, Path: []any{"spec", "exits", i, "to"}, Value: follow(exit, []any{"to"}), Page: func(set string, _ any) any { return exitTo(set) }, Check: checkExit}
+		s := swap.Slot{ID: swap.ID{Type: "exit", Path: name}, Path: []any{"spec", "exits", i, "to"}, Value: follow(exit, []any{"to"}), Page: func(set string, _ any) any { return exitTo(set) }, Check: checkExit, Backends: exitBackends}
 		if page.IsSetName(to) {
 			s.PageSet = to
 		}
@@ -45,6 +45,11 @@ func checkExit(value any) error {
 		return fmt.Errorf("%v is no exit", value)
 	}
 	return nil
+}
+
+func exitBackends(value any) []swap.Backend {
+	name, _ := follow(value, []any{"name"}).(string)
+	return []swap.Backend{{Name: name, Weight: 1}}
 }
 
 func exitTo(name string) map[string]any { return map[string]any{"name": name} }
