@@ -33,6 +33,7 @@ var conformance = map[string]func(require.TestingT, example){
 	"keeps edits":                           editsDuringMaintenanceAreKept,
 	"restores part by part":                 partsAreWrittenBackOneByOne,
 	"goes through maintenance and back":     lifeCycle,
+	"says which hosts it serves":            hostsAreListed,
 	"never leaves visitors with half of it": halvesAreMended,
 	"says where visitors go":                backendsAreKnown,
 }
@@ -91,6 +92,7 @@ func readsOnly(t require.TestingT, e example) {
 		require.NoError(t, err)
 		e.kind.Note(object)
 		e.kind.Classes(object, noGateway)
+		e.kind.Hosts(object)
 		if e.kind.Followers != nil {
 			e.kind.Followers(object)
 		}
@@ -272,6 +274,7 @@ func readAll(k target.Kind, object map[string]any) {
 	_, _ = k.Slots(object) // an error is an answer
 	k.Note(object)
 	k.Classes(object, noGateway)
+	k.Hosts(object)
 	if k.Followers != nil {
 		k.Followers(object)
 	}
@@ -281,6 +284,30 @@ func readAll(k target.Kind, object map[string]any) {
 }
 
 func noGateway(string, string) (string, bool) { return "", false }
+
+// hostsAreListed: each once, on the page as on the app, and one more is one more in the list.
+func hostsAreListed(t require.TestingT, e example) {
+	e.objects(t, func(_ *rand.Rand, object map[string]any, _ []swap.Slot) {
+		hosts := e.kind.Hosts(object)
+		for i, h := range hosts {
+			require.NotContains(t, hosts[i+1:], h, "each host is there once")
+			require.Contains(t, []target.HostForm{target.ExactHost, target.WildcardHost, target.RegexpHost, target.NoHost}, h.Form)
+			require.Equal(t, h.Form == target.NoHost, h.Name == "", "%v: what has a form has a name", h)
+		}
+		swapped, _ := swapTo(t, e.kind, object, swap.Record{}, setA)
+		require.Equal(t, hosts, e.kind.Hosts(swapped), "on the page as on the app")
+		if e.serve == nil {
+			require.Empty(t, hosts)
+			return
+		}
+		e.serve(object, "More.example.")
+		more := e.kind.Hosts(object)
+		require.Contains(t, more, target.Host{Form: target.ExactHost, Name: "more.example"})
+		for _, h := range hosts {
+			require.Contains(t, more, h)
+		}
+	})
+}
 
 // spoil writes a value somewhere below a node.
 func spoil(rnd *rand.Rand, at, value any) {
@@ -337,6 +364,12 @@ func TestTheSuite(t *testing.T) {
 			})
 		},
 		"the name is another kind's": func(k *target.Kind) { k.Name = "Pipe" },
+		"the hosts are not listed":   func(k *target.Kind) { k.Hosts = func(map[string]any) []target.Host { return nil } },
+		"a host is listed twice": func(k *target.Kind) {
+			hosts := k.Hosts
+			k.Hosts = func(object map[string]any) []target.Host { return append(hosts(object), hosts(object)...) }
+		},
+		"hosts are forgotten": func(k *target.Kind) { k.Hosts = nil },
 		"reading writes": func(k *target.Kind) {
 			slots := k.Slots
 			k.Slots = func(object map[string]any) ([]swap.Slot, error) {

@@ -17,26 +17,37 @@ type example struct {
 	list     string
 	// fresh is an entry of the list that no generated object has.
 	fresh func(rnd *rand.Rand, name string) any
+	// serve makes an object serve this host beside its others; nil where the kind has none.
+	serve func(object map[string]any, host string)
 }
 
 func examples() []example {
 	return []example{
 		{kind: target.Ingress(), generate: randomIngress, list: "rules", fresh: func(rnd *rand.Rand, name string) any {
 			return map[string]any{"host": name + ".example", "http": map[string]any{"paths": []any{map[string]any{"path": "/", "pathType": "Prefix", "backend": randomBackend(rnd)}}}}
-		}},
+		}, serve: func(object map[string]any, host string) { addTo(object, "rules", map[string]any{"host": host}) }},
 		{kind: target.IngressRoute(), generate: randomIngressRoute, list: "routes", fresh: func(_ *rand.Rand, name string) any {
 			return map[string]any{"kind": "Rule", "match": "Host(`" + name + ".example`)", "services": []any{map[string]any{"name": "new", "port": int64(1)}}}
+		}, serve: func(object map[string]any, host string) {
+			addTo(object, "routes", map[string]any{"match": "PathPrefix(`/`) && Host(`" + host + "`)"})
 		}},
 		{kind: target.HTTPRoute(), generate: func(rnd *rand.Rand) map[string]any { return randomGatewayRoute(rnd, "HTTPRoute", randomHTTPMatch) }, list: "rules", fresh: func(_ *rand.Rand, name string) any {
 			return map[string]any{"matches": []any{map[string]any{"path": map[string]any{"type": "Exact", "value": "/" + name}}}, "backendRefs": []any{map[string]any{"name": "new", "port": int64(1)}}}
-		}},
+		}, serve: func(object map[string]any, host string) { addTo(object, "hostnames", host) }},
 		{kind: target.GRPCRoute(), generate: func(rnd *rand.Rand) map[string]any { return randomGatewayRoute(rnd, "GRPCRoute", randomGRPCMatch) }, list: "rules", fresh: func(_ *rand.Rand, name string) any {
 			return map[string]any{"matches": []any{map[string]any{"method": map[string]any{"service": name}}}, "backendRefs": []any{map[string]any{"name": "new", "port": int64(1)}}}
-		}},
+		}, serve: func(object map[string]any, host string) { addTo(object, "hostnames", host) }},
 		{kind: target.Service(), generate: randomService, list: "ports", fresh: func(rnd *rand.Rand, name string) any {
 			return map[string]any{"name": name, "port": int64(20000 + rnd.IntN(10000)), "protocol": "TCP", "targetPort": int64(8080)}
 		}},
 	}
+}
+
+// addTo adds an entry to a list of the spec.
+func addTo(object map[string]any, list string, entry any) {
+	spec, _ := object["spec"].(map[string]any)
+	there, _ := spec[list].([]any)
+	spec[list] = append(there, entry)
 }
 
 func randomService(rnd *rand.Rand) map[string]any {

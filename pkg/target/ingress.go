@@ -25,6 +25,7 @@ func Ingress(solvers ...string) Kind {
 		Catches:  "visitors of its hosts and paths, through any ingress controller that reads it",
 		Misses:   "callers inside the cluster, other Ingresses to the same app, a LoadBalancer or NodePort of the app",
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressSlots(object, known) },
+		Hosts:    ingressHosts,
 		Notes:    ingressNotes,
 		Front:    ingressFront,
 		Classes:  one(ingressClass),

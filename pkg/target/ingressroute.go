@@ -27,6 +27,7 @@ func IngressRoute(solvers ...string) Kind {
 		Catches:  "visitors of its routes, through Traefik",
 		Misses:   "callers inside the cluster, other routes to the same app, a LoadBalancer or NodePort of the app; routes of TCP and UDP",
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressRouteSlots(object, known) },
+		Hosts:    ingressRouteHosts,
 		Notes:    ingressRouteNotes,
 		Front:    ingressRouteFront,
 		Classes:  one(ingressRouteClass),

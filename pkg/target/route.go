@@ -56,6 +56,7 @@ func (r route) asKind() Kind {
 		Catches:   "visitors of its rules, through the Gateways that it names: see [Gateway API](docs/gateway-api.md)",
 		Misses:    "callers inside the cluster, other routes to the same app",
 		Slots:     r.slots,
+		Hosts:     routeHosts,
 		Notes:     r.notes,
 		Classes:   routeClasses,
 		Followers: routeFollowers,

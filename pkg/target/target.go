@@ -53,6 +53,9 @@ type Kind struct {
 	// the object's order, without those that are not application traffic. Its
 	// error means that the object is not of the shape that this program knows.
 	Slots func(object map[string]any) ([]swap.Slot, error)
+	// Hosts lists the hosts that the object says it serves, each once; none where the kind
+	// has none by nature, or where the object cannot be read.
+	Hosts func(object map[string]any) []Host
 	// Whole says that the slots lead somewhere only together: one on the page
 	// beside one on the app would leave visitors with nothing.
 	Whole bool

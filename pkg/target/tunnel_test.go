@@ -15,7 +15,7 @@ import (
 func tunnel() target.Kind {
 	return target.Kind{
 		Name: "Tunnel", Resource: madeUp.WithResource("tunnels"), Custom: true,
-		Slots: tunnelSlots, Classes: func(map[string]any, func(string, string) (string, bool)) ([]string, bool) { return nil, false },
+		Slots: tunnelSlots, Hosts: tunnelHosts, Classes: func(map[string]any, func(string, string) (string, bool)) ([]string, bool) { return nil, false },
 	}
 }
 
@@ -38,6 +38,14 @@ func tunnelSlots(object map[string]any) ([]swap.Slot, error) {
 		slots = append(slots, s)
 	}
 	return slots, nil
+}
+
+func tunnelHosts(object map[string]any) (hosts []target.Host) {
+	doors, _ := follow(object, []any{"spec", "doors"}).([]any)
+	for _, door := range doors {
+		hosts = append(hosts, target.HostNamed(fmt.Sprint(door)))
+	}
+	return hosts
 }
 
 func checkExit(value any) error {
@@ -74,7 +82,8 @@ func tunnels(k target.Kind) example {
 			for i := range rnd.IntN(4) {
 				exits = append(exits, map[string]any{"name": fmt.Sprint("exit-", i), "to": exitTo(fmt.Sprint("svc-", rnd.IntN(3)))})
 			}
-			return map[string]any{"apiVersion": "example.com/v1", "kind": "Tunnel", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"exits": exits}}
+			return map[string]any{"apiVersion": "example.com/v1", "kind": "Tunnel", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"exits": exits, "doors": []any{"a.example"}}}
 		},
+		serve: func(object map[string]any, host string) { addTo(object, "doors", host) },
 	}
 }
