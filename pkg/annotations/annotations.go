@@ -73,7 +73,7 @@ const (
 )
 
 // written lists what Clear removes from a target.
-var written = []string{State, Message, Since, PageSet, Original, Installation}
+var written = []string{State, Message, Since, PageSet, Original, Installation, AccessReport}
 
 // Keys are the annotations that people write, as configured.
 type Keys struct {
@@ -91,6 +91,7 @@ func DefaultKeys() Keys {
 type Request struct {
 	On   bool
 	Page string // name of the page, DefaultPage if none is named
+	Access
 }
 
 // Problem is a person's mistake in an annotation.
@@ -114,6 +115,9 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 			"annotation %s is %q: use %q to show the maintenance page, \"false\" or no annotation to serve the app (which it does now)",
 			k.Enabled, Clip(value), k.EnabledValue)})
 	}
+	var unlet []Problem
+	req.Access, unlet = access(all)
+	problems = append(problems, unlet...)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if strings.HasPrefix(key, Prefix) && !k.known(key) {
 			problems = append(problems, Problem{Unknown: true, Key: key, Message: fmt.Sprintf(
@@ -124,7 +128,7 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 }
 
 func (k Keys) known(key string) bool {
-	return key == k.Enabled || key == k.CustomPage || slices.Contains(written, key)
+	return key == k.Enabled || key == k.CustomPage || slices.Contains(accessKeys, key) || slices.Contains(written, key)
 }
 
 // Concerns says whether any of the annotations is ours or asks something of us:
@@ -155,11 +159,13 @@ func (k Keys) Remove(all map[string]string) (map[string]string, bool) {
 // Status is what the controller wrote on a target.
 type Status struct {
 	State, Message, Since, PageSet, Original, Installation string
+	// Access says who is let through, and what keeps them from the app; empty if nobody is to be.
+	Access string
 }
 
 // StatusOf reads a Status.
 func StatusOf(all map[string]string) Status {
-	return Status{State: all[State], Message: all[Message], Since: all[Since], PageSet: all[PageSet], Original: all[Original], Installation: all[Installation]}
+	return Status{State: all[State], Message: all[Message], Since: all[Since], PageSet: all[PageSet], Original: all[Original], Installation: all[Installation], Access: all[AccessReport]}
 }
 
 // Digest tells statuses apart, but for the id, which is not written for its own sake.
@@ -176,7 +182,7 @@ func (s Status) Write(all map[string]string) map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
-	for key, value := range map[string]string{State: s.State, Message: Line(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original, Installation: s.Installation} {
+	for key, value := range map[string]string{State: s.State, Message: Line(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original, Installation: s.Installation, AccessReport: Line(s.Access, MaxMessage)} {
 		if value == "" {
 			delete(out, key)
 		} else {

@@ -22,6 +22,9 @@ const (
 	RetryAfterKey = "retry-after" // whole seconds, 1 to MaxRetryAfter
 	// CSPKey holds the Content-Security-Policy of the HTML bodies, on one line.
 	CSPKey = "content-security-policy"
+	// AccessKey holds who is let through to the app, which the controller writes and no
+	// page of a person's has: see pkg/access.
+	AccessKey = "access.json"
 )
 
 // Formats of a body: the last part of its key.
@@ -70,6 +73,9 @@ type Page struct {
 	ContentSecurityPolicy string
 	// Bodies by key: page.html, page.json, page.xml, page.txt, and language variants such as page.de.html.
 	Bodies map[string]string
+	// Access says who is let through to the app, and by which doors, as the text of
+	// AccessKey; empty if nobody is. It is no part of what Read reads.
+	Access string
 }
 
 // WithDefaults fills what p does not give from d. A format that p has in any
@@ -137,6 +143,9 @@ func (p Page) Data() map[string]string {
 	}
 	if p.ContentSecurityPolicy != "" {
 		data[CSPKey] = p.ContentSecurityPolicy
+	}
+	if p.Access != "" {
+		data[AccessKey] = p.Access
 	}
 	return data
 }

@@ -185,6 +185,24 @@ func TestHashIsStable(t *testing.T) {
 	}
 }
 
+// TestAccessIsContent that people do not write: it is part of the hash, and a page of
+// theirs that has it is refused.
+func TestAccessIsContent(t *testing.T) {
+	open := Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "<p>hi"}}
+	kept := open
+	kept.Access = `{"readOnly":true}`
+	if open.Hash() == kept.Hash() {
+		t.Error("who is let through is not part of the hash")
+	}
+	got, err := Parse(kept.Data())
+	if diff := cmp.Diff(kept, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, _, err := Read(kept.Data()); err == nil || !strings.Contains(err.Error(), AccessKey) {
+		t.Errorf("a page of a person's lets people through: %v", err)
+	}
+}
+
 func TestIsSetName(t *testing.T) {
 	for name, want := range map[string]bool{
 		"maintenance-0123456789abcdef": true, "maintenance-0123456789abcde": false, "maintenance-0123456789abcdef0": false,

@@ -22,6 +22,8 @@ func Parse(data map[string]string) (Page, error) {
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		if _, _, ok := SplitKey(key); ok {
 			p.Bodies[key] = data[key]
+		} else if key == AccessKey {
+			p.Access = data[key]
 		} else if err := p.set(key, data[key]); err != nil {
 			return Page{}, err
 		}

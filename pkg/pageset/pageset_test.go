@@ -87,6 +87,15 @@ func TestTheTemplateHashTellsTemplatesApart(t *testing.T) {
 	}
 }
 
+// TestAPlainSetIsMadeAsEver: a change of these values replaces every page Pod, and writes
+// to every Service of a set, at the next update of the controller.
+func TestAPlainSetIsMadeAsEver(t *testing.T) {
+	tpl := Template{Image: "image", Replicas: 2}
+	assert.Equal(t, "maintenance-6a4bb36aa05914be", idOf(plain).Name)
+	assert.Equal(t, "68ad7f72081d5366", Pod(configMap(), tpl).Annotations[annotations.Template])
+	assert.Equal(t, "f52c210ef0734e90", Service(configMap(), tpl, nil).Annotations[annotations.Template])
+}
+
 func TestForeign(t *testing.T) {
 	assert.Empty(t, Foreign(configMap()))
 	for name, change := range map[string]func(*corev1.ConfigMap){
