@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// selfSigned makes the certificate for backends that ingress controllers reach
-// over TLS. They do not verify it: the app's own would be in a Secret, and this
-// program has access to none. It outlives any maintenance and allows for clocks
-// that are a day apart.
-func selfSigned(now time.Time) (*tls.Certificate, error) {
+// SelfSigned makes a certificate for clients that do not verify it, such as ingress
+// controllers that reach the page over TLS: the app's own would be in a Secret, and this
+// program has access to none. It is good for a year, which outlives any maintenance, and
+// allows for clocks that are a day apart.
+func SelfSigned(now time.Time, name string) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a key for TLS: %w", err)
@@ -25,7 +25,6 @@ func selfSigned(now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a serial number for TLS: %w", err)
 	}
-	const name = "maintenance-page"
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: name},

@@ -51,6 +51,9 @@ type Config struct {
 	// StopTime bounds how long the last answers may take after that; 5 s if zero.
 	StopTime time.Duration
 
+	// Certificate is that of a TLS handshake; one that is signed by itself if nil.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
 	OnDrain  func()                        // called when draining begins, if set
 	OnPanic  func(value any, stack []byte) // called for each contained panic, if set
 	ErrorLog *log.Logger                   // net/http's remarks on clients; nothing if nil
@@ -108,18 +111,18 @@ func New(c Config) *Server {
 		ErrorLog:                     s.ErrorLog,
 		ConnState:                    connState,
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the page as well
-		TLSConfig:                    tlsConfig(),
+		TLSConfig:                    s.tlsConfig(),
 	}
 	return s
 }
 
-func tlsConfig() *tls.Config {
-	certificate := sync.OnceValues(func() (*tls.Certificate, error) { return selfSigned(time.Now()) })
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		GetConfigForClient: hello,
-		GetCertificate:     func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
+func (s *Server) tlsConfig() *tls.Config {
+	certificate := s.Certificate
+	if certificate == nil {
+		once := sync.OnceValues(func() (*tls.Certificate, error) { return SelfSigned(time.Now(), "maintenance-page") })
+		certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return once() }
 	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: hello, GetCertificate: certificate}
 }
 
 // Stats counts this server's connections.
