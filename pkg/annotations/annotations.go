@@ -87,11 +87,23 @@ func DefaultKeys() Keys {
 	return Keys{Enabled: DefaultEnabled, EnabledValue: DefaultEnabledValue, CustomPage: DefaultCustomPage}
 }
 
+// Enabled is whether a person asks for maintenance. Zero is that nobody says anything,
+// which is not the same as no: something else may decide then.
+type Enabled int
+
+// What a person may say.
+const (
+	Unasked Enabled = iota // the annotation is absent or empty
+	Off                    // "false", or a value that is neither on nor off
+	On
+)
+
 // Request is what the annotations of a target ask for.
 type Request struct {
-	On   bool
-	Page string // name of the page, DefaultPage if none is named
+	Enabled Enabled
+	Page    string // name of the page, DefaultPage if none is named
 	Access
+	Limits
 }
 
 // Problem is a person's mistake in an annotation.
@@ -108,16 +120,22 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 	var problems []Problem
 	switch value := all[k.Enabled]; strings.TrimSpace(value) {
 	case strings.TrimSpace(k.EnabledValue):
-		req.On = true
-	case "", "false":
+		req.Enabled = On
+	case "":
+	case "false":
+		req.Enabled = Off
 	default:
+		req.Enabled = Off
 		problems = append(problems, Problem{Key: k.Enabled, Message: fmt.Sprintf(
 			"annotation %s is %q: use %q to show the maintenance page, \"false\" or no annotation to serve the app (which it does now)",
 			k.Enabled, Clip(value), k.EnabledValue)})
 	}
-	var unlet []Problem
+	var unlet, endless []Problem
 	req.Access, unlet = access(all)
 	problems = append(problems, unlet...)
+	if req.Limits, endless = limits(all); req.Enabled == On { // else there is nothing to end
+		problems = append(problems, endless...)
+	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if strings.HasPrefix(key, Prefix) && !k.known(key) {
 			problems = append(problems, Problem{Unknown: true, Key: key, Message: fmt.Sprintf(
@@ -128,7 +146,7 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 }
 
 func (k Keys) known(key string) bool {
-	return key == k.Enabled || key == k.CustomPage || slices.Contains(accessKeys, key) || slices.Contains(written, key)
+	return key == k.Enabled || key == k.CustomPage || slices.Contains(accessKeys, key) || slices.Contains(limiting, key) || slices.Contains(written, key)
 }
 
 // Concerns says whether any of the annotations is ours or asks something of us:
@@ -153,6 +171,9 @@ func (k Keys) Remove(all map[string]string) (map[string]string, bool) {
 	out := maps.Clone(all)
 	delete(out, k.Enabled)
 	delete(out, k.CustomPage)
+	for _, key := range limiting {
+		delete(out, key)
+	}
 	return out, len(out) < len(all)
 }
 

@@ -19,17 +19,17 @@ func TestParse(t *testing.T) {
 		problems []string // the keys at fault
 	}{
 		"nothing":               {give: nil, want: Request{Page: "default"}},
-		"on":                    {give: map[string]string{DefaultEnabled: "true"}, want: Request{On: true, Page: "default"}},
-		"on with a page":        {give: map[string]string{DefaultEnabled: "true", DefaultCustomPage: "spring"}, want: Request{On: true, Page: "spring"}},
-		"spaces around":         {give: map[string]string{DefaultEnabled: " true\n", DefaultCustomPage: " spring "}, want: Request{On: true, Page: "spring"}},
-		"off":                   {give: map[string]string{DefaultEnabled: "false"}, want: Request{Page: "default"}},
+		"on":                    {give: map[string]string{DefaultEnabled: "true"}, want: Request{Enabled: On, Page: "default"}},
+		"on with a page":        {give: map[string]string{DefaultEnabled: "true", DefaultCustomPage: "spring"}, want: Request{Enabled: On, Page: "spring"}},
+		"spaces around":         {give: map[string]string{DefaultEnabled: " true\n", DefaultCustomPage: " spring "}, want: Request{Enabled: On, Page: "spring"}},
+		"off":                   {give: map[string]string{DefaultEnabled: "false"}, want: Request{Enabled: Off, Page: "default"}},
 		"empty is off":          {give: map[string]string{DefaultEnabled: ""}, want: Request{Page: "default"}},
-		"a wrong value is off":  {give: map[string]string{DefaultEnabled: "ture"}, want: Request{Page: "default"}, problems: []string{DefaultEnabled}},
-		"case matters":          {give: map[string]string{DefaultEnabled: "True"}, want: Request{Page: "default"}, problems: []string{DefaultEnabled}},
+		"a wrong value is off":  {give: map[string]string{DefaultEnabled: "ture"}, want: Request{Enabled: Off, Page: "default"}, problems: []string{DefaultEnabled}},
+		"case matters":          {give: map[string]string{DefaultEnabled: "True"}, want: Request{Enabled: Off, Page: "default"}, problems: []string{DefaultEnabled}},
 		"a typo in the key":     {give: map[string]string{"maintenance/enable": "true"}, want: Request{Page: "default"}, problems: []string{"maintenance/enable"}},
 		"what we wrote is fine": {give: map[string]string{State: Active, Since: "x", PageSet: "y", Original: "{}", Message: "m"}, want: Request{Page: "default"}},
-		"keys of one's own":     {keys: own, give: map[string]string{"acme.io/down": "yes", "acme.io/page": "p"}, want: Request{On: true, Page: "p"}},
-		"own value, wrong":      {keys: own, give: map[string]string{"acme.io/down": "true"}, want: Request{Page: "default"}, problems: []string{"acme.io/down"}},
+		"keys of one's own":     {keys: own, give: map[string]string{"acme.io/down": "yes", "acme.io/page": "p"}, want: Request{Enabled: On, Page: "p"}},
+		"own value, wrong":      {keys: own, give: map[string]string{"acme.io/down": "true"}, want: Request{Enabled: Off, Page: "default"}, problems: []string{"acme.io/down"}},
 		"own keys, ours are typos": {keys: own, give: map[string]string{DefaultEnabled: "true"}, want: Request{Page: "default"},
 			problems: []string{DefaultEnabled}},
 	} {
@@ -71,7 +71,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("maintenance/enabled", "true")
 	f.Fuzz(func(t *testing.T, key, value string) {
 		req, _ := DefaultKeys().Parse(map[string]string{key: value})
-		if req.On && (key != DefaultEnabled || strings.TrimSpace(value) != "true") {
+		if req.Enabled == On && (key != DefaultEnabled || strings.TrimSpace(value) != "true") {
 			t.Fatalf("%q=%q switched maintenance on", key, value)
 		}
 		if req.Page == "" {

@@ -239,7 +239,7 @@ func (c *Controller) pageChanged(namespace, name string) {
 	c.watches.targets.Concerned(func(ref target.Ref, all map[string]string) {
 		req, _ := c.config.Keys.Parse(all)
 		changed, asked := pagebook.Place{Namespace: namespace, Page: name}, pagebook.Place{Namespace: ref.Namespace, Page: req.Page}
-		if req.On && c.book.Concerns(changed, asked) {
+		if c.wants(ref, all) && c.book.Concerns(changed, asked) {
 			c.queues.targets.AddAfter(ref, c.config.Debounce)
 		}
 	})

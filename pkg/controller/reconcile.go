@@ -24,6 +24,7 @@ import (
 	"maintenance-controller.io/pkg/setmanager"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // busy is when a target is looked at again whose page set is being collected
@@ -54,7 +55,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	if err != nil {
 		return 0, err
 	}
-	if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On && !c.serves(classes, known) {
+	if c.wants(ref, object.GetAnnotations()) && !c.serves(classes, known) {
 		return 0, c.letGo(ctx, kind, ref, object)
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
@@ -74,18 +75,17 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 }
 
 // partly says whether an error may be that the API server refuses a part of a restore.
-func (c *Controller) partly(object *unstructured.Unstructured, err error) bool {
-	req, _ := c.config.Keys.Parse(object.GetAnnotations())
-	return !req.On && apierrors.IsInvalid(err)
+func (c *Controller) partly(ref target.Ref, object *unstructured.Unstructured, err error) bool {
+	return apierrors.IsInvalid(err) && !c.wants(ref, object.GetAnnotations())
 }
 
 // settle meets an error of what was decided. Of a restore that the API server refuses
 // in part, the rest is done; the error stands, so that all of it is tried again.
 func (c *Controller) settle(ctx context.Context, ref target.Ref, object *unstructured.Unstructured, state plan.State, err error) error {
-	for c.partly(object, err) {
+	for c.partly(ref, object, err) {
 		without, fewer := plan.Refuse(state, err)
 		if !fewer {
-			return c.refused(ref, object, c.refusal(object), err)
+			return c.refused(ref, object, c.refusal(ref, object), err)
 		}
 		state = without
 		next := c.execute(ctx, state.Kind, ref, object, plan.Decide(state))
@@ -109,7 +109,7 @@ func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref
 	if err != nil || swap.OnPage(state.Slots) {
 		return err
 	}
-	state.Request.On = false
+	state.Wanted = wanted.Answer{}
 	d := plan.Decide(state)
 	if err := c.execute(ctx, kind, ref, object, d); err != nil {
 		return err
@@ -144,8 +144,9 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	}
 	state := plan.State{Now: c.config.Clock.Now(), Settings: c.config.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object)}
 	state.Request, state.Problems = c.config.Keys.Parse(object.GetAnnotations())
+	state.Wanted = wanted.Decide(state.Request, c.facts(ref, state.Request, annotations.HasWritten(object.GetAnnotations()) || swap.OnPage(slots)), state.Now)
 	var content page.Page
-	if state.Request.On {
+	if state.Wanted.On {
 		r := c.book.Resolve(ref.Namespace, state.Request.Page)
 		state.Page, content = r.Page, r.Content
 		state.Page.Set = c.keeps(ref, object, r.Page)
@@ -296,7 +297,7 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 			return err
 		}
 		if d, err = d.Answered(kind, stored.Object); err != nil {
-			return c.refused(ref, object, c.refusal(object), fmt.Errorf("update %s: %w", ref, err))
+			return c.refused(ref, object, c.refusal(ref, object), fmt.Errorf("update %s: %w", ref, err))
 		}
 		c.queues.targets.Add(ref) // for the next step; there need not be one
 	}
@@ -348,10 +349,10 @@ func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Re
 		return nil, nil
 	case err != nil:
 		err = fmt.Errorf("update %s: %w", ref, err)
-		if c.partly(object, err) {
+		if c.partly(ref, object, err) {
 			return nil, err // it is told once it is known what of it is left
 		}
-		return nil, c.refused(ref, object, c.refusal(object), err)
+		return nil, c.refused(ref, object, c.refusal(ref, object), err)
 	}
 	return stored, nil
 }

@@ -20,8 +20,8 @@ import (
 )
 
 // refusal is the reason of the event that tells why a target cannot be written.
-func (c *Controller) refusal(object *unstructured.Unstructured) plan.Reason {
-	if req, _ := c.config.Keys.Parse(object.GetAnnotations()); req.On {
+func (c *Controller) refusal(ref target.Ref, object *unstructured.Unstructured) plan.Reason {
+	if c.wants(ref, object.GetAnnotations()) {
 		return plan.PageNotReady
 	}
 	return plan.RestoreFailed

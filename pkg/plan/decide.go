@@ -37,7 +37,7 @@ func Decide(s State) Decision {
 	}
 	d := newDraft(s)
 	d.tellProblems()
-	if s.Request.On {
+	if s.Wanted.On {
 		d.enter()
 	} else {
 		d.leave()
@@ -51,7 +51,7 @@ func Decide(s State) Decision {
 // of a swap that the other was faster with.
 func leaveToOther(s State) Decision {
 	d := Decision{DropBackup: s.Backup != nil && !swap.OnPage(s.Slots), DropOrigin: s.Origin != nil && !swap.OnPage(s.Slots)}
-	if s.Request.On {
+	if s.Wanted.On {
 		d.Events = []Event{{Reason: ForeignInstallation, Message: fmt.Sprintf("installation %q has this in maintenance, so that installation %q leaves it alone: see \"Two installations in one cluster\" in the README (README.md#two-installations-in-one-cluster)",
 			annotations.Clip(s.Other), annotations.Clip(s.Installation))}}
 	}

@@ -14,6 +14,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 const follower = "example.com/gateway"
@@ -234,7 +235,7 @@ func TestARestoreThatIsRefusedInPart(t *testing.T) {
 	assert.Equal(t, map[string]string{"spec.rules[1].backendRefs": "exactly one PathPrefix match"}, state.Refused)
 	_, fewer = Refuse(state, invalid)
 	assert.False(t, fewer, "nothing new")
-	_, fewer = Refuse(State{Slots: slots, Request: annotations.Request{On: true}}, invalid)
+	_, fewer = Refuse(State{Slots: slots, Wanted: wanted.Answer{On: true}}, invalid)
 	assert.False(t, fewer, "no restore")
 
 	s.refused = state.Refused

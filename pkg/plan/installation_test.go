@@ -12,6 +12,7 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 func slotsOf(t *testing.T, s *scene) []swap.Slot {
@@ -30,7 +31,7 @@ func TestWhatIsAnothersIsLeftAlone(t *testing.T) {
 	backup := *s.backup
 	for _, on := range []bool{true, false} {
 		d := Decide(State{
-			Now: epoch, Kind: target.Ingress(), Object: s.object, Slots: slotsOf(t, s), Request: annotations.Request{On: on}, Page: Page{Set: setB, Name: "default"},
+			Now: epoch, Kind: target.Ingress(), Object: s.object, Slots: slotsOf(t, s), Wanted: wanted.Answer{On: on}, Page: Page{Set: setB, Name: "default"},
 			Sets: map[string]pageset.Status{setB: {Phase: pageset.Serving}}, Backup: &backup, Installation: "blue", Other: "red",
 		})
 		assert.Nil(t, d.Update)
@@ -46,7 +47,7 @@ func TestWhatIsAnothersIsLeftAlone(t *testing.T) {
 		}
 	}
 	app := newScene(t, "a")
-	d := Decide(State{Kind: target.Ingress(), Object: app.object, Slots: slotsOf(t, app), Request: annotations.Request{On: true}, Backup: &backup, Other: "red"})
+	d := Decide(State{Kind: target.Ingress(), Object: app.object, Slots: slotsOf(t, app), Wanted: wanted.Answer{On: true}, Backup: &backup, Other: "red"})
 	assert.True(t, d.DropBackup, "of a swap that the other was faster with")
 }
 

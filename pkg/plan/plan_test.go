@@ -15,6 +15,7 @@ import (
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 func TestTheOrdinaryWay(t *testing.T) {
@@ -134,7 +135,7 @@ func TestTheReadyTimeout(t *testing.T) {
 	slots, err := target.Ingress().Slots(newScene(t, "a").object)
 	require.NoError(t, err)
 	give := State{
-		Now: epoch, Settings: Settings{ReadyTimeout: time.Minute}, Request: annotations.Request{On: true, Page: "default"},
+		Now: epoch, Settings: Settings{ReadyTimeout: time.Minute}, Request: annotations.Request{Page: "default"}, Wanted: wanted.Answer{On: true},
 		Object: newScene(t, "a").object, Slots: slots, Page: Page{Set: setA},
 	}
 	d := Decide(give)

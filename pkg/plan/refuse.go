@@ -18,7 +18,7 @@ import (
 // its answer blames none that is to be restored, or nothing new.
 func Refuse(s State, err error) (State, bool) {
 	var answer apierrors.APIStatus
-	if s.Request.On || !apierrors.IsInvalid(err) || !errors.As(err, &answer) || answer.Status().Details == nil {
+	if s.Wanted.On || !apierrors.IsInvalid(err) || !errors.As(err, &answer) || answer.Status().Details == nil {
 		return s, false
 	}
 	refused := map[string]string{}

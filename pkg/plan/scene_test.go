@@ -13,7 +13,9 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 const (
@@ -38,6 +40,7 @@ type scene struct {
 	sets    map[string]pageset.Status
 	backup  *Backup
 	memory  Memory
+	leases  map[string]wanted.Lease
 	// installation is the id of the controller that decides.
 	installation string
 	events       []Event        // as people are told: a warning once while it lasts
@@ -112,7 +115,7 @@ func (s *scene) decide() Decision {
 	require.NoError(s, err)
 	request, problems := annotations.DefaultKeys().Parse(s.annotations())
 	return Decide(State{
-		Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems,
+		Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems, Wanted: wanted.Decide(request, wanted.Facts{Begun: annotations.HasWritten(s.annotations()) || swap.OnPage(slots), Leases: s.leases}, s.now),
 		Kind: s.kind, Classes: s.classes, Refused: s.refused, Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
 	})
 }

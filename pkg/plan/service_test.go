@@ -15,6 +15,7 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // serviceState is a Service, swapped to a set or not, with what a controller gathers.
@@ -37,6 +38,7 @@ func refresh(t *testing.T, s State) State {
 	s.Notes = s.Kind.Note(s.Object)
 	u := unstructured.Unstructured{Object: s.Object}
 	s.Request, s.Problems = annotations.DefaultKeys().Parse(u.GetAnnotations())
+	s.Wanted = wanted.Decide(s.Request, wanted.Facts{}, s.Now)
 	return s
 }
 
@@ -94,7 +96,7 @@ func TestAServiceThatIsHalfRevertedServesTheAppUntilThePageCan(t *testing.T) {
 // whose field that was.
 func TestWhoMergedIsRemembered(t *testing.T) {
 	for name, change := range map[string]func(s *State){
-		"at the end": func(s *State) { s.Request.On = false },
+		"at the end": func(s *State) { s.Wanted.On = false },
 		"until the page can": func(s *State) {
 			s.Sets = map[string]pageset.Status{setA: {Phase: pageset.Starting, Message: "starting"}}
 		},

@@ -12,6 +12,7 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // Settings are the waits of the controller's configuration.
@@ -86,6 +87,8 @@ type State struct {
 	Settings Settings
 	Request  annotations.Request
 	Problems []annotations.Problem
+	// Wanted is what is wanted now.
+	Wanted wanted.Answer
 	// Object is the raw target as just read from the API server, Slots its slots,
 	// and Notes what its kind has to say of it.
 	Kind   target.Kind

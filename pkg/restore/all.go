@@ -121,7 +121,7 @@ func (r *Restorer) concerned(kind target.Kind, u *unstructured.Unstructured) boo
 	if u.GetDeletionTimestamp() != nil {
 		return false
 	}
-	if req, _ := r.Keys.Parse(u.GetAnnotations()); req.On || annotations.HasWritten(u.GetAnnotations()) {
+	if req, _ := r.Keys.Parse(u.GetAnnotations()); req.Enabled == annotations.On || annotations.HasWritten(u.GetAnnotations()) {
 		return true
 	}
 	slots, err := kind.Slots(u.Object)

@@ -134,7 +134,7 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 	if out.LeftAlone = out.Other != "" && r.ownOnly; out.LeftAlone {
 		return nil
 	}
-	if req, _ := r.Keys.Parse(object.GetAnnotations()); req.On && r.Working != "" && !r.RemoveAnnotations {
+	if req, _ := r.Keys.Parse(object.GetAnnotations()); req.Enabled == annotations.On && r.Working != "" && !r.RemoveAnnotations {
 		return fmt.Errorf("%w: it asks for maintenance, and a controller works (%s) that would put it in again: take the annotation %s off and the controller restores it, or remove it in the same breath with --remove-annotations, or scale the controller to 0 first",
 			errStays, r.Working, r.Keys.Enabled)
 	}
@@ -149,7 +149,7 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 		}
 		out.After = object
 		req, _ := r.Keys.Parse(object.GetAnnotations())
-		out.Enabled = req.On
+		out.Enabled = req.Enabled == annotations.On
 		if slots, err := kind.Slots(object.Object); err == nil && swap.OnPage(slots) {
 			return fmt.Errorf("%w: %s", errStays, strings.Join(warnings, "; "))
 		}

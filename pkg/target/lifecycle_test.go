@@ -15,6 +15,7 @@ import (
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 var madeUp = schema.GroupVersion{Group: "example.com", Version: "v1"}
@@ -46,6 +47,7 @@ func (l *life) decide() plan.Decision {
 			Backup: l.backup, Memory: l.memory, Origin: l.origin,
 		}
 		state.Request, _ = annotations.DefaultKeys().Parse(u.GetAnnotations())
+		state.Wanted = wanted.Decide(state.Request, wanted.Facts{}, l.now)
 		d := plan.Decide(state)
 		l.memory = d.Memory
 		if d.WriteBackup != nil {

@@ -66,17 +66,17 @@ func Of(kind target.Kind, keys annotations.Keys, object map[string]any) (row Row
 	row = Row{
 		Kind: kind.Name, Namespace: u.GetNamespace(), Name: u.GetName(), Hosts: kind.Hosts(object),
 		State: line(status.State), Message: line(status.Message), Since: at(status.Since),
-		Until: at(all[annotations.Prefix+"until"]), Reason: line(all[annotations.Prefix+"reason"]), By: line(all[annotations.Prefix+"by"]),
-		Leases: list(all[annotations.Prefix+"lease"]), PageSet: line(status.PageSet),
+		Until: request.Until, Reason: request.Reason, By: request.By,
+		Leases: request.Leases, PageSet: line(status.PageSet),
 	}
 	for _, p := range problems {
 		row.Problems = append(row.Problems, line(p.Message))
 	}
 	written := annotations.HasWritten(all)
 	switch {
-	case !request.On && !written:
+	case request.Enabled != annotations.On && !written:
 		return Row{Kind: row.Kind, Namespace: row.Namespace, Name: row.Name, Hosts: row.Hosts, State: Off, Problems: row.Problems}, false
-	case !request.On:
+	case request.Enabled != annotations.On:
 		row.State = Ending
 	case row.State == "":
 		row.State, row.Message = Requested, unseen
@@ -94,15 +94,6 @@ func at(s string) time.Time {
 		return time.Time{}
 	}
 	return t
-}
-
-func list(s string) (names []string) {
-	for name := range strings.SplitSeq(s, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			names = append(names, line(name))
-		}
-	}
-	return names
 }
 
 // Sort puts rows in the order of namespace, kind and name.

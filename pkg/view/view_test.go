@@ -77,7 +77,8 @@ func TestTextOfOthersCannotReachATerminal(t *testing.T) {
 		"maintenance/enabled": "true", "maintenance/state": hostile, "maintenance/message": hostile, "maintenance/since": hostile, "maintenance/until": hostile,
 		"maintenance/reason": hostile, "maintenance/by": hostile, "maintenance/lease": hostile, "maintenance/custom-page": hostile, "maintenance/page-set": hostile,
 	})
-	for _, text := range append([]string{row.State, row.Message, row.Reason, row.By, row.Page, row.PageSet}, row.Leases...) {
+	assert.Equal(t, []string{"shop"}, row.Leases, "what is no name is no Lease")
+	for _, text := range []string{row.State, row.Message, row.Reason, row.By, row.Page, row.PageSet} {
 		assert.NotRegexp(t, `[\x00-\x1f\x7f\x{202e}]`, text)
 		assert.Contains(t, text, `\x1b]0;owned\a`)
 	}

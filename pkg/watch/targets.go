@@ -19,6 +19,7 @@ import (
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // Indexes of the targets' watches.
@@ -188,8 +189,11 @@ func refOf(kind string, m *metav1.PartialObjectMetadata) target.Ref {
 // waits says whether the target asks for something that it does not have: any
 // change of it may be what it waits for.
 func (t *Targets) waits(m *metav1.PartialObjectMetadata) bool {
+	if m.Annotations[annotations.State] == annotations.Active {
+		return false
+	}
 	req, _ := t.config.Keys.Parse(m.Annotations)
-	return req.On && m.Annotations[annotations.State] != annotations.Active
+	return wanted.Decide(req, wanted.Facts{Begun: annotations.HasWritten(m.Annotations)}, t.config.Clock.Now()).On
 }
 
 func changed(before, after *metav1.PartialObjectMetadata) bool {

@@ -1,0 +1,102 @@
+package wanted
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"maintenance-controller.io/pkg/annotations"
+)
+
+// Chance is for how long a Lease that is not there, or says nothing that could be
+// counted, holds a maintenance that has begun: it may be on its way, or be made anew.
+const Chance = time.Minute
+
+// What a Lease may be behind by, in the words of the API server's clock, when it is
+// first seen. Only then is that clock asked: from the first renewal on that is seen, the
+// controller's own counts alone. Without it every restart of the controller would keep
+// alive what nobody renews. To end what has begun by a clock that is wrong would be
+// worse than to begin late, so that there the bound is far.
+const (
+	lateToBegin = time.Minute
+	lateToEnd   = time.Hour
+)
+
+// Lease is one that a request names, as far as it is known.
+type Lease struct {
+	// Problem says why it does not count; empty if it does. Since is then since when that
+	// is so.
+	Problem string
+	// Since when it has not changed, by the controller's own clock.
+	Since time.Time
+	// Renewed says whether a change of it has been seen; otherwise Since is when it was
+	// first seen, and Written when it was last written by the API server's clock.
+	Renewed bool
+	Written time.Time
+	// Duration for which a renewal holds.
+	Duration time.Duration
+}
+
+// Expires is when the Lease holds maintenance no longer if nothing changes. What it is
+// that holds depends on whether maintenance has begun.
+func (l Lease) Expires(begun bool) time.Time {
+	switch {
+	case l.Problem != "" && begun:
+		return l.Since.Add(Chance)
+	case l.Problem != "":
+		return time.Time{}
+	}
+	end, late := l.Since.Add(l.Duration), lateToBegin
+	if begun {
+		late = lateToEnd
+	}
+	if !l.Renewed && !l.Written.IsZero() && l.Since.Sub(l.Written) > l.Duration+late {
+		return time.Time{}
+	}
+	return end
+}
+
+// held decides for how long Leases hold what is asked for.
+func held(a Answer, r annotations.Request, f Facts, now time.Time) Answer {
+	holds, known := false, true
+	for _, name := range r.Leases {
+		l, ok := f.Leases[name]
+		if !ok {
+			known = false
+			continue
+		}
+		if l.Problem != "" {
+			a.Problems = append(a.Problems, Problem{Sort: NotAlive, Message: fmt.Sprintf("annotation %s names %q, %s", annotations.Lease, name, l.Problem)})
+		}
+		holds = holds || now.Before(l.Expires(f.Begun))
+	}
+	switch {
+	case holds:
+		return a
+	case !known:
+		a.On = f.Begun // for this moment: the watch tells
+		if !a.On {
+			return Answer{Problems: a.Problems}
+		}
+		return a
+	case f.Begun:
+		return Answer{Ended: fmt.Sprintf("annotation %s: %s", annotations.Lease, lapsed(r.Leases)), Problems: a.Problems}
+	}
+	if len(a.Problems) == 0 {
+		a.Problems = []Problem{{Sort: NotAlive, Message: fmt.Sprintf("annotation %s: %s: maintenance begins when one is renewed", annotations.Lease, lapsed(r.Leases))}}
+	}
+	return Answer{Problems: a.Problems}
+}
+
+// lapsed names the first few.
+func lapsed(names []string) string {
+	const most = 3
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	if len(names) == 1 {
+		return "Lease " + text + " has not been renewed for its duration"
+	}
+	return "none of Leases " + text + " has been renewed for its duration"
+}

@@ -1,0 +1,111 @@
+// Package wanted decides whether a target is to be in maintenance now, and when that
+// changes by itself: a person's request, until when, and the Leases that keep it up.
+package wanted
+
+import (
+	"fmt"
+	"time"
+
+	"maintenance-controller.io/pkg/annotations"
+)
+
+// Who asks for maintenance.
+type Who int
+
+// Whom an Answer may stand on.
+const (
+	Nobody Who = iota
+	Person     // by the annotation that says on
+	Auto       // by the controller itself, see auto.go
+)
+
+// Facts are what a request does not say. The zero value is that nothing is known.
+type Facts struct {
+	// Begun says whether the target has anything of maintenance on it. What has begun is
+	// ended with care: a Lease that was not found yet may still come.
+	Begun bool
+	// Leases by name, of those that the request names. One that is missing here has not
+	// been looked for yet.
+	Leases map[string]Lease
+	// Auto is what the controller itself would do.
+	Auto Automatic
+}
+
+// Answer is what is wanted now.
+type Answer struct {
+	On bool
+	By Who
+	// Cause says why it is on if nobody asked for it; empty otherwise.
+	Cause string
+	// Next is when to decide again although nothing has changed; zero is never. The
+	// expiry of Leases is not in it: who watches them tells, and need not ask each time
+	// that one was renewed.
+	Next time.Time
+	// Ended says why what a person asks for has ended by itself, empty if it has not:
+	// the request is then to be taken off.
+	Ended string
+	// Problems are what people should look at, for as long as it is so.
+	Problems []Problem
+}
+
+// Sort of a Problem.
+type Sort int
+
+// What may be wrong.
+const (
+	Expired  Sort = iota + 1 // what is asked for was over before it could begin
+	NotAlive                 // a Lease does not do what it is named for
+)
+
+// Problem is something that people should look at.
+type Problem struct {
+	Sort    Sort
+	Message string // names the annotation and says what to do
+}
+
+// Decide says what is wanted now.
+//
+//	enabled | until     | Leases                | begun | it is
+//	--------+-----------+-----------------------+-------+---------------------------------
+//	on      | –         | –                     |       | on, with no end
+//	on      | to come   | – or one holds        |       | on
+//	on      | past      | any                   | yes   | ended
+//	on      | past      | any                   | no    | off, with a Problem
+//	on      | to come, –| all have expired      | yes   | ended
+//	on      | to come, –| none holds (yet)      | no    | off, until one does; a Problem
+//	on      | to come, –| not known             | yes   | on: a Lease has to be seen to end it
+//	on      | to come, –| not known             | no    | off for this moment
+//	off     | any       | any                   |       | off
+//	absent  | any       | any                   |       | what the controller itself would do
+//
+// A Lease that is missing, or no one's that can expire, holds what has begun for Chance.
+func Decide(r annotations.Request, f Facts, now time.Time) Answer {
+	switch r.Enabled {
+	case annotations.On:
+		return person(r, f, now)
+	case annotations.Unasked:
+		return automatic(r, f, now)
+	case annotations.Off:
+	}
+	return Answer{}
+}
+
+// person decides on what a person asks for.
+func person(r annotations.Request, f Facts, now time.Time) Answer {
+	if !r.Until.IsZero() && !now.Before(r.Until) {
+		return over(f, fmt.Sprintf("annotation %s is %s, which is past", annotations.Until, r.Until.Format(time.RFC3339)), "set a later one")
+	}
+	a := Answer{On: true, By: Person, Next: r.Until}
+	if len(r.Leases) > 0 {
+		a = held(a, r, f, now)
+	}
+	return a
+}
+
+// over is the end of a request: of one that has begun, or before it could.
+func over(f Facts, why, todo string) Answer {
+	if f.Begun {
+		return Answer{Ended: why}
+	}
+	return Answer{Problems: []Problem{{Sort: Expired, Message: fmt.Sprintf("%s: maintenance does not begin, and the app is served; %s, or take annotation %s off", why, todo, annotations.Until)}}}
+}
