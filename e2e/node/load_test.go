@@ -146,6 +146,38 @@ func (l *load) awaitSince(begin time.Time, n int) {
 	}
 }
 
+// wrong says how many answers so far came from nobody.
+func (l *load) wrong() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.answers {
+		if a.from == nobody {
+			n++
+		}
+	}
+	return n
+}
+
+// awaitWrong returns when an answer has come from nobody.
+func (l *load) awaitWrong() {
+	l.w.Helper()
+	patient := time.NewTimer(patience)
+	defer patient.Stop()
+	for {
+		l.mu.Lock()
+		more := l.more
+		l.mu.Unlock()
+		if l.wrong() > 0 {
+			return
+		}
+		select {
+		case <-more:
+		case <-patient.C:
+			l.w.Fatalf("visitors: none has had a wrong answer")
+		}
+	}
+}
+
 // stop ends the load, prints the counts, and fails the test for every wrong answer.
 func (l *load) stop() {
 	l.w.Helper()

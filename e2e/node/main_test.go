@@ -186,7 +186,7 @@ func install(ctx context.Context, image string, more map[string]any) error {
 	return local.Cluster{Dir: filepath.Dir(site.Kubeconfig()), Log: os.Stderr}.Install(ctx, image, string(values), "-")
 }
 
-// valuesWith are the chart's values, with more groups of them.
+// valuesWith are the chart's values, with more of them, by group.
 func valuesWith(more map[string]any) map[string]any {
 	var variables []corev1.EnvVar
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -195,6 +195,13 @@ func valuesWith(more map[string]any) map[string]any {
 	values := map[string]any{"controller": map[string]any{
 		"targets": []string{"Ingress", "IngressRoute", "HTTPRoute", "GRPCRoute", "Service"}, "pageSetGracePeriod": graceful, "extraEnv": variables,
 	}}
-	maps.Copy(values, more)
+	for name, group := range more {
+		into, both := values[name].(map[string]any)
+		if from, is := group.(map[string]any); both && is {
+			maps.Copy(into, from)
+		} else {
+			values[name] = group
+		}
+	}
 	return values
 }

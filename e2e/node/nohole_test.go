@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/faultproxy"
 	"maintenance-controller.io/e2e/image"
 	"maintenance-controller.io/e2e/mutant"
 	"maintenance-controller.io/e2e/tally"
@@ -32,7 +33,7 @@ func TestNoHoleUnderLoad(t *testing.T) {
 	if *long {
 		rounds, pageChanges = 50, 20
 	}
-	s := openScene(newWorld(t))
+	s := openScene(newWorld(t), "")
 	for i := range rounds {
 		var with *trouble
 		if n := i % (len(troubles) + 1); n > 0 {
@@ -103,23 +104,61 @@ func TestTheJudgeFindsWhoShouldNotAnswer(t *testing.T) {
 }
 
 // TestTheLoadNoticesHoles runs controllers with a fault that makes holes. They are
-// noticed, or the test above proves nothing.
+// noticed, or the test above proves nothing. How long a hole is open depends on how
+// fast the machine is, so something keeps it open until a visitor has met it.
 func TestTheLoadNoticesHoles(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(func() { require.NoError(t, install(context.WithoutCancel(w.Context()), site.image, nil)) })
-	for _, name := range []string{"swap-before-serving", "delete-at-once"} {
+	for name, until := range map[string]func(s *scene, ingress *faultproxy.Gate, met func()){
+		"swap-before-serving": noPageStarts,
+		"delete-at-once":      nobodyHearsOfTheRestore,
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			require.NoError(t, install(t.Context(), w.mutantImage(name), nil))
-			s := openScene(w)
-			s.round(0, nil)
-			o := s.close()
-			t.Log(o)
-			holes := s.visitors.holes()
-			require.NotEmpty(t, holes)
-			t.Log(holes[0])
+			longer := map[string]any{"controller": map[string]any{"pageSetGracePeriod": (2 * patience).String()}}
+			require.NoError(t, install(t.Context(), w.mutantImage(name), longer))
+			gate := faultproxy.NewGate()
+			s := openScene(w, w.traefikBehind(func(c faultproxy.Call) *faultproxy.Fault {
+				if c.Verb == "watch" {
+					return gate.Hold()
+				}
+				return nil
+			}))
+			until(s, gate, func() {
+				require.Zero(t, s.visitors.wrong(), "wrong answers before the fault shows")
+				s.visitors.awaitWrong()
+			})
+			t.Log(s.close())
+			t.Log(s.visitors.holes()[0])
 		})
 	}
+}
+
+// noPageStarts switches on while no node takes a Pod.
+func noPageStarts(s *scene, _ *faultproxy.Gate, met func()) {
+	s.Helper()
+	nodes := []string{"node-1", "node-2"}
+	s.Cleanup(func() {
+		for _, node := range nodes {
+			s.uncordon(node)
+		}
+	})
+	s.kubectl(append([]string{"cordon"}, nodes...)...)
+	s.on()
+	met()
+}
+
+// nobodyHearsOfTheRestore switches off while the ingress controller goes by what it
+// heard before.
+func nobodyHearsOfTheRestore(s *scene, ingress *faultproxy.Gate, met func()) {
+	s.Helper()
+	s.on()
+	s.all("shows the page", showsPage)
+	s.visitors.arrives(fromPage)
+	ingress.Shut()
+	s.Cleanup(ingress.Open)
+	s.off()
+	met()
 }
 
 // mutantImage builds a controller with a fault, and gives the nodes its image.

@@ -42,8 +42,8 @@ type scene struct {
 // sceneRate is how many visitors come in a second, beside those that last.
 const sceneRate = 220
 
-// openScene begins to send visitors.
-func openScene(w *world) *scene {
+// openScene begins to send visitors there; to Traefik, if empty.
+func openScene(w *world, at string) *scene {
 	s := &scene{world: w, specs: map[*subject]string{}, troubles: map[string]int{}}
 	w.watchSoundness()
 	hosts := []string{w.host("ingress"), w.host("ingressroute"), w.host("service")}
@@ -57,13 +57,16 @@ spec:
 	w.serve(hosts, appOf("my-app", "/lasting-app", ""), front, customPage("load", "Version 0", 60),
 		ingress("one", hosts[0], "my-app", 80), ingressRoute("two", hosts[1], "name: my-app, port: 80"), ingress("to-front", hosts[2], "front", 80),
 		ingress("noise", w.host("noise"), "my-app", 80), ingressRoute("noise", w.host("noise"), "name: my-app, port: 80"))
+	for _, host := range hosts {
+		w.arrivesAt(at, host, fromApp)
+	}
 	s.subjects = []*subject{w.subject("Ingress", "one", hosts[0]), w.subject("IngressRoute", "two", hosts[1]), w.subject("Service", "front", hosts[2])}
 	for _, subject := range s.subjects {
 		s.specs[subject] = w.spec(subject.object())
 	}
 	s.quiet = w.makeNoise()
 	s.begin = time.Now()
-	s.visitors, s.lasting = w.visitors(sceneRate, hosts...), w.linger(hosts...)
+	s.visitors, s.lasting = w.load(sceneRate, at, hosts...), w.linger(hosts...)
 	s.visitors.await(sceneRate)
 	return s
 }
