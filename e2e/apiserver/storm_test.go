@@ -3,6 +3,7 @@ package apiserver
 import (
 	"cmp"
 	"flag"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -87,7 +88,8 @@ func TestAStormOfFaults(t *testing.T) {
 		assert.Positive(t, counts.Faults[name], name)
 		injected += counts.Faults[name]
 	}
-	const near = 0.04 // four times the deviation that two thousand calls have
+	// Four times the deviation that so many calls have; a slow machine makes fewer.
+	near := max(0.04, 4*math.Sqrt(weather.Share*(1-weather.Share)/float64(inWeather)))
 	assert.InDelta(t, weather.Share, float64(injected)/float64(inWeather), near, "the share of the calls that went wrong")
 	tally.Tell(t, "toggles", int64(f.steps))
 	tally.Tell(t, "faults injected", int64(counts.Injected()))

@@ -46,10 +46,11 @@ func TestOnlyTheWallClockJumps(t *testing.T) {
 	read()
 	for _, off := range []time.Duration{0, 72 * time.Hour, -72 * time.Hour, time.Second, 0} {
 		require.NoError(t, Set(command.Process.Pid, off))
+		asked := time.Now().Round(0)
 		_, err := fmt.Fprintln(in)
 		require.NoError(t, err)
 		wall, since := read()
-		assert.WithinDuration(t, time.Now().Add(off), wall, 500*time.Millisecond)
+		assert.WithinRange(t, wall, asked.Add(off), time.Now().Round(0).Add(off))
 		assert.LessOrEqual(t, since, time.Since(begin), "the monotonic clock goes on as ever")
 		assert.GreaterOrEqual(t, since, time.Duration(0))
 	}
