@@ -93,6 +93,9 @@ func serviceOnPage(svc *corev1.Service) bool {
 	return on
 }
 
+// OnPage says whether a Service leads to a page, by its selector or by any of its ports.
+func OnPage(svc *corev1.Service) bool { return serviceOnPage(svc) }
+
 func protocol(p corev1.ServicePort) corev1.Protocol {
 	if p.Protocol == "" {
 		return corev1.ProtocolTCP
