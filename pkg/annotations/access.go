@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"maintenance-controller.io/pkg/access"
 )
 
 // What people write about who still reaches the app while everybody else gets the
@@ -20,12 +22,6 @@ const (
 // AccessReport is what the controller writes on a target about who is let through, and
 // about what keeps them from the app.
 const AccessReport = Prefix + "access"
-
-// Bounds of open paths.
-const (
-	MaxOpenPaths = 32  // of a target
-	MaxOpenPath  = 512 // bytes of one of them
-)
 
 // accessKeys lists the keys of Access.
 var accessKeys = []string{BypassSecret, OpenPaths, ReadOnly, AllowFrom}
@@ -43,9 +39,9 @@ type Access struct {
 // Asked says whether anybody is to be let through.
 func (a Access) Asked() bool { return a.BypassSecret != "" || len(a.OpenPaths) > 0 || a.ReadOnly }
 
-// access reads Access. A value that nobody understands lets nobody through: the page is
+// letThrough reads Access. A value that nobody understands lets nobody through: the page is
 // shown, and people are told.
-func access(all map[string]string) (a Access, problems []Problem) {
+func letThrough(all map[string]string) (a Access, problems []Problem) {
 	bad := func(key, format string, args ...any) {
 		problems = append(problems, Problem{Key: key, Message: "annotation " + key + " " + fmt.Sprintf(format, args...)})
 	}
@@ -67,37 +63,16 @@ func access(all map[string]string) (a Access, problems []Problem) {
 	for path := range strings.SplitSeq(all[OpenPaths], ",") {
 		switch path = strings.TrimSpace(path); {
 		case path == "":
-		case notOpen(path) != "":
-			bad(OpenPaths, "has %q, which %s: it is not open", Clip(path), notOpen(path))
+		case access.CheckOpenPath(path) != nil:
+			bad(OpenPaths, "has a path that is not open: %v", access.CheckOpenPath(path))
 		case !slices.Contains(a.OpenPaths, path):
 			a.OpenPaths = append(a.OpenPaths, path)
 		}
 	}
 	slices.Sort(a.OpenPaths)
-	if over := len(a.OpenPaths) - MaxOpenPaths; over > 0 {
-		bad(OpenPaths, "has %d paths, of which %d count: %q and those after it in the alphabet are not open", len(a.OpenPaths), MaxOpenPaths, Clip(a.OpenPaths[MaxOpenPaths]))
-		a.OpenPaths = a.OpenPaths[:MaxOpenPaths]
+	if over := len(a.OpenPaths) - access.MaxOpenPaths; over > 0 {
+		bad(OpenPaths, "has %d paths, of which %d count: %q and those after it in the alphabet are not open", len(a.OpenPaths), access.MaxOpenPaths, Clip(a.OpenPaths[access.MaxOpenPaths]))
+		a.OpenPaths = a.OpenPaths[:access.MaxOpenPaths]
 	}
 	return a, problems
-}
-
-// notOpen says why a path prefix cannot be open; empty if it can. What one server reads
-// otherwise than the next is no border that holds.
-func notOpen(path string) string {
-	lower := strings.ToLower(path)
-	switch {
-	case path[0] != '/':
-		return "does not begin with /"
-	case path == "/":
-		return "would open the whole app"
-	case len(path) > MaxOpenPath:
-		return fmt.Sprintf("is longer than %d bytes", MaxOpenPath)
-	case strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "has white space or what has to be percent-encoded in a URL"
-	case strings.ContainsAny(path, `\;?#*`), strings.Contains(path, "//"), slices.ContainsFunc([]string{"%2f", "%5c", "%2e", "%3b", "%25"}, func(code string) bool { return strings.Contains(lower, code) }):
-		return `has //, \, ;, ?, #, *, or one of / \ . ; % encoded`
-	case slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool { return segment == "." || segment == ".." }):
-		return "has a segment . or .."
-	}
-	return ""
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pkg/access"
 )
 
 // TestAccess: what is not understood is named, and lets nobody through.
@@ -25,13 +27,12 @@ func TestAccess(t *testing.T) {
 		"not read-only": {give: map[string]string{ReadOnly: "false"}},
 		"neither":       {give: map[string]string{ReadOnly: "yes"}, problems: []string{`read-only is "yes"`}},
 		"addresses":     {give: map[string]string{AllowFrom: "10.0.0.0/8"}, problems: []string{"allow-from has no effect"}},
-		"the whole app": {give: map[string]string{OpenPaths: "/,/a"}, want: Access{OpenPaths: []string{"/a"}}, problems: []string{"would open the whole app"}},
+		"the whole app": {give: map[string]string{OpenPaths: "/,/a"}, want: Access{OpenPaths: []string{"/a"}}, problems: []string{"is everything"}},
 		"paths that servers read differently": {
-			give: map[string]string{OpenPaths: `admin,/a/../b,/./a,//a,/a\b,/a;b,/a%2fb,/a%2Eb,/%5Cb,/a%3B,/a%252f,/a?x,/a#x,/a b,/ü,/*`},
-			problems: []string{`"admin"`, `"/a/../b"`, `"/./a"`, `"//a"`, `"/a\\b"`, `"/a;b"`, `"/a%2fb"`, `"/a%2Eb"`, `"/%5Cb"`, `"/a%3B"`, `"/a%252f"`, `"/a?x"`, `"/a#x"`,
-				`"/a b"`, `"/ü"`, `"/*"`},
+			give:     map[string]string{OpenPaths: `admin,/a/../b,//a,/a\b,/a;b,/a%2fb,/a?x,/*`},
+			problems: []string{`"admin"`, `"/a/../b"`, `"//a"`, `"/a\\b"`, `"/a;b"`, `"/a%2fb"`, `"/a?x"`, `"/*"`},
 		},
-		"a long one": {give: map[string]string{OpenPaths: "/" + strings.Repeat("a", MaxOpenPath)}, problems: []string{"longer than 512 bytes"}},
+		"a long one": {give: map[string]string{OpenPaths: "/" + strings.Repeat("a", access.MaxOpenPath)}, problems: []string{"give at most 1024"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,11 +51,11 @@ func TestAccess(t *testing.T) {
 func TestOpenPathsAreBounded(t *testing.T) {
 	t.Parallel()
 	var paths []string
-	for i := range MaxOpenPaths + 1 {
+	for i := range access.MaxOpenPaths + 1 {
 		paths = append(paths, fmt.Sprintf("/p%02d", i))
 	}
 	req, problems := DefaultKeys().Parse(map[string]string{OpenPaths: strings.Join(paths, ",")})
-	assert.Equal(t, paths[:MaxOpenPaths], req.Access.OpenPaths)
+	assert.Equal(t, paths[:access.MaxOpenPaths], req.Access.OpenPaths)
 	require.Len(t, problems, 1)
-	assert.Contains(t, problems[0].Message, `"/p32"`)
+	assert.Contains(t, problems[0].Message, `"/p64"`)
 }

@@ -131,7 +131,7 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 			k.Enabled, Clip(value), k.EnabledValue)})
 	}
 	var unlet, endless []Problem
-	req.Access, unlet = access(all)
+	req.Access, unlet = letThrough(all)
 	problems = append(problems, unlet...)
 	if req.Limits, endless = limits(all); req.Enabled == On { // else there is nothing to end
 		problems = append(problems, endless...)

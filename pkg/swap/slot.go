@@ -81,6 +81,11 @@ type Slot struct {
 	// Backends gives where visitors go by a value of the app's in this slot. It is nil
 	// where a slot sends none anywhere by itself: a port of a Service, a mirror.
 	Backends func(value any) []Backend
+	// Ways gives how apps are reached by a value of the app's in this slot. It is nil
+	// where no door can lead to them.
+	Ways func(value any) []Way
+	// Through gives the slot with doors; nil where it has none.
+	Through func(d Doors) Slot
 }
 
 // Fit says how far a value that names a page set is the page's.

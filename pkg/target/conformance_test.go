@@ -35,6 +35,8 @@ var conformance = map[string]func(require.TestingT, example){
 	"goes through maintenance and back":     lifeCycle,
 	"says which hosts it serves":            hostsAreListed,
 	"never leaves visitors with half of it": halvesAreMended,
+	"has doors to its apps":                 doorsLeadToTheirApps,
+	"knows its doors from others":           otherDoorsAreEdits,
 	"says where visitors go":                backendsAreKnown,
 }
 
@@ -355,7 +357,24 @@ func TestTheSuite(t *testing.T) {
 		"a name is enough for a page": func(k *target.Kind) {
 			eachSlot(k, func(s *swap.Slot) { s.Fit = func(any) swap.Fit { return swap.Exact } })
 		},
-		"a path leads elsewhere":         func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Path = []any{"spec", "exits", 0, "to"} }) },
+		"a path leads elsewhere": func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Path = []any{"spec", "exits", 0, "to"} }) },
+		"a slot gets another app's door": func(k *target.Kind) {
+			eachSlot(k, func(s *swap.Slot) {
+				slot := *s
+				s.Through = func(d swap.Doors) swap.Slot {
+					out := exitThrough(slot, d)
+					out.Page = func(set string, _ any) any { return map[string]any{"name": set, "port": int64(8101)} }
+					return out
+				}
+			})
+		},
+		"another app's door is taken for its own": func(k *target.Kind) {
+			eachSlot(k, func(s *swap.Slot) {
+				slot := *s
+				s.Through = func(d swap.Doors) swap.Slot { d.Exact = ""; return exitThrough(slot, d) }
+			})
+		},
+		"no door leads to any app":       func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Ways = nil }) },
 		"nobody knows where visitors go": func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Backends = nil }) },
 		"visitors go where the slot is now": func(k *target.Kind) {
 			eachSlot(k, func(s *swap.Slot) {

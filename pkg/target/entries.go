@@ -19,8 +19,13 @@ type entries struct {
 	same []string
 	// page is the one entry that leads to a page set.
 	page func(set string) map[string]any
-	// fit says how far an entry that names a page set leads to it.
-	fit func(entry map[string]any) swap.Fit
+	// fit says how far an entry that names a page set leads to it as another one does.
+	fit func(entry, as map[string]any) swap.Fit
+	// door is the entry that leads to a door of a page set, in the place of an original's.
+	// The 0th is the page's own port.
+	door func(set string, original map[string]any, n int) map[string]any
+	// way says how the app of an entry is reached, from its name and its port.
+	way func(entry map[string]any, way swap.Way) swap.Way
 	// namespace of the object, which an entry without one is in.
 	namespace string
 }
@@ -44,7 +49,7 @@ func objectsAt(node any, field string) (list []map[string]any, known bool) {
 }
 
 func (e entries) slot(object map[string]any, id swap.ID, list []map[string]any, path ...any) swap.Slot {
-	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: e.pageValue, Check: e.check, Backends: e.backends}
+	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: e.pageValue, Check: e.check, Backends: e.backends, Ways: e.ways}
 	var others []any
 	for _, entry := range list {
 		if name, _ := entry["name"].(string); page.IsSetName(name) {
@@ -56,13 +61,30 @@ func (e entries) slot(object map[string]any, id swap.ID, list []map[string]any, 
 	if s.PageSet != "" && len(others) > 0 {
 		s.Merge = func(original, _ any) any { return e.merged(original, others) }
 	}
-	s.Fit = func(any) swap.Fit {
-		if len(list) != 1 {
+	s.Fit = func(want any) swap.Fit { return e.fits(list, s.PageSet, want) }
+	s.Through = func(d swap.Doors) swap.Slot { return e.through(s, list, d) }
+	return s
+}
+
+// fits says how far a list leads to a page set as another one does. The page alone is
+// near to doors: nobody gets what is not for them.
+func (e entries) fits(list []map[string]any, set string, want any) swap.Fit {
+	wanted, _ := want.([]any)
+	if len(list) == 1 && len(wanted) != 1 {
+		return min(swap.Near, e.fit(list[0], e.page(set)))
+	}
+	if len(list) != len(wanted) {
+		return swap.Beside
+	}
+	fit := swap.Exact
+	for i, entry := range list {
+		as, _ := wanted[i].(map[string]any)
+		if entry["name"] != as["name"] {
 			return swap.Beside
 		}
-		return e.fit(list[0])
+		fit = min(fit, e.fit(entry, as))
 	}
-	return s
+	return fit
 }
 
 func (e entries) pageValue(set string, _ any) any { return []any{e.page(set)} }

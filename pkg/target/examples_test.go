@@ -19,6 +19,8 @@ type example struct {
 	fresh func(rnd *rand.Rand, name string) any
 	// serve makes an object serve this host beside its others; nil where the kind has none.
 	serve func(object map[string]any, host string)
+	// speaksHTTP2 says that no app of the kind can have a door.
+	speaksHTTP2 bool
 }
 
 func examples() []example {
@@ -34,7 +36,7 @@ func examples() []example {
 		{kind: target.HTTPRoute(), generate: func(rnd *rand.Rand) map[string]any { return randomGatewayRoute(rnd, "HTTPRoute", randomHTTPMatch) }, list: "rules", fresh: func(_ *rand.Rand, name string) any {
 			return map[string]any{"matches": []any{map[string]any{"path": map[string]any{"type": "Exact", "value": "/" + name}}}, "backendRefs": []any{map[string]any{"name": "new", "port": int64(1)}}}
 		}, serve: func(object map[string]any, host string) { addTo(object, "hostnames", host) }},
-		{kind: target.GRPCRoute(), generate: func(rnd *rand.Rand) map[string]any { return randomGatewayRoute(rnd, "GRPCRoute", randomGRPCMatch) }, list: "rules", fresh: func(_ *rand.Rand, name string) any {
+		{kind: target.GRPCRoute(), speaksHTTP2: true, generate: func(rnd *rand.Rand) map[string]any { return randomGatewayRoute(rnd, "GRPCRoute", randomGRPCMatch) }, list: "rules", fresh: func(_ *rand.Rand, name string) any {
 			return map[string]any{"matches": []any{map[string]any{"method": map[string]any{"service": name}}}, "backendRefs": []any{map[string]any{"name": "new", "port": int64(1)}}}
 		}, serve: func(object map[string]any, host string) { addTo(object, "hostnames", host) }},
 		{kind: target.Service(), generate: randomService, list: "ports", fresh: func(rnd *rand.Rand, name string) any {

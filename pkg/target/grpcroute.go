@@ -6,7 +6,7 @@ import "strings"
 // as gRPC, with UNAVAILABLE. The page Service's port has no appProtocol, which
 // implementations take for HTTP/2 in plain text here.
 func GRPCRoute() Kind {
-	return route{kind: "GRPCRoute", resource: "grpcroutes", defaults: grpcDefaults, text: grpcMatch}.asKind()
+	return route{kind: "GRPCRoute", resource: "grpcroutes", defaults: grpcDefaults, text: grpcMatch, noDoors: speaksHTTP2}.asKind()
 }
 
 // grpcDefaults: a method is matched as it is written.

@@ -74,19 +74,24 @@ func ingressSlot(object map[string]any, id swap.ID, b networkingv1.IngressBacken
 	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage, Check: checkIngressBackend}
 	s.Backends = func(value any) []swap.Backend { return ingressBackends(namespaceOf(object), value) }
 	s.Fit = func(want any) swap.Fit { return ingressFit(b, s.Value, want) }
+	s.Ways = func(value any) []swap.Way { return ingressWays(object, value) }
 	if b.Service != nil && page.IsSetName(b.Service.Name) {
 		s.PageSet = b.Service.Name
 	}
+	s.Through = func(d swap.Doors) swap.Slot { return throughIngress(s, b, d) }
 	return s
 }
 
-// ingressPage names the port the way that the original does, by name or by
+// ingressPage is what leads to the page alone.
+func ingressPage(set string, original any) any { return ingressDoor(set, original, 0) }
+
+// ingressDoor names the port the way that the original does, by name or by
 // number. A merge patch, as kubectl apply and Helm send it, writes its own beside
 // what is there, and the API server refuses a port that has both.
-func ingressPage(set string, original any) any {
-	port := map[string]any{"number": int64(page.ServicePort)}
+func ingressDoor(set string, original any, n int) any {
+	port := map[string]any{"number": doorPort(n, false)}
 	if name, _ := valueAt(original, []any{"service", "port", "name"}).(string); name != "" {
-		port = map[string]any{"name": page.ServicePortName}
+		port = map[string]any{"name": doorPort(n, true)}
 	}
 	return map[string]any{"service": map[string]any{"name": set, "port": port}}
 }
@@ -97,9 +102,8 @@ func ingressFit(b networkingv1.IngressBackend, value, want any) swap.Fit {
 	switch {
 	case reflect.DeepEqual(value, want):
 		return swap.Exact
-	case b.Service != nil && b.Resource == nil &&
-		(b.Service.Port == networkingv1.ServiceBackendPort{Number: page.ServicePort} || b.Service.Port == networkingv1.ServiceBackendPort{Name: page.ServicePortName}):
-		return swap.Near
+	case b.Service != nil && b.Resource == nil:
+		return min(swap.Near, portFit(ingressPort(b), ingressPort(readBackend(want))))
 	}
 	return swap.Beside
 }

@@ -3,6 +3,7 @@ package target
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -72,17 +73,15 @@ func ingressRoutes(object map[string]any) ([]any, error) {
 func servicesIn(namespace string) entries {
 	return entries{
 		field: "services", same: []string{"name", "namespace", "kind", "port"},
-		namespace: namespace, page: ingressRoutePage, fit: func(service map[string]any) swap.Fit { return serviceFit(service, namespace) },
+		namespace: namespace, page: ingressRoutePage, door: serviceDoor, way: serviceWay,
+		fit: func(service, as map[string]any) swap.Fit { return serviceFit(service, as, namespace) },
 	}
 }
 
 // serviceFit: Traefik's CRD has no defaults, so what is beside the name and the
 // port was written. What says the same as the page's entry is no difference.
-func serviceFit(service map[string]any, namespace string) swap.Fit {
-	if service["port"] != int64(page.ServicePort) && service["port"] != page.ServicePortName {
-		return swap.Beside
-	}
-	fit := swap.Exact
+func serviceFit(service, want map[string]any, namespace string) swap.Fit {
+	fit := min(portFit(service["port"], want["port"]), missing(service, want, map[string][]any{"weight": {int64(1)}, "strategy": {"wrr", "RoundRobin"}}))
 	for field, value := range service {
 		var as []any
 		other := swap.Near
@@ -102,7 +101,10 @@ func serviceFit(service map[string]any, namespace string) swap.Fit {
 		case "nativeLB", "nodePortLB":
 			as = []any{false}
 		}
-		if !slices.Contains(as, value) {
+		if there, ok := want[field]; ok {
+			as = []any{there}
+		}
+		if !slices.ContainsFunc(as, func(as any) bool { return reflect.DeepEqual(as, value) }) {
 			fit = min(fit, other)
 		}
 	}

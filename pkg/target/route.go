@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,8 @@ type route struct {
 	unmatched []any
 	// text says a match, after defaulting, for people.
 	text func(match any) string
+	// noDoors says why no door may lead to the apps of any rule; empty if one may.
+	noDoors string
 }
 
 func (r route) asKind() Kind {
@@ -80,6 +83,9 @@ func (r route) slots(object map[string]any) ([]swap.Slot, error) {
 		return nil, err
 	}
 	at := refsIn(namespaceOf(object))
+	if r.noDoors != "" {
+		at.way = func(_ map[string]any, way swap.Way) swap.Way { way.Refused = r.noDoors; return way }
+	}
 	var slots []swap.Slot
 	ids := numbered{}
 	for i, rule := range rules {
@@ -218,8 +224,8 @@ func filterTypes(of any) (types []string) {
 func refsIn(namespace string) entries {
 	return entries{
 		namespace: namespace, field: "backendRefs", same: []string{"group", "kind", "namespace", "name", "port"},
-		page: func(set string) map[string]any { return withDefault(refTo(set), "weight", int64(1)) },
-		fit:  func(ref map[string]any) swap.Fit { return refFit(ref, namespace) },
+		page: func(set string) map[string]any { return withDefault(refTo(set), "weight", int64(1)) }, door: refDoor, way: refWay,
+		fit: func(ref, as map[string]any) swap.Fit { return refFit(ref, as, namespace) },
 	}
 }
 
@@ -229,11 +235,8 @@ func refTo(set string) map[string]any {
 }
 
 // refFit: what the API server fills in is no difference.
-func refFit(ref map[string]any, namespace string) swap.Fit {
-	if ref["port"] != int64(page.ServicePort) {
-		return swap.Beside
-	}
-	fit := swap.Exact
+func refFit(ref, want map[string]any, namespace string) swap.Fit {
+	fit := min(portFit(ref["port"], want["port"]), missing(ref, want, map[string][]any{"weight": {int64(1)}, "filters": nil}))
 	for field, value := range ref {
 		var as any
 		other := swap.Near
@@ -255,7 +258,10 @@ func refFit(ref map[string]any, namespace string) swap.Fit {
 				other = swap.Beside
 			}
 		}
-		if value != as {
+		if there, ok := want[field]; ok {
+			as = there
+		}
+		if !reflect.DeepEqual(value, as) {
 			fit = min(fit, other)
 		}
 	}
@@ -288,7 +294,7 @@ func mirrorSlots(object map[string]any, rule swap.ID, of any, at int) []swap.Slo
 		s := swap.Slot{
 			ID: id, Path: append([]any{"spec", "rules", at, "filters", i}, path...), Value: ref,
 			Page: func(set string, _ any) any { return refTo(set) }, Check: checkMirror,
-			Fit: func(any) swap.Fit { return refFit(ref, namespace) },
+			Fit: func(any) swap.Fit { return refFit(ref, refTo(""), namespace) },
 		}
 		if name, _ := ref["name"].(string); page.IsSetName(name) {
 			s.PageSet = name

@@ -34,6 +34,7 @@ func Service() Kind {
 		Whole:    true,
 		Notes:    serviceNotes,
 		Origin:   serviceOrigin,
+		NoDoors:  "a Service in maintenance has no doors yet: put the annotation on the Ingress, IngressRoute or HTTPRoute in front of it",
 		Classes:  one(func(map[string]any) (string, bool) { return "", false }),
 	}
 }

@@ -74,6 +74,9 @@ type Kind struct {
 	// and only one controller would read it, or where nobody can tell all of them.
 	// gateway looks the class of a Gateway up.
 	Classes func(object map[string]any, gateway func(namespace, name string) (class string, known bool)) (classes []string, known bool)
+	// NoDoors says why people cannot be let through to the apps of any object of the kind;
+	// empty if they can.
+	NoDoors string
 	// Followers are the controllers that say in the object's status what they have seen of
 	// it; nil where the kind's status says nothing of the kind.
 	Followers func(object map[string]any) []Follower

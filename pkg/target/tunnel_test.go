@@ -35,6 +35,8 @@ func tunnelSlots(object map[string]any) ([]swap.Slot, error) {
 		if page.IsSetName(to) {
 			s.PageSet = to
 		}
+		s.Ways = exitWays
+		s.Through = func(d swap.Doors) swap.Slot { return exitThrough(s, d) }
 		slots = append(slots, s)
 	}
 	return slots, nil
@@ -58,6 +60,37 @@ func checkExit(value any) error {
 func exitBackends(value any) []swap.Backend {
 	name, _ := follow(value, []any{"name"}).(string)
 	return []swap.Backend{{Name: name, Weight: 1}}
+}
+
+func exitWays(value any) []swap.Way {
+	name, ok := follow(value, []any{"name"}).(string)
+	if !ok {
+		return nil
+	}
+	return []swap.Way{{Service: name}}
+}
+
+func exitThrough(s swap.Slot, d swap.Doors) swap.Slot {
+	s.Page = func(set string, original any) any {
+		to := exitTo(set)
+		for _, way := range exitWays(original) {
+			if n := d.To(set, way); n > 0 {
+				to["port"] = int64(8100 + n)
+			}
+		}
+		return to
+	}
+	s.Fit = func(want any) swap.Fit {
+		port, _ := follow(s.Value, []any{"port"}).(int64)
+		switch {
+		case reflect.DeepEqual(s.Value, want), s.PageSet != d.Exact && len(s.Value.(map[string]any)) == 2 && d.Has(s.PageSet, int(port-8100)):
+			return swap.Exact
+		case reflect.DeepEqual(s.Value, exitTo(s.PageSet)), port == 80:
+			return swap.Near
+		}
+		return swap.Beside
+	}
+	return s
 }
 
 func exitTo(name string) map[string]any { return map[string]any{"name": name} }
