@@ -55,6 +55,7 @@ type options struct {
 	burst   int
 	workers int
 
+	api                 apiOptions
 	listen, debugListen string
 	logFormat, logLevel string
 	version             bool
@@ -104,6 +105,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f.IntVar(&o.burst, "kube-api-burst", 1000, "requests at once, at most")
 	f.IntVar(&o.workers, "workers", 16, "targets, and page sets, that are worked on at once")
 	f.StringVar(&o.listen, "listen", ":8081", "address of /healthz, /readyz and /metrics; empty = none")
+	o.api.flags(f)
 	f.StringVar(&o.debugListen, "debug-listen", "", "address of /debug/pprof/, of the loopback alone, such as 127.0.0.1:6060; kubectl port-forward reaches it. Empty = none")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or console")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug (each reconcile), info (transitions), warn or error")
@@ -227,6 +229,7 @@ func (o *options) validate() error {
 	if _, err := kinds(o.targets); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, o.api.validate(o.watchNamespaces))
 	for _, name := range o.solvers {
 		if problems := validation.IsDNS1035Label(strings.TrimSuffix(name, "*") + strings.Repeat("x", strings.Count(name, "*"))); len(problems) > 0 {
 			bad("acme-solver-services", "%q is no name of a Service, nor the beginning of one and *", name)

@@ -93,13 +93,20 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	var ready atomic.Bool
 	// Unhealthy once the Lease has not been renewed for so long after it ran out.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
-	health := adminserver.Health{Alive: watchdog.Check, Ready: ready.Load}
+	frontEnds, err := o.serveAPI(config, nil, log)
+	if err != nil {
+		return err
+	}
+	health := adminserver.Health{Alive: watchdog.Check, Ready: func() bool { return ready.Load() && frontEnds.ready() }}
 	parts := []part.Part{
 		{Run: adminserver.Server{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), Longest: 30 * time.Second}.Run},
 		{Run: adminserver.Server{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), Longest: 5 * time.Minute}.Run},
 		{Leader: true, Run: func(ctx context.Context) error {
 			return o.control(ctx, c, watched{metrics: m, ready: &ready, log: log})
 		}},
+	}
+	if frontEnds != nil {
+		parts = append(parts, part.Part{Run: frontEnds.run})
 	}
 	log.Info("started", zap.String("version", version.Version), zap.String("commit", version.Commit), zap.String("server", config.Host))
 	return part.Run(ctx, parts, func(ctx context.Context, work func(context.Context) error) error {
