@@ -103,6 +103,15 @@ service_targets() {
 	rendered --set 'controller.targets={Service}' --show-only templates/rights-service-targets.yaml
 }
 
+api_service() {
+	cat <<'END'
+# The Service of the HTTP API. Rendered from deploy/chart by scripts/generate.sh. To switch the API on:
+#   kubectl -n maintenance-system set env deployment/maintenance-controller MAINTENANCE_API_LISTEN=:8443
+---
+END
+	rendered --set api.enabled=true --show-only templates/api.yaml | sed 1d
+}
+
 flags >"$work/flags"
 holds README.md flags <"$work/flags"
 
@@ -133,6 +142,8 @@ manifest >"$work/manifest"
 becomes deploy/manifests/install.yaml <"$work/manifest"
 service_targets >"$work/service-targets"
 becomes deploy/manifests/service-targets.yaml <"$work/service-targets"
+api_service >"$work/api-service"
+becomes deploy/manifests/api.yaml <"$work/api-service"
 
 if [ $stale != 0 ]; then
 	echo 'generate.sh: the files above are out of date: run scripts/generate.sh' >&2

@@ -30,7 +30,7 @@ fi
 cd "$(dirname "$0")/.."
 helm=$(command -v helm) || helm=$(go -C e2e run ./cmd/cluster tool helm)
 
-if [ -d "$out" ] && [ -n "$(find "$out" -mindepth 1 ! -name 'maintenance-controller-*.tgz' ! -name install.yaml ! -name service-targets.yaml)" ]; then
+if [ -d "$out" ] && [ -n "$(find "$out" -mindepth 1 ! -name 'maintenance-controller-*.tgz' ! -name install.yaml ! -name service-targets.yaml ! -name api.yaml)" ]; then
 	echo "package.sh: $out holds something else: name a folder that may be made anew" >&2
 	exit 1
 fi
@@ -53,5 +53,5 @@ if grep -q 'maintenance-controller:dev' "$out/install.yaml" || [ "$(grep -c "$im
 	echo "package.sh: deploy/manifests/install.yaml does not name the image as expected" >&2
 	exit 1
 fi
-cp deploy/manifests/service-targets.yaml "$out/"
+cp deploy/manifests/service-targets.yaml deploy/manifests/api.yaml "$out/"
 ls "$out"

@@ -3,6 +3,8 @@ package chart
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -31,6 +33,7 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/faultproxy"
 	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/pkg/httpserve"
 )
 
 // kubectl must succeed.
@@ -82,11 +85,17 @@ func start(t *testing.T, d *appsv1.Deployment) *running {
 	require.NoError(t, err)
 	r := &running{address: listener.Addr().String(), log: &bytes.Buffer{}}
 	require.NoError(t, listener.Close())
-	container := d.Spec.Template.Spec.Containers[0]
+	container, secret := d.Spec.Template.Spec.Containers[0], certificate(t)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, append(container.Args, "--kubeconfig="+kubeconfig, "--listen="+r.address)...)
 	for _, e := range container.Env {
 		if e.ValueFrom != nil {
 			e.Value = d.Namespace
+		}
+		switch file, mounted := strings.CutPrefix(e.Value, "/etc/maintenance-api"); {
+		case mounted:
+			e.Value = secret + file
+		case e.Name == "MAINTENANCE_API_LISTEN":
+			e.Value = "127.0.0.1:0" // there are other programs on this machine
 		}
 		cmd.Env = append(cmd.Env, e.Name+"="+e.Value)
 	}
@@ -99,6 +108,20 @@ func start(t *testing.T, d *appsv1.Deployment) *running {
 	t.Cleanup(r.stop)
 	r.get(t, "/readyz")
 	return r
+}
+
+// certificate writes what a Secret of type kubernetes.io/tls holds.
+func certificate(t *testing.T) (dir string) {
+	t.Helper()
+	made, err := httpserve.SelfSigned(time.Now(), "localhost")
+	require.NoError(t, err)
+	key, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+	require.NoError(t, err)
+	dir = t.TempDir()
+	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: made.Certificate[0]}, "tls.key": {Type: "PRIVATE KEY", Bytes: key}} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
+	}
+	return dir
 }
 
 // get waits for an answer of 200.

@@ -35,7 +35,7 @@ func TestEveryManifestFitsItsSchema(t *testing.T) {
 		assert.NoError(t, err, "%s\n%s", name, out)
 		assert.Contains(t, out, "Skipped: 0", name)
 	}
-	for _, name := range []string{"install.yaml", "service-targets.yaml"} {
+	for _, name := range []string{"install.yaml", "service-targets.yaml", "api.yaml"} {
 		manifest, err := os.ReadFile(filepath.Join(root(t), "deploy/manifests", name))
 		require.NoError(t, err)
 		out, err := conform(string(manifest))

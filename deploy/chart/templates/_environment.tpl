@@ -6,6 +6,7 @@ default holds.
 {{- define "maintenance.settings" -}}
 {{- $c := .Values.controller }}
 {{- $p := .Values.pagePods }}
+{{- $api := .Values.api }}
 {{- $keys := include "maintenance.keys" . | fromJson }}
 {{- dict
   "TARGETS" (list "controller.targets" (join "," $c.targets))
@@ -46,7 +47,18 @@ default holds.
   "PAGE_SERVICE_ANNOTATIONS" (list "pagePods.service.annotations" (include "maintenance.pairs" $p.service.annotations))
   "PAGE_SERVICE_CLASSES" (list "pagePods.service.classes" (include "maintenance.json" $p.service.classes))
   "PAGE_NETWORK_POLICY" (list "pagePods.networkPolicy" $p.networkPolicy)
+  "API_LISTEN" (list "api.enabled" (ternary ":8443" "" $api.enabled))
+  "API_TLS_CERT" (list "api.tlsSecret" (ternary "/etc/maintenance-api/tls.crt" "" (include "maintenance.apiSecret" . | not | not)))
+  "API_TLS_KEY" (list "api.tlsSecret" (ternary "/etc/maintenance-api/tls.key" "" (include "maintenance.apiSecret" . | not | not)))
+  "API_PLAIN_HTTP" (list "api.plainHTTP" (ternary "true" "" (and $api.enabled $api.plainHTTP)))
+  "API_NAMESPACES" (list "api.namespaces" (ternary (join "," $api.namespaces) "" $api.enabled))
+  "API_CORS_ORIGINS" (list "api.corsOrigins" (ternary (join "," $api.corsOrigins) "" $api.enabled))
   | toJson }}
+{{- end }}
+
+{{/* The Secret with the API's certificate, where there is one to mount. */}}
+{{- define "maintenance.apiSecret" -}}
+{{- if .Values.api.enabled }}{{ .Values.api.tlsSecret }}{{ end }}
 {{- end }}
 
 {{- define "maintenance.environment" -}}
