@@ -34,6 +34,10 @@ const (
 	Since    = Prefix + "since"    // RFC 3339
 	PageSet  = Prefix + "page-set" // name of the page set the target points at
 	Original = Prefix + "original" // JSON: what the slots held before
+	// Cause is JSON: why maintenance began by itself, and since when, or that it was given up.
+	Cause = Prefix + "cause"
+	// RestoringSince is since when the end of maintenance waits for the app, RFC 3339.
+	RestoringSince = Prefix + "restoring-since"
 )
 
 // Installation is on all that an installation of the controller makes, and on the
@@ -56,6 +60,7 @@ const (
 	Pending   = "pending"   // the page is on its way, visitors see the app
 	Blocked   = "blocked"   // somebody must do something; Message says what
 	Contested = "contested" // somebody keeps writing the backends back
+	Restoring = "restoring" // maintenance is over, and visitors keep the page until the app is ready
 )
 
 // Labels of our own objects, and of ConfigMaps that hold a custom page.
@@ -73,7 +78,7 @@ const (
 )
 
 // written lists what Clear removes from a target.
-var written = []string{State, Message, Since, PageSet, Original, Installation, AccessReport}
+var written = []string{State, Message, Since, PageSet, Original, Installation, AccessReport, Cause, RestoringSince}
 
 // Keys are the annotations that people write, as configured.
 type Keys struct {
@@ -104,6 +109,7 @@ type Request struct {
 	Page    string // name of the page, DefaultPage if none is named
 	Access
 	Limits
+	Unattended
 }
 
 // Problem is a person's mistake in an annotation.
@@ -136,6 +142,9 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 	if req.Limits, endless = limits(all); req.Enabled == On { // else there is nothing to end
 		problems = append(problems, endless...)
 	}
+	var undecided []Problem
+	req.Unattended, undecided = unattended(all)
+	problems = append(problems, undecided...)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if strings.HasPrefix(key, Prefix) && !k.known(key) {
 			problems = append(problems, Problem{Unknown: true, Key: key, Message: fmt.Sprintf(
@@ -146,7 +155,7 @@ func (k Keys) Parse(all map[string]string) (Request, []Problem) {
 }
 
 func (k Keys) known(key string) bool {
-	return key == k.Enabled || key == k.CustomPage || slices.Contains(accessKeys, key) || slices.Contains(limiting, key) || slices.Contains(written, key)
+	return key == k.Enabled || key == k.CustomPage || slices.Contains(accessKeys, key) || slices.Contains(limiting, key) || slices.Contains(unattendedKeys, key) || slices.Contains(written, key)
 }
 
 // Concerns says whether any of the annotations is ours or asks something of us:
@@ -171,7 +180,7 @@ func (k Keys) Remove(all map[string]string) (map[string]string, bool) {
 	out := maps.Clone(all)
 	delete(out, k.Enabled)
 	delete(out, k.CustomPage)
-	for _, key := range limiting {
+	for _, key := range slices.Concat(limiting, unattendedKeys) {
 		delete(out, key)
 	}
 	return out, len(out) < len(all)
@@ -182,11 +191,14 @@ type Status struct {
 	State, Message, Since, PageSet, Original, Installation string
 	// Access says who is let through, and what keeps them from the app; empty if nobody is to be.
 	Access string
+	// Cause is why it began by itself, and Restoring since when its end waits for the app.
+	Cause, Restoring string
 }
 
 // StatusOf reads a Status.
 func StatusOf(all map[string]string) Status {
-	return Status{State: all[State], Message: all[Message], Since: all[Since], PageSet: all[PageSet], Original: all[Original], Installation: all[Installation], Access: all[AccessReport]}
+	return Status{State: all[State], Message: all[Message], Since: all[Since], PageSet: all[PageSet], Original: all[Original], Installation: all[Installation], Access: all[AccessReport],
+		Cause: all[Cause], Restoring: all[RestoringSince]}
 }
 
 // Digest tells statuses apart, but for the id, which is not written for its own sake.
@@ -203,7 +215,8 @@ func (s Status) Write(all map[string]string) map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
-	for key, value := range map[string]string{State: s.State, Message: Line(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original, Installation: s.Installation, AccessReport: Line(s.Access, MaxMessage)} {
+	for key, value := range map[string]string{State: s.State, Message: Line(s.Message, MaxMessage), Since: s.Since, PageSet: s.PageSet, Original: s.Original, Installation: s.Installation, AccessReport: Line(s.Access, MaxMessage),
+		Cause: s.Cause, RestoringSince: s.Restoring} {
 		if value == "" {
 			delete(out, key)
 		} else {

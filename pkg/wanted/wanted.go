@@ -44,6 +44,8 @@ type Answer struct {
 	// Ended says why what a person asks for has ended by itself, empty if it has not:
 	// the request is then to be taken off.
 	Ended string
+	// Spell is what is to be kept on the target of what the controller has begun by itself.
+	Spell Spell
 	// Problems are what people should look at, for as long as it is so.
 	Problems []Problem
 }
@@ -53,8 +55,10 @@ type Sort int
 
 // What may be wrong.
 const (
-	Expired  Sort = iota + 1 // what is asked for was over before it could begin
-	NotAlive                 // a Lease does not do what it is named for
+	Expired   Sort = iota + 1 // what is asked for was over before it could begin
+	NotAlive                  // a Lease does not do what it is named for
+	NotJudged                 // nobody can tell whether a backend serves, or there is no checker
+	GivenUp                   // what began by itself has lasted for the restore timeout
 )
 
 // Problem is something that people should look at.
@@ -78,11 +82,19 @@ type Problem struct {
 //	off     | any       | any                   |       | off
 //	absent  | any       | any                   |       | what the controller itself would do
 //
+// Where a person asks for it and it is not on (any more), the controller itself decides as
+// well: an end and Leases are those of what a person asked for.
 // A Lease that is missing, or no one's that can expire, holds what has begun for Chance.
 func Decide(r annotations.Request, f Facts, now time.Time) Answer {
 	switch r.Enabled {
 	case annotations.On:
-		return person(r, f, now)
+		a := person(r, f, now)
+		if a.On {
+			return a.frozen(r, f, now)
+		}
+		auto := automatic(r, f, now)
+		auto.Ended, auto.Problems = a.Ended, append(a.Problems, auto.Problems...)
+		return auto
 	case annotations.Unasked:
 		return automatic(r, f, now)
 	case annotations.Off:
