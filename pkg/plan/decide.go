@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // Decide says what to do about a target.
@@ -26,17 +28,21 @@ import (
 //	on        | on its set   |          | active, once it has settled
 //	on        | on an old set| not yet  | nothing: visitors keep the old page
 //	on        | reverted     | serving  | swap again; after the third time contested, and slower
-//	off       | any on a set |          | restore
+//	off       | any on a set |          | restore, once the app is ready if that is asked for
 //	off       | none on a set|          | take our annotations off, give the fields back
 //	off       | none, clean  |          | drop the backup, and the origin Service
 //
-// What another installation has in maintenance is left alone, whatever is asked for.
+// A target that is to begin by itself claims its page set while it is off, so that
+// the set serves before it is needed. What another installation has in maintenance is left
+// alone, whatever is asked for.
 func Decide(s State) Decision {
 	if s.Other != "" {
 		return leaveToOther(s)
 	}
 	d := newDraft(s)
+	d.kept, d.status.Cause = wanted.ParseSpell(d.status.Cause), s.Wanted.Spell.String()
 	d.tellProblems()
+	d.tellWanted()
 	if s.Wanted.On {
 		d.enter()
 	} else {
@@ -67,6 +73,7 @@ type draft struct {
 	page   Page               // the one asked for, or the last good one in its place
 	known  swap.Record        // the originals, of both copies
 	unread []string           // which of the copies cannot be read, and why
+	kept   wanted.Spell       // what has begun by itself, as written on the target now
 	onPage bool
 }
 
@@ -93,11 +100,15 @@ func (d *draft) again(after time.Duration) {
 
 // leave ends maintenance, or makes sure that nothing is left of it.
 func (d *draft) leave() {
+	d.prepare()
 	if d.onPage {
-		d.restore()
+		if !d.waits() {
+			d.restore()
+		}
 		return
 	}
-	if annotations.HasWritten(d.object.GetAnnotations()) || d.keepsFields() {
+	all := d.object.GetAnnotations()
+	if !maps.Equal(all, d.bare().Write(all)) || !annotations.HasWritten(all) && d.keepsFields() {
 		d.clean()
 		return
 	}
@@ -161,7 +172,7 @@ func (d *draft) tellLost(lost []swap.Slot) {
 // API server books a change of the spec on whoever writes it.
 func (d *draft) clean() {
 	u := d.object.DeepCopy()
-	bare := annotations.Status{}.Write(u.GetAnnotations())
+	bare := d.bare().Write(u.GetAnnotations())
 	if d.unsaid(bare) {
 		return
 	}
@@ -172,7 +183,7 @@ func (d *draft) clean() {
 	}
 	d.out.Update = u.Object
 	if since := cmp.Or(d.status.Since, d.out.Memory.Since); since != "" && len(d.in.Slots) > 0 {
-		d.tell(MaintenanceEnded, "visitors get the app again%s", d.lasted(since))
+		d.tell(MaintenanceEnded, "visitors get the app again%s%s", d.lasted(since), d.out.Memory.byItself())
 	}
 	d.out.Memory = Memory{}
 }

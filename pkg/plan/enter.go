@@ -25,6 +25,7 @@ const (
 
 // enter brings the target into maintenance, or keeps it there.
 func (d *draft) enter() {
+	d.status.Restoring, d.out.Memory.ByItself = "", d.in.Wanted.Cause
 	if len(d.in.Slots) == 0 {
 		d.nothing()
 		return
@@ -79,6 +80,7 @@ func (d *draft) nothing() {
 	why := "there is no backend to swap: the target has none, or only such as must stay (ACME solvers, actions, parents of other routes)"
 	why = cmp.Or(d.in.Notes.Refused, why)
 	d.tell(NothingToSwap, "%s", why)
+	d.status.Cause = "" // nothing begins
 	if d.remembers() {
 		d.annotate(said(d.status, annotations.Blocked, why+". What its backends were is kept until maintenance ends"))
 		return
@@ -149,7 +151,7 @@ func (d *draft) wait(plan swap.Plan, why string) {
 		state = annotations.Blocked
 		d.tell(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
 	}
-	if d.onPage && len(d.halfway(plan)) == 0 {
+	if why = d.withWhose(why); d.onPage && len(d.halfway(plan)) == 0 {
 		d.keep(state, why)
 		return
 	}
@@ -232,7 +234,7 @@ func (d *draft) putOff(plan swap.Plan) bool {
 
 func (d *draft) contested() string {
 	who, todo := d.adversary(ownership.LastWriter(d.managers(), paths(d.in.Slots)))
-	return fmt.Sprintf("%s keeps writing the backends back, visitors get the app in between; %s", who, todo)
+	return d.withWhose(fmt.Sprintf("%s keeps writing the backends back, visitors get the app in between; %s", who, todo))
 }
 
 // adversary names who writes the backends back, and what to do about it. The API
@@ -251,7 +253,7 @@ func (d *draft) swap(plan swap.Plan) {
 	first := d.status.Since == "" && m.SwitchedTo == ""
 	d.keepFollowers(d.object.GetGeneration())
 	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.in.Now, d.page.Set, time.Time{}
-	status := said(d.recorded(&plan), annotations.Switching, "")
+	status := said(d.recorded(&plan), annotations.Switching, d.whose())
 	if m.Reverts > patience {
 		why := d.contested()
 		if d.status.State == annotations.Contested {
@@ -262,7 +264,7 @@ func (d *draft) swap(plan swap.Plan) {
 	status.Since = d.since()
 	switch {
 	case first:
-		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)", annotations.Clip(d.page.Name), d.page.Set)
+		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)%s", annotations.Clip(d.page.Name), d.page.Set, m.byItself())
 	case d.onPage && d.status.PageSet != d.page.Set:
 		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)", annotations.Clip(d.page.Name), d.page.Set, annotations.Clip(d.status.PageSet))
 	}
@@ -318,7 +320,11 @@ func (d *draft) stay(plan swap.Plan) {
 		m.WaitingSince = time.Time{}
 	}
 	status := d.recorded(&plan)
-	if !d.away(d.page.Set, &status) && status.State != annotations.Active && !d.refusedPage(&status) {
+	switch {
+	case d.away(d.page.Set, &status):
+	case status.State == annotations.Active:
+		status = said(status, annotations.Active, d.whose()) // somebody else may have asked for it since
+	case !d.refusedPage(&status):
 		status = d.followed(status)
 	}
 	status.Since = d.since()
@@ -334,13 +340,13 @@ func (d *draft) followed(status annotations.Status) annotations.Status {
 		if len(late) > 0 {
 			d.tell(NotFollowed, "not seen by %s for %d times the settle time: its visitors may get the app", strings.Join(late, ", "), patientTimes)
 		}
-		return said(status, annotations.Active, "")
+		return said(status, annotations.Active, d.whose())
 	}
 	d.again(left)
 	if status.State == annotations.Contested {
 		return status
 	}
-	return said(status, annotations.Switching, "")
+	return said(status, annotations.Switching, d.whose())
 }
 
 // since is when it began: what the annotation says, or what is remembered of it

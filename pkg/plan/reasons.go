@@ -29,6 +29,8 @@ const (
 	PageRefused         Reason = "PageRefused"
 	NotFollowed         Reason = "NotFollowed"
 	MaintenanceLong     Reason = "MaintenanceLong"
+	BackendNotJudged    Reason = "BackendNotJudged"
+	RestoreTimedOut     Reason = "RestoreTimedOut"
 )
 
 // About says what a reason tells people.
@@ -81,6 +83,10 @@ func Reasons() []About {
 			Remedy: "look whether the controller that is named works; until it has followed, its visitors get the app"},
 		{Reason: MaintenanceLong, Warning: true, Meaning: "on for 24 h, and again for 48 h",
 			Remedy: "search engines drop pages that answer 503 for longer than a day or two"},
+		{Reason: BackendNotJudged, Warning: true, Meaning: "`maintenance/auto` cannot tell of a backend whether it serves, so that it counts as serving; or there is no such ServiceChecker",
+			Remedy: "see [Automatic maintenance](docs/auto.md)"},
+		{Reason: RestoreTimedOut, Warning: true, Meaning: "the app has not been ready for `maintenance/restore-timeout`: visitors get it as it is. Maintenance that began by itself does not begin so again before the app has been ready",
+			Remedy: "see what keeps the app from being ready: the message names it, and [Automatic maintenance](docs/auto.md) what never is behind a page"},
 	}
 }
 

@@ -41,6 +41,9 @@ type scene struct {
 	backup  *Backup
 	memory  Memory
 	leases  map[string]wanted.Lease
+	auto    wanted.Seen // what auto sees
+	behind  []Backend   // of the gate
+	on      bool        // what was wanted last
 	// installation is the id of the controller that decides.
 	installation string
 	events       []Event        // as people are told: a warning once while it lasts
@@ -114,10 +117,17 @@ func (s *scene) decide() Decision {
 	slots, err := s.kind.Slots(s.object)
 	require.NoError(s, err)
 	request, problems := annotations.DefaultKeys().Parse(s.annotations())
-	return Decide(State{
-		Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems, Wanted: wanted.Decide(request, wanted.Facts{Begun: annotations.HasWritten(s.annotations()) || swap.OnPage(slots), Leases: s.leases}, s.now),
+	var gate *Gate
+	if request.RestoreWhen != "" {
+		gate = &Gate{Backends: s.behind, Timeout: request.RestoreTimeout}
+	}
+	auto := wanted.Automatic{Seen: s.auto, Kept: wanted.ParseSpell(s.annotations()[annotations.Cause]), Shown: swap.OnPage(slots)}
+	state := State{
+		Gate: gate, Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems, Wanted: wanted.Decide(request, wanted.Facts{Begun: annotations.HasWritten(s.annotations()) || swap.OnPage(slots), Leases: s.leases, Auto: auto}, s.now),
 		Kind: s.kind, Classes: s.classes, Refused: s.refused, Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
-	})
+	}
+	s.on = state.Wanted.On
+	return Decide(state)
 }
 
 // step decides once, and does what is decided.

@@ -63,6 +63,7 @@ type Memory struct {
 	Unsaid       string    // digest of the status that a webhook did not let be stored
 	UnsaidAt     time.Time // when it was last put off for that
 	Insisted     string    // digest of the slots that a webhook wants as they are, beside what the page has
+	ByItself     string    // why maintenance began by itself; empty if a person asked for it
 }
 
 // of gives the memory if it is of this object, and an empty one if it is of an earlier one.
@@ -89,6 +90,8 @@ type State struct {
 	Problems []annotations.Problem
 	// Wanted is what is wanted now.
 	Wanted wanted.Answer
+	// Gate is what the end of maintenance waits for; nil is nothing.
+	Gate *Gate
 	// Object is the raw target as just read from the API server, Slots its slots,
 	// and Notes what its kind has to say of it.
 	Kind   target.Kind

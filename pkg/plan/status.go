@@ -24,6 +24,7 @@ func States() []Meaning {
 		{annotations.Blocked, "the app¹", "the page cannot be shown, a backend not be restored, or a copy of the originals not be read, until somebody acts; `maintenance/message` says what"},
 		{annotations.Switching, "the app or the page", "swapped; for `--settle-time` the ingress controller may be following"},
 		{annotations.Active, "the page", "it has had the time to follow"},
+		{annotations.Restoring, "the page", "maintenance is over, and visitors keep the page until the app is ready; `maintenance/message` says what is waited for, see [Automatic maintenance](docs/auto.md)"},
 		{annotations.Contested, "one or the other", "a tool keeps writing the backends back, see [GitOps](#gitops)"},
 	}
 }
@@ -50,6 +51,10 @@ func fit(s annotations.Status, all map[string]string) annotations.Status {
 	}
 	return s
 }
+
+// bare is the status of a target that is not in maintenance: nothing, but that a maintenance
+// was given up which began by itself.
+func (d *draft) bare() annotations.Status { return annotations.Status{Cause: d.status.Cause} }
 
 // annotate plans to write the status.
 func (d *draft) annotate(status annotations.Status) {
@@ -138,7 +143,7 @@ func (d *draft) budget() int {
 	delete(others, annotations.Original)
 	delete(others, annotations.Message)
 	id := cmp.Or(d.in.Installation, d.status.Installation)
-	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set, Installation: id}, annotations.Contested, "")
+	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set, Installation: id, Cause: d.status.Cause}, annotations.Contested, "")
 	if d.status.PageSet == "" {
 		longest.Message = strings.Repeat("m", annotations.MaxMessage)
 	}

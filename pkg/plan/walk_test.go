@@ -13,6 +13,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/swap"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // walker does what people, tools and mishaps do to a target, in any order. One copy of
@@ -44,15 +45,18 @@ func TestWhateverHappensComesToRest(t *testing.T) {
 		}
 		w.annotate(annotations.DefaultEnabled, "false")
 		w.rest()
+		w.later(annotations.DefaultRestoreTimeout)
+		w.rest()
 		require.Equal(t, w.wanted(), w.there(), "seed %d: %s", seed, strings.Join(w.story, ", "))
-		require.Equal(t, map[string]string{annotations.DefaultEnabled: "false"}, w.annotations(), "seed %d", seed)
+		left, _ := annotations.DefaultKeys().Remove(w.annotations())
+		require.Empty(t, left, "seed %d: %s", seed, strings.Join(w.story, ", "))
 		require.Nil(t, w.backup, "seed %d", seed)
 	}
 }
 
 func (w *walker) actions() []func() {
 	return []func(){
-		w.insert, w.remove, w.putBack, w.shuffle, w.revert, w.toggle, w.otherPage, w.phase, w.damage, w.mend,
+		w.insert, w.remove, w.putBack, w.shuffle, w.revert, w.toggle, w.otherPage, w.phase, w.damage, w.mend, w.byItself, w.see, w.see, w.gate,
 		func() { w.memory = Memory{} },
 		func() { w.now = w.now.Add(time.Duration(w.IntN(100)) * time.Second) },
 		func() { w.installation = []string{"", "blue"}[w.IntN(2)] },
@@ -153,13 +157,34 @@ func (w *walker) revert() {
 }
 
 func (w *walker) toggle() {
-	value := "true"
-	if w.IntN(3) == 0 {
-		value = "false"
-	}
+	value := []string{"true", "true", "true", "false", "", ""}[w.IntN(6)]
 	w.story = append(w.story, "enabled="+value)
 	w.annotate(annotations.DefaultEnabled, value)
 	w.rest()
+}
+
+// byItself lets the controller decide, or does not any more.
+func (w *walker) byItself() {
+	value := []string{annotations.AutoBackends, annotations.AutoBackends, ""}[w.IntN(3)]
+	w.story = append(w.story, "auto="+value)
+	w.annotate(annotations.Auto, value)
+}
+
+// see changes what auto sees.
+func (w *walker) see() {
+	v := wanted.Verdict(w.IntN(4))
+	w.auto = wanted.Seen{Verdict: v, Since: w.now, For: time.Second, Recovery: wanted.Recovery, Causes: []string{fmt.Sprint("cause ", w.IntN(3))}}
+	w.story = append(w.story, fmt.Sprintf("seen %v", v))
+}
+
+// gate lets maintenance end when backends are ready, and changes which are.
+func (w *walker) gate() {
+	w.annotate(annotations.RestoreWhen, []string{annotations.RestoreReady, annotations.RestoreReady, ""}[w.IntN(3)])
+	w.behind = nil
+	for i := range w.IntN(3) {
+		w.behind = append(w.behind, Backend{Name: fmt.Sprint("Service ", i), Ready: w.IntN(2) == 0, Since: w.now, Why: "has no ready endpoint"})
+	}
+	w.story = append(w.story, fmt.Sprintf("gate %v", w.behind))
 }
 
 func (w *walker) otherPage() { w.page.Set = []string{setA, setB}[w.IntN(2)] }
@@ -216,10 +241,16 @@ func (w *walker) rest() {
 	}
 	slots := slotsOf(w.T, w.scene)
 	if !swap.OnPage(slots) {
-		w.sealed = w.sealed && w.annotations()[annotations.DefaultEnabled] == "true"
+		w.sealed = w.sealed && w.on
 	}
 	if w.state() == "" {
 		w.removed, w.sealed = nil, false
+	}
+	if w.state() == annotations.Restoring {
+		require.True(w, !w.on && swap.OnPage(slots), "restoring: %s", strings.Join(w.story, ", "))
+	}
+	if all := w.annotations(); all[annotations.Auto] != "" && all[annotations.DefaultEnabled] != "false" && len(slots) > 0 && !w.sealed {
+		require.Contains(w, w.claims, w.page.Set, "kept ready: %s", strings.Join(w.story, ", "))
 	}
 	for _, s := range slots {
 		require.True(w, s.OnPage() || w.state() != annotations.Active, "active, and %s leads to the app: %s", s.ID, strings.Join(w.story, ", "))

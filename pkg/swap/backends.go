@@ -22,10 +22,17 @@ type Backend struct {
 // order of the slots: of a slot on a page, its original's. A slot of which nothing is
 // known, and one that sends nobody anywhere, has none.
 func Backends(slots []Slot, known Record) []Backend {
+	return backends(slots, known, func(Slot) bool { return true })
+}
+
+// Behind lists those of Backends that visitors would be sent back to: of slots on a page.
+func Behind(slots []Slot, known Record) []Backend { return backends(slots, known, Slot.OnPage) }
+
+func backends(slots []Slot, known Record, of func(Slot) bool) []Backend {
 	var all []Backend
 	found := match(slots, known.Slots)
 	for at, s := range slots {
-		if s.Backends == nil {
+		if s.Backends == nil || !of(s) {
 			continue
 		}
 		value := s.Value

@@ -12,6 +12,7 @@ import (
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // States beside those that the controller writes.
@@ -42,6 +43,8 @@ type Row struct {
 	// Reason and By are what people say, By of themselves.
 	Reason string `json:"reason,omitempty"`
 	By     string `json:"by,omitempty"`
+	// Cause is why it began by itself; empty if a person asked for it.
+	Cause string `json:"cause,omitempty"`
 	// Leases are those of commands for whose time maintenance is on; none if a person asked for it.
 	Leases []string `json:"leases,omitempty"`
 	// Page is the page asked for, and PageSet the name of what serves the one that is shown.
@@ -72,11 +75,17 @@ func Of(kind target.Kind, keys annotations.Keys, object map[string]any) (row Row
 	for _, p := range problems {
 		row.Problems = append(row.Problems, line(p.Message))
 	}
-	written := annotations.HasWritten(all)
+	// What began by itself and was given up leaves a trace, and is off.
+	kept, alone := wanted.ParseSpell(status.Cause), status
+	alone.Cause = ""
+	asked := request.Enabled == annotations.On || request.Enabled == annotations.Unasked && request.Auto != "" && kept.On()
+	if kept.On() {
+		row.Cause = line(kept.Cause)
+	}
 	switch {
-	case request.Enabled != annotations.On && !written:
+	case !asked && alone == (annotations.Status{}):
 		return Row{Kind: row.Kind, Namespace: row.Namespace, Name: row.Name, Hosts: row.Hosts, State: Off, Problems: row.Problems}, false
-	case request.Enabled != annotations.On:
+	case !asked && row.State != annotations.Restoring:
 		row.State = Ending
 	case row.State == "":
 		row.State, row.Message = Requested, unseen

@@ -40,6 +40,9 @@ func TestStates(t *testing.T) {
 		"on":                {map[string]any{"maintenance/enabled": "true", "maintenance/state": "active"}, "active", true, 0},
 		"on its way back":   {map[string]any{"maintenance/state": "active"}, view.Ending, true, 0},
 		"what is left over": {map[string]any{"maintenance/original": "{}"}, view.Ending, true, 0},
+		"on by itself":      {map[string]any{"maintenance/auto": "backends", "maintenance/cause": `{"cause":"a is down","since":"2026-11-26T03:00:00Z"}`, "maintenance/state": "active"}, "active", true, 0},
+		"given up":          {map[string]any{"maintenance/auto": "backends", "maintenance/cause": `{"cause":"a is down","since":"2026-11-26T03:00:00Z","spent":true}`}, view.Off, false, 0},
+		"waits for the app": {map[string]any{"maintenance/restore-when": "ready", "maintenance/state": "restoring"}, "restoring", true, 0},
 		"on with a typo":    {map[string]any{"maintenance/enabled": "true", "maintenance/state": "active", "maintenance/custompage": "x"}, "active", true, 1},
 	} {
 		row, in := of(c.annotations)
