@@ -280,6 +280,10 @@ func (s seen) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, others boo
 	return s.watches.policies.Policy(id)
 }
 
+func (s seen) Isolated(namespace string, pod map[string]string) bool {
+	return s.watches.policies.Isolated(namespace, pod)
+}
+
 // Users gives the targets whose annotation, or whose backup, names the set.
 func (s seen) Users(id pageset.ID) []target.Ref {
 	return append(s.watches.targets.Users(id), s.watches.own.BackedUp(id)...)

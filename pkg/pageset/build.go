@@ -49,6 +49,8 @@ type Template struct {
 	Service        ServiceOptions
 	ServiceClasses map[string]ServiceOptions // by ingress class, on top of Service
 	NetworkPolicy  PolicyMode
+	// CookieLifetime is how long a link lets somebody through; 0 is the page server's own.
+	CookieLifetime time.Duration
 }
 
 // metricsPort of a page Pod.
@@ -130,7 +132,7 @@ func podSpec(cm *corev1.ConfigMap, t Template) corev1.PodSpec {
 	for _, name := range t.PullSecrets {
 		secrets = append(secrets, corev1.LocalObjectReference{Name: name})
 	}
-	return corev1.PodSpec{
+	spec := corev1.PodSpec{
 		AutomountServiceAccountToken:  &no,
 		EnableServiceLinks:            &no,
 		ImagePullSecrets:              secrets,
@@ -146,6 +148,8 @@ func podSpec(cm *corev1.ConfigMap, t Template) corev1.PodSpec {
 		}}}},
 		Containers: []corev1.Container{container(cm, t)},
 	}
+	addDoors(&spec, Settings(cm), t)
+	return spec
 }
 
 // spread completes the constraints with the set's own Pods, where they name none.

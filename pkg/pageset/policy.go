@@ -23,7 +23,7 @@ const (
 )
 
 // Policy lets everybody reach the ports of the set's Pods, and nothing else: it
-// is about no other Pod, and about no traffic that the Pods would begin.
+// is about no other Pod, and about no traffic that the Pods would begin: see LetOut.
 func Policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
 	id := ID{cm.Namespace, cm.Name}
 	tcp := corev1.ProtocolTCP
@@ -34,7 +34,7 @@ func Policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{annotations.PageSetLabel: id.Name}},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{{
-				Ports: []networkingv1.NetworkPolicyPort{{Protocol: &tcp, Port: &serving}, {Protocol: &tcp, Port: &metrics}},
+				Ports: append([]networkingv1.NetworkPolicyPort{{Protocol: &tcp, Port: &serving}, {Protocol: &tcp, Port: &metrics}}, doorPorts(Settings(cm))...),
 			}},
 		},
 	}

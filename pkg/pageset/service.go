@@ -80,7 +80,7 @@ func Service(cm *corev1.ConfigMap, t Template, classes []string) *corev1.Service
 		Spec: corev1.ServiceSpec{
 			Type:     options.Type,
 			Selector: map[string]string{annotations.PageSetLabel: id.Name},
-			Ports:    []corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromInt32(page.Port), Protocol: corev1.ProtocolTCP}},
+			Ports:    withDoors([]corev1.ServicePort{{Name: "http", Port: page.ServicePort, TargetPort: intstr.FromInt32(page.Port), Protocol: corev1.ProtocolTCP}}, Settings(cm)),
 		},
 	}
 	sum := hash(svc.Spec, options.Annotations)

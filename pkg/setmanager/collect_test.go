@@ -39,6 +39,8 @@ func (l live) Budget(pageset.ID) *policyv1.PodDisruptionBudget { return nil }
 
 func (l live) Policy(pageset.ID) (*networkingv1.NetworkPolicy, bool) { return nil, false }
 
+func (l live) Isolated(string, map[string]string) bool { return false }
+
 func (l live) Users(pageset.ID) []target.Ref { return nil }
 
 // TestASetIsKeptForTheGracePeriod, from the start of the controller and from when its

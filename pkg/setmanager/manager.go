@@ -41,6 +41,9 @@ type Cache interface {
 	// Policy gives the set's NetworkPolicy, if there is one, and whether the
 	// namespace has any that is not a page set's.
 	Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, others bool)
+	// Isolated says whether a policy that is not a page set's keeps in what Pods with
+	// these labels begin.
+	Isolated(namespace string, pod map[string]string) bool
 	// Users lists the targets and backups that name the set.
 	Users(id pageset.ID) []target.Ref
 }

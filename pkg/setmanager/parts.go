@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,7 +103,7 @@ func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
 // ensurePolicy lets visitors through to the Pods where a NetworkPolicy may keep
 // them out; false if the cache does not show yet what is in the way.
 func (m *Manager) ensurePolicy(ctx context.Context, o pageset.Observed) (bool, error) {
-	want := pageset.Policy(o.ConfigMap)
+	want := m.policy(o.ConfigMap)
 	id := pageset.ID{Namespace: want.Namespace, Name: want.Name}
 	there, others := m.Cache.Policy(id)
 	client := m.Client.NetworkingV1().NetworkPolicies(want.Namespace)
@@ -125,6 +126,16 @@ func (m *Manager) ensurePolicy(ctx context.Context, o pageset.Observed) (bool, e
 	changed.Spec = want.Spec
 	stored, err := client.Update(ctx, changed, update())
 	return true, ignoreGone(wrap(progress(there, stored, err), "update NetworkPolicy of page set", id))
+}
+
+// policy of a set: it lets its Pods out to the apps behind its doors only where another
+// policy keeps them in.
+func (m *Manager) policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
+	policy := pageset.Policy(cm)
+	if len(pageset.Settings(cm).Doors) > 0 && m.Cache.Isolated(cm.Namespace, pageset.Pod(cm, m.Template).Labels) {
+		return pageset.LetOut(policy)
+	}
+	return policy
 }
 
 // ensurePods replaces what is lost, failed or outdated, new before old. Pods that

@@ -2,11 +2,14 @@ package watch
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	networkinginformers "k8s.io/client-go/informers/networking/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -49,16 +52,19 @@ func NewPolicies(c PoliciesConfig) *Policies {
 	w.informers.set(c.Log, nil, cache.ResourceEventHandlerFuncs{
 		AddFunc:    w.changed,
 		DeleteFunc: w.changed,
-		UpdateFunc: func(_, now any) {
-			if p, ok := now.(*networkingv1.NetworkPolicy); ok && ofSet(p) {
-				w.changed(p) // what others allow or deny is their business
+		UpdateFunc: func(before, now any) {
+			was, ok1 := before.(*networkingv1.NetworkPolicy)
+			p, ok2 := now.(*networkingv1.NetworkPolicy)
+			if ok1 && ok2 && (ofSet(p) || !equality.Semantic.DeepEqual(was.Spec, p.Spec)) {
+				w.changed(p) // what else others allow or deny is their business
 			}
 		},
 	})
 	return w
 }
 
-// reducePolicy keeps of another's policy that it is there.
+// reducePolicy keeps of another's policy that it is there, and of which Pods it keeps in
+// what they begin.
 func reducePolicy(object any) (any, error) {
 	p, ok := object.(*networkingv1.NetworkPolicy)
 	if !ok {
@@ -68,7 +74,11 @@ func reducePolicy(object any) (any, error) {
 		p.ManagedFields = nil
 		return p, nil
 	}
-	return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion}}, nil
+	reduced := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion}}
+	if isolates(p) {
+		reduced.Spec.PodSelector, reduced.Spec.PolicyTypes = p.Spec.PodSelector, []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
+	}
+	return reduced, nil
 }
 
 // Start watches until ctx ends.
@@ -111,4 +121,21 @@ func (w *Policies) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, other
 		others = others || !ofSet(p)
 	}
 	return own, others
+}
+
+// isolates says whether a policy keeps in what its Pods begin.
+func isolates(p *networkingv1.NetworkPolicy) bool {
+	return slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
+}
+
+// Isolated says whether a policy that is not a page set's keeps in what Pods with these
+// labels begin.
+func (w *Policies) Isolated(namespace string, pod map[string]string) bool {
+	for _, p := range indexed[*networkingv1.NetworkPolicy](w.informers, cache.NamespaceIndex, namespace) {
+		selector, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector)
+		if !ofSet(p) && isolates(p) && err == nil && selector.Matches(labels.Set(pod)) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,110 @@
+package pageset
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"maintenance-controller.io/pkg/access"
+)
+
+// What a page Pod with doors has more. Requests on their way to an app may go on for
+// doorStop when it is stopped, after the drain.
+const (
+	bypassVolume = "bypass"
+	bypassDir    = "/bypass"
+	doorStop     = 10 * time.Minute
+)
+
+// doorMemory is the least limit of memory of a page Pod with doors.
+func doorMemory() resource.Quantity { return resource.MustParse("256Mi") }
+
+// Settings say who is let through by a set, and by which doors. Of a later version's
+// they are what this one knows: its doors are to stay while slots lead there.
+func Settings(cm *corev1.ConfigMap) access.Settings {
+	text := cm.Data[access.Key]
+	if text == "" {
+		return access.Settings{}
+	}
+	if s, err := access.Parse(text); err == nil {
+		return s
+	}
+	var s access.Settings
+	_ = json.Unmarshal([]byte(text), &s) // what is no JSON has no doors
+	return s
+}
+
+// withDoors gives the ports of a set's Service with those of its doors. A door is led to
+// by name: only Pods of this set's own settings have it.
+func withDoors(ports []corev1.ServicePort, s access.Settings) []corev1.ServicePort {
+	for _, d := range s.Doors {
+		ports = append(ports, corev1.ServicePort{
+			Name: d.ServicePortName(), Port: int32(d.ContainerPort()), //nolint:gosec // 8101 to 8199
+			TargetPort: intstr.FromString(d.ContainerPortName()), Protocol: corev1.ProtocolTCP,
+		})
+	}
+	return ports
+}
+
+// addDoors adds to the spec of a page Pod what its doors need.
+func addDoors(spec *corev1.PodSpec, s access.Settings, t Template) {
+	if len(s.Doors) == 0 {
+		return
+	}
+	c := &spec.Containers[0]
+	for _, d := range s.Doors {
+		c.Ports = append(c.Ports, corev1.ContainerPort{Name: d.ContainerPortName(), ContainerPort: int32(d.ContainerPort()), Protocol: corev1.ProtocolTCP}) //nolint:gosec // as above
+	}
+	*spec.TerminationGracePeriodSeconds += int64(doorStop.Seconds())
+	if limit, bounded := c.Resources.Limits[corev1.ResourceMemory]; bounded && limit.Cmp(doorMemory()) < 0 {
+		c.Resources.Limits = maps.Clone(c.Resources.Limits)
+		c.Resources.Limits[corev1.ResourceMemory] = doorMemory()
+	}
+	if s.BypassSecret == "" {
+		return
+	}
+	if t.CookieLifetime > 0 {
+		c.Args = append(c.Args, fmt.Sprintf("--bypass-cookie-lifetime=%s", t.CookieLifetime))
+	}
+	spec.Volumes = append(spec.Volumes, tokens(s.BypassSecret))
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: bypassVolume, MountPath: bypassDir, ReadOnly: true})
+}
+
+// tokens is the one key of the Secret that lets people through. A Secret that is not
+// there lets nobody through, and keeps no page from being shown.
+func tokens(secret string) corev1.Volume {
+	mode, optional := int32(0o444), true
+	return corev1.Volume{Name: bypassVolume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: secret, DefaultMode: &mode, Optional: &optional,
+		Items: []corev1.KeyToPath{{Key: access.SecretKey, Path: access.SecretKey}},
+	}}}
+}
+
+// doorPorts are what visitors must reach beside the page.
+func doorPorts(s access.Settings) (ports []networkingv1.NetworkPolicyPort) {
+	tcp := corev1.ProtocolTCP
+	for _, d := range s.Doors {
+		port := intstr.FromInt32(int32(d.ContainerPort())) //nolint:gosec // as above
+		ports = append(ports, networkingv1.NetworkPolicyPort{Protocol: &tcp, Port: &port})
+	}
+	return ports
+}
+
+// LetOut lets the Pods of a set with doors reach the apps of their namespace, and DNS,
+// where another policy keeps in what Pods begin. Where none does, this one would.
+func LetOut(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+	tcp, udp, dns := corev1.ProtocolTCP, corev1.ProtocolUDP, intstr.FromInt32(53)
+	policy.Spec.PolicyTypes = append(policy.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
+	policy.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{
+		{To: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
+		{Ports: []networkingv1.NetworkPolicyPort{{Protocol: &udp, Port: &dns}, {Protocol: &tcp, Port: &dns}}},
+	}
+	return policy
+}

@@ -1,0 +1,70 @@
+package watch
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"maintenance-controller.io/pkg/kubetest"
+	"maintenance-controller.io/pkg/pageset"
+)
+
+// TestIsolatedPods: by a policy over egress that selects them, and that is no page set's.
+func TestIsolatedPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := kubetest.New(t)
+		var mu sync.Mutex
+		var told []string
+		since := func() []string {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			defer func() { told = nil }()
+			return slices.Clone(told)
+		}
+		w := NewPolicies(PoliciesConfig{Client: c.Client, Log: zap.NewNop(), Namespaces: []string{""}, Mode: pageset.PolicyAuto, Changed: func(namespace, set string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, namespace+" "+set)
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		w.Start(ctx, &wg)
+		defer func() { cancel(); wg.Wait() }()
+		time.Sleep(time.Second)
+		page := map[string]string{"app": "page"}
+		client := c.Client.NetworkingV1().NetworkPolicies("shop")
+		policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "deny"}, Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}}}
+		policy, err := client.Create(t.Context(), policy, metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, []string{"shop "}, since())
+		assert.False(t, w.Isolated("shop", page), "it is about ingress alone")
+
+		update := func(change func(*networkingv1.NetworkPolicy)) {
+			policy = policy.DeepCopy()
+			change(policy)
+			policy, err = client.Update(t.Context(), policy, metav1.UpdateOptions{})
+			require.NoError(t, err)
+		}
+		update(func(p *networkingv1.NetworkPolicy) {
+			p.Spec.PolicyTypes = append(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
+		})
+		assert.Equal(t, []string{"shop "}, since(), "sets with doors need a way out now")
+		assert.True(t, w.Isolated("shop", page))
+		assert.False(t, w.Isolated("other", page))
+		update(func(p *networkingv1.NetworkPolicy) { p.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{}} })
+		assert.Empty(t, since(), "what it lets out is its business")
+		update(func(p *networkingv1.NetworkPolicy) { p.Spec.PodSelector.MatchLabels = map[string]string{"app": "app"} })
+		assert.Equal(t, []string{"shop "}, since())
+		assert.False(t, w.Isolated("shop", page), "it is about other Pods")
+	})
+}
