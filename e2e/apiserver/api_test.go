@@ -14,16 +14,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"maintenance-controller.io/e2e/faultproxy"
+	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 )
 
@@ -224,4 +230,71 @@ func TestHTTPAPITellsOfItsNamespaces(t *testing.T) {
 	require.NoError(t, err)
 	w.off(ingresses, "my-app")
 	w.until(ingresses, "my-app", "restored", restored)
+}
+
+// TestHTTPAPIOfManyTargets: a replica that only serves the API keeps little of what is
+// not in maintenance, reads once what is, and then nothing more.
+func TestHTTPAPIOfManyTargets(t *testing.T) {
+	t.Parallel()
+	const targets, marked = 5000, 50
+	w, a := newWorld(t), newAuthority(t)
+	a.sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "api"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, "api")
+	w.leads("somebody else")
+	debug := freeAddress(t)
+	r := w.apiReplica(a, "--debug-listen="+debug, "--lease-duration=60m", "--lease-renew-deadline=40m")
+	get(t, r.health, "/readyz")
+	before := measure(w, debug)
+	var gets atomic.Int64
+	r.proxy.Judge(func(c faultproxy.Call) *faultproxy.Fault {
+		if c.Verb == "get" && c.Resource == ingresses.Resource {
+			gets.Add(1)
+		}
+		return nil
+	})
+	w.many(targets, nil)
+	w.many(marked, map[string]string{annotations.State: annotations.Active}) // seen last
+	all := r.untilTells("", func(all []inMaintenance) bool {
+		return len(all) == marked && !slices.ContainsFunc(all, func(m inMaintenance) bool { return m.Hosts == nil })
+	})
+	assert.Equal(t, []string{"a.example", "b.example", "*"}, all[0].Hosts)
+	assert.Equal(t, int64(marked), gets.Load(), "each is read once, and no other")
+	more := measure(w, debug).heap - before.heap
+	tally.Tell(t, "heap bytes of the HTTP API a target", int64(more/targets))
+	assert.Less(t, more/targets, 1000, "bytes: a full object has 3,400")
+}
+
+// leads gives the world's Lease to somebody who does nothing with it.
+func (w *world) leads(who string) {
+	w.Helper()
+	lasts := int32(3600)
+	_, err := w.client.CoordinationV1().Leases(w.own).Create(w.Context(), &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: "maintenance-controller"},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &who, LeaseDurationSeconds: &lasts, RenewTime: &metav1.MicroTime{Time: time.Now()}},
+	}, metav1.CreateOptions{})
+	require.NoError(w, err)
+}
+
+// many makes Ingresses with these annotations, and a large one that is an app's own.
+func (w *world) many(n int, pairs map[string]string) {
+	w.Helper()
+	names := make(chan string)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for name := range names {
+				u := w.parse(ingress(name))
+				u.SetAnnotations(map[string]string{"team/description": strings.Repeat("x", 1000)})
+				if pairs != nil {
+					u.SetAnnotations(pairs)
+				}
+				_, err := w.dynamic.Resource(ingresses).Namespace(w.namespace).Create(w.Context(), u, metav1.CreateOptions{})
+				assert.NoError(w, err)
+			}
+		})
+	}
+	for i := range n {
+		names <- fmt.Sprintf("%d-of-%d", i, n)
+	}
+	close(names)
+	all.Wait()
 }

@@ -276,11 +276,16 @@ type measured struct{ heap, goroutines int }
 
 func (s *soaked) measure() measured {
 	s.Helper()
+	return measure(s, s.debug)
+}
+
+func measure(tb testing.TB, debug string) measured {
+	tb.Helper()
 	number := func(path, pattern string) int {
-		found := regexp.MustCompile(pattern).FindStringSubmatch(get(s, s.debug, path))
-		require.Len(s, found, 2, "%s has no %s", path, pattern)
+		found := regexp.MustCompile(pattern).FindStringSubmatch(get(tb, debug, path))
+		require.Len(tb, found, 2, "%s has no %s", path, pattern)
 		n, err := strconv.Atoi(found[1])
-		require.NoError(s, err)
+		require.NoError(tb, err)
 		return n
 	}
 	return measured{
