@@ -41,6 +41,9 @@ type options struct {
 
 	page pageOptions
 
+	auto    bool
+	autoFor time.Duration
+
 	settleClasses                                         string
 	lead, settle, grace, readyTimeout, debounce, discover time.Duration
 
@@ -94,6 +97,8 @@ func (o *options) flags() *pflag.FlagSet {
 	f.DurationVar(&o.grace, "page-set-grace-period", 2*time.Minute, "how long a page set stays after its last user has left, for ingress controllers that lag")
 	f.DurationVar(&o.readyTimeout, "page-ready-timeout", 0, "swap to a page that has not come up in this time all the same; visitors then meet the ingress controller's own error. 0 = never: the app is served until the page can be")
 	f.DurationVar(&o.debounce, "page-debounce", time.Second, "how long changes of pages are gathered before targets in maintenance follow")
+	f.BoolVar(&o.auto, "auto", true, "let targets ask for maintenance that begins and ends by itself, and for one that ends only when the app is ready (annotations maintenance/auto, maintenance/restore-when). Nothing is watched for it before one does")
+	f.DurationVar(&o.autoFor, "auto-for", time.Second, "how long none of a target's backends must have had a ready endpoint before maintenance/auto begins. Terminating Pods still serve meanwhile. 0 = at once")
 	f.DurationVar(&o.discover, "discovery-interval", 10*time.Second, "how often it is looked whether a kind's CRD has come or gone")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the Lease, so that of several replicas one works")
 	f.StringVar(&o.leaseName, "lease-name", "maintenance-controller", "name of the Lease, in the controller's namespace")
@@ -235,7 +240,7 @@ func (o *options) validate() error {
 			bad("acme-solver-services", "%q is no name of a Service, nor the beginning of one and *", name)
 		}
 	}
-	for flag, d := range map[string]time.Duration{"page-lead-time": o.lead, "settle-time": o.settle, "page-set-grace-period": o.grace, "page-ready-timeout": o.readyTimeout, "page-debounce": o.debounce} {
+	for flag, d := range map[string]time.Duration{"page-lead-time": o.lead, "settle-time": o.settle, "page-set-grace-period": o.grace, "page-ready-timeout": o.readyTimeout, "page-debounce": o.debounce, "auto-for": o.autoFor} {
 		if d < 0 {
 			bad(flag, "%s is below 0", d)
 		}

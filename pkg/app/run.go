@@ -26,6 +26,7 @@ import (
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/metrics"
 	"maintenance-controller.io/pkg/part"
+	"maintenance-controller.io/pkg/readiness"
 	"maintenance-controller.io/pkg/version"
 )
 
@@ -93,6 +94,7 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	var ready atomic.Bool
 	// Unhealthy once the Lease has not been renewed for so long after it ran out.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
+	services := readiness.New(readiness.Config{Client: c.client, Log: log}) // it watches what somebody asks for
 	frontEnds, err := o.serveAPI(config, nil, log)
 	if err != nil {
 		return err
@@ -102,8 +104,9 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 		{Run: adminserver.Server{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), Longest: 30 * time.Second}.Run},
 		{Run: adminserver.Server{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), Longest: 5 * time.Minute}.Run},
 		{Leader: true, Run: func(ctx context.Context) error {
-			return o.control(ctx, c, watched{metrics: m, ready: &ready, log: log})
+			return o.control(ctx, c, watched{metrics: m, ready: &ready, services: services, log: log})
 		}},
+		{Run: func(ctx context.Context) error { services.Run(ctx); return nil }},
 	}
 	if frontEnds != nil {
 		parts = append(parts, part.Part{Run: frontEnds.run})
@@ -119,9 +122,10 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 
 // watched is how others see the controller at work.
 type watched struct {
-	metrics *metrics.Metrics
-	ready   *atomic.Bool
-	log     *zap.Logger
+	metrics  *metrics.Metrics
+	ready    *atomic.Bool
+	services *readiness.Watcher
+	log      *zap.Logger
 }
 
 // control runs the controller, and says that the program is ready once it has read
@@ -130,7 +134,7 @@ func (o *options) control(ctx context.Context, c *clients, w watched) error {
 	events := record.NewBroadcaster()
 	defer events.Shutdown()
 	events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
-	ctl, err := o.controller(c, events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy}), w.metrics, w.log)
+	ctl, err := o.controller(c, events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy}), w)
 	if err != nil {
 		return err
 	}
@@ -154,7 +158,7 @@ func ignoreCancelled(ctx context.Context, err error) error {
 	return err
 }
 
-func (o *options) controller(c *clients, recorder record.EventRecorder, m *metrics.Metrics, log *zap.Logger) (*controller.Controller, error) {
+func (o *options) controller(c *clients, recorder record.EventRecorder, w watched) (*controller.Controller, error) {
 	template, err := o.page.template()
 	if err != nil {
 		return nil, err
@@ -167,12 +171,16 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, m *metri
 	if err != nil {
 		return nil, err
 	}
+	var services controller.Readiness
+	if o.auto {
+		services = w.services
+	}
 	return controller.New(controller.Config{
 		Client: c.client, Dynamic: c.dynamic, Metadata: c.metadata, Discovery: c.discovery,
-		Recorder: recorder, Log: log, Observe: m.Observe,
+		Recorder: recorder, Log: w.log, Observe: w.metrics.Observe,
 		Installation: o.installation(), Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
 		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(),
 		Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
-		Settings: settings,
+		Settings: settings, Readiness: services, AutoFor: o.autoFor,
 	}), nil
 }

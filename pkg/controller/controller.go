@@ -63,6 +63,11 @@ type Config struct {
 	// Grace is how long a page set stays after its last user has left; 0 is not at all.
 	Grace    time.Duration
 	Settings plan.Settings
+	// Readiness tells whether Services can serve; nil if targets may not ask for it.
+	Readiness Readiness
+	// AutoFor is how long none of a target's backends must have had a ready endpoint before
+	// maintenance begins by itself; 0 is at once.
+	AutoFor time.Duration
 	// Debounce is how long changes of pages are gathered before targets follow; 0 is
 	// not at all.
 	Debounce time.Duration
@@ -82,6 +87,7 @@ type Controller struct {
 	manager *setmanager.Manager
 	book    *pagebook.Book
 	notices *notice.Board[target.Ref]
+	lookout *lookout // nil if targets may not ask for what needs it
 
 	mu     sync.Mutex
 	memory map[target.Ref]plan.Memory
@@ -125,6 +131,7 @@ func New(c Config) *Controller {
 		ctl.kinds[k.Name] = k
 	}
 	ctl.watches = ctl.watch()
+	ctl.lookout = newLookout(c.Readiness, ctl.queues.targets.Add)
 	ctl.book = pagebook.New(pagebook.Config{
 		Source: ctl.watches.pages, Recorder: c.Recorder, OwnNamespace: c.OwnNamespace, NamespacePages: c.NamespacePages,
 		BuiltIn: c.BuiltIn, CustomPage: c.Keys.CustomPage, Installation: c.Installation,
@@ -237,9 +244,9 @@ func (c *Controller) policyChanged(namespace, set string) {
 func (c *Controller) pageChanged(namespace, name string) {
 	c.book.Forget()
 	c.watches.targets.Concerned(func(ref target.Ref, all map[string]string) {
-		req, _ := c.config.Keys.Parse(all)
+		req, _ := c.parse(all)
 		changed, asked := pagebook.Place{Namespace: namespace, Page: name}, pagebook.Place{Namespace: ref.Namespace, Page: req.Page}
-		if c.wants(ref, all) && c.book.Concerns(changed, asked) {
+		if c.claims(ref, all) && c.book.Concerns(changed, asked) {
 			c.queues.targets.AddAfter(ref, c.config.Debounce)
 		}
 	})

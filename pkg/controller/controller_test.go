@@ -19,6 +19,7 @@ import (
 	"maintenance-controller.io/pkg/kubetest"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/readiness"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -28,7 +29,8 @@ const namespace = "shop"
 type world struct {
 	*testing.T
 	*kubetest.Cluster
-	events *record.FakeRecorder
+	events   *record.FakeRecorder
+	services *readiness.Watcher
 }
 
 // inWorld runs a test with a controller that works, and an Ingress called my-app.
@@ -36,7 +38,9 @@ func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, Cluster: kubetest.New(t), events: record.NewFakeRecorder(1000)}
+		w.services = readiness.New(readiness.Config{Client: w.Client, Log: zap.NewNop()})
 		ctl := New(Config{
+			Readiness: w.services, AutoFor: time.Second,
 			Client: w.Client, Dynamic: w.Dynamic, Metadata: w.Metadata, Discovery: w.Client.Discovery(), Recorder: w.events, Log: zap.NewNop(),
 			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(),
 			Template: pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},
@@ -45,6 +49,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
+		go w.services.Run(ctx)
 		go func() { ended <- ctl.Run(ctx) }()
 		defer func() {
 			cancel()

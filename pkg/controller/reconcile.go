@@ -55,7 +55,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 	if err != nil {
 		return 0, err
 	}
-	if c.wants(ref, object.GetAnnotations()) && !c.serves(classes, known) {
+	if c.claims(ref, object.GetAnnotations()) && !c.serves(classes, known) {
 		return 0, c.letGo(ctx, kind, ref, object)
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
@@ -109,7 +109,8 @@ func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref
 	if err != nil || swap.OnPage(state.Slots) {
 		return err
 	}
-	state.Wanted = wanted.Answer{}
+	c.lookout.leave(ref)
+	state.Wanted, state.Request.Unattended = wanted.Answer{}, annotations.Unattended{}
 	d := plan.Decide(state)
 	if err := c.execute(ctx, kind, ref, object, d); err != nil {
 		return err
@@ -128,6 +129,7 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 		}
 	}
 	c.claim(ref, nil, nil)
+	c.lookout.leave(ref)
 	c.notices.Forget(ref)
 	c.mu.Lock()
 	delete(c.memory, ref)
@@ -143,23 +145,26 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 		return plan.State{}, page.Page{}, fmt.Errorf("%s has a shape that is not known: %w", ref, err)
 	}
 	state := plan.State{Now: c.config.Clock.Now(), Settings: c.config.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object)}
-	state.Request, state.Problems = c.config.Keys.Parse(object.GetAnnotations())
-	state.Wanted = wanted.Decide(state.Request, c.facts(ref, state.Request, annotations.HasWritten(object.GetAnnotations()) || swap.OnPage(slots)), state.Now)
-	var content page.Page
-	if state.Wanted.On {
-		r := c.book.Resolve(ref.Namespace, state.Request.Page)
-		state.Page, content = r.Page, r.Content
-		state.Page.Set = c.keeps(ref, object, r.Page)
-		if !swap.OnPage(slots) {
-			state.Front = c.front(ctx, kind, ref, object.Object, content.Status)
-		}
-	}
+	state.Request, state.Problems = c.parse(object.GetAnnotations())
 	copies, err := c.copies(ctx, ref, object)
 	if err != nil {
 		return plan.State{}, page.Page{}, err
 	}
 	state.Backup, state.Origin = copies.backup, copies.origin
 	state.Installation, state.Other = c.config.Installation.ID, c.other(ref, object, slots, copies)
+	facts := c.facts(ref, state.Request, annotations.HasWritten(object.GetAnnotations()) || swap.OnPage(slots))
+	facts.Auto = wanted.Automatic{Kept: wanted.ParseSpell(object.GetAnnotations()[annotations.Cause]), Shown: swap.OnPage(slots)}
+	facts.Auto.Seen, state.Gate = c.look(ref, state)
+	state.Wanted = wanted.Decide(state.Request, facts, state.Now)
+	var content page.Page
+	if state.Wanted.On || state.Prewarms() {
+		r := c.book.Resolve(ref.Namespace, state.Request.Page)
+		state.Page, content = r.Page, r.Content
+		state.Page.Set = c.keeps(ref, object, r.Page)
+	}
+	if state.Wanted.On && !swap.OnPage(slots) {
+		state.Front = c.front(ctx, kind, ref, object.Object, content.Status)
+	}
 	c.mu.Lock()
 	state.Memory = c.memory[ref]
 	c.mu.Unlock()

@@ -21,7 +21,7 @@ func (c *Controller) Snapshot() metrics.Snapshot {
 		if status.State == "" || !c.config.Installation.Owns(status.Installation) {
 			return
 		}
-		if !c.wants(ref, all) {
+		if status.State != annotations.Restoring && !c.wants(ref, all) {
 			s.Unrestored[ref.Kind]++
 		}
 		s.Targets[metrics.Target{Kind: ref.Kind, State: status.State}]++

@@ -193,7 +193,8 @@ func (t *Targets) waits(m *metav1.PartialObjectMetadata) bool {
 		return false
 	}
 	req, _ := t.config.Keys.Parse(m.Annotations)
-	return wanted.Decide(req, wanted.Facts{Begun: annotations.HasWritten(m.Annotations)}, t.config.Clock.Now()).On
+	auto := wanted.Automatic{Kept: wanted.ParseSpell(m.Annotations[annotations.Cause]), Shown: true}
+	return wanted.Decide(req, wanted.Facts{Begun: annotations.HasWritten(m.Annotations), Auto: auto}, t.config.Clock.Now()).On
 }
 
 func changed(before, after *metav1.PartialObjectMetadata) bool {

@@ -24,6 +24,8 @@ default holds.
   "SETTLE_TIME_CLASSES" (list "controller.settleTimeClasses" (include "maintenance.json" $c.settleTimeClasses))
   "PAGE_SET_GRACE_PERIOD" (list "controller.pageSetGracePeriod" $c.pageSetGracePeriod)
   "PAGE_READY_TIMEOUT" (list "controller.pageReadyTimeout" $c.pageReadyTimeout)
+  "AUTO" (list "controller.auto.enabled" (ternary "" "false" $c.auto.enabled))
+  "AUTO_FOR" (list "controller.auto.for" $c.auto.for)
   "PAGE_DEBOUNCE" (list "controller.pageDebounce" $c.pageDebounce)
   "LOG_LEVEL" (list "controller.log.level" $c.log.level)
   "LOG_FORMAT" (list "controller.log.format" $c.log.format)
