@@ -40,7 +40,7 @@ same_gateway_api() {
 }
 
 check 'Go files are formatted' 'gofmt -w .' bash -c 'git ls-files "*.go" | xargs gofmt -l'
-check "the README's flags, states and events, the chart's schema and README, the manifests" 'scripts/generate.sh' silent scripts/generate.sh --verify
+check "the README's flags, states and events, deep copies and CRDs, the chart's schema and README, the manifests" 'scripts/generate.sh' silent scripts/generate.sh --verify
 for module in . e2e e2e/pageserver; do
 	check "go.mod of $module is tidy" "cd $module && go mod tidy" env -C "$module" go mod tidy -diff
 done

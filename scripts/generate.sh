@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Writes what is made from other files of this tree: in README.md the flag reference from the program's --help, the
 # tables of states and events from pkg/plan, and the table of kinds from pkg/target, as well as the kinds that the scripts
-# and the chart know; the schema and the tables of values of the chart from its values.yaml, and the manifests from the
-# chart.
+# and the chart know; deep copies and CRDs from pkg/apis; the schema and the tables of values of the chart from its
+# values.yaml, and the manifests from the chart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,9 +11,10 @@ usage() {
 Usage: scripts/generate.sh [--verify]
 
 Writes the flag reference and the tables of states, events and kinds of README.md,
-the kinds that the scripts and the chart know, the chart's values.schema.json and
-tables of values, and the manifests of deploy/manifests. With --verify it writes
-nothing: it shows the differences and exits 1 if there are any.
+the kinds that the scripts and the chart know, the deep copies of pkg/apis and their
+CRDs, the chart's values.schema.json and tables of values, and the manifests of
+deploy/manifests. With --verify it writes nothing: it shows the differences and exits 1
+if there are any.
 END
 }
 
@@ -130,6 +131,13 @@ done
 holds README.md kinds <"$work/kinds.md"
 "$work/kinds" chart >"$work/kinds.tpl"
 becomes deploy/chart/templates/_kinds.tpl <"$work/kinds.tpl"
+
+# The version of controller-gen is that of e2e/go.mod.
+go -C e2e build -o "$work/controller-gen" sigs.k8s.io/controller-tools/cmd/controller-gen
+"$work/controller-gen" object paths=./pkg/apis/... output:object:dir="$work/object" crd paths=./pkg/apis/... output:crd:dir="$work/crd"
+becomes pkg/apis/v1alpha1/zz_generated.deepcopy.go <"$work/object/zz_generated.deepcopy.go"
+cat "$work"/crd/*.yaml >"$work/crds.yaml"
+becomes deploy/chart/files/crds.yaml <"$work/crds.yaml"
 
 go -C e2e build -o "$work/chartdocs" ./cmd/chartdocs
 docs schema >"$work/schema"

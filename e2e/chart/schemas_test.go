@@ -77,6 +77,7 @@ var kinds = map[string][]string{
 	"apis/policy/v1":                    {"PodDisruptionBudget"},
 	"apis/rbac.authorization.k8s.io/v1": {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
 	"apis/monitoring.coreos.com/v1":     {"ServiceMonitor", "PrometheusRule"},
+	"apis/apiextensions.k8s.io/v1":      {"CustomResourceDefinition"},
 }
 
 // writeSchemas makes files of the API server's OpenAPI as kubeconform names them.
