@@ -2,23 +2,21 @@
 // that shows: a line for each package, and all of a test that fails. Beside, it says
 // now and then what is left and what runs, and notes how long each test took.
 //
-//	tests [--times FILE] ARGUMENTS-OF-GO-TEST
+//	tests [--times FILE] [--only alone|parallel] ARGUMENTS-OF-GO-TEST
+//
+// With --only, it runs the tests that must run alone, or those that are parallel: side
+// by side with itself, if they share nothing.
 package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -35,14 +33,27 @@ func main() {
 
 func run(ctx context.Context, out io.Writer, args []string) (err error) {
 	times := io.Discard
-	if len(args) > 1 && args[0] == "--times" {
-		file, openErr := os.OpenFile(args[1], os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if value, rest, is := option("--times", args); is {
+		file, openErr := os.OpenFile(value, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if openErr != nil {
 			return fmt.Errorf("note times: %w", openErr)
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
-		times, args = file, args[2:]
+		times, args = file, rest
 	}
+	which, args, some := option("--only", args)
+	tests, err := declares(ctx, args)
+	if some {
+		if err != nil {
+			return err
+		}
+		if which != alone && which != parallel {
+			return fmt.Errorf("--only takes %s or %s", alone, parallel)
+		}
+		tests.only(which)
+		args = append([]string{"-run", tests.pattern()}, args...)
+	}
+	// Without an answer nothing is said of what is left, which is no harm.
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = out // what go says before any test
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -54,9 +65,17 @@ func run(ctx context.Context, out io.Writer, args []string) (err error) {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	r := newReport(out, times, count(ctx, args))
+	r := newReport(out, times, tests.count())
 	r.follow(lines(events))
 	return cmd.Wait()
+}
+
+// option takes an option with a value off the arguments, if they begin with it.
+func option(name string, args []string) (value string, rest []string, is bool) {
+	if len(args) < 2 || args[0] != name {
+		return "", args, false
+	}
+	return args[1], args[2:], true
 }
 
 // lines gives each line of a stream, whatever its length.
@@ -76,38 +95,3 @@ func lines(stream io.Reader) <-chan []byte {
 	}()
 	return all
 }
-
-// count says how many tests each package has that the arguments name, by reading
-// the sources: to ask the tests themselves takes as long as to compile them. No
-// answer is no harm, then nothing is said of what is left.
-func count(ctx context.Context, args []string) map[string]int {
-	var packages []string
-	for _, arg := range args {
-		if strings.HasPrefix(arg, ".") || strings.Contains(arg, "/") && !strings.HasPrefix(arg, "-") {
-			packages = append(packages, arg)
-		}
-	}
-	out, err := exec.CommandContext(ctx, "go", append([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles"}, packages...)...).Output()
-	if err != nil {
-		return nil
-	}
-	tests := map[string]int{}
-	for d := json.NewDecoder(bytes.NewReader(out)); ; {
-		var p struct {
-			ImportPath, Dir           string
-			TestGoFiles, XTestGoFiles []string
-		}
-		if d.Decode(&p) != nil {
-			return tests
-		}
-		for _, name := range append(p.TestGoFiles, p.XTestGoFiles...) {
-			text, err := os.ReadFile(filepath.Join(p.Dir, name))
-			if err != nil {
-				return nil
-			}
-			tests[p.ImportPath] += len(declaresTest.FindAll(text, -1))
-		}
-	}
-}
-
-var declaresTest = regexp.MustCompile(`(?m)^func (Test|Fuzz)[A-Z_]\w*\(\w+ \*testing\.[TF]\)|^func Example\w*\(\)`)

@@ -26,7 +26,7 @@ func shown(t *testing.T, files map[string]string, args ...string) (out, times st
 	noted := filepath.Join(dir, "times")
 	// With -trimpath the folder is no part of what go keeps results by: without -count=1
 	// a second run would be shown those of the first.
-	cmd := exec.CommandContext(t.Context(), program, append([]string{"--times", noted, "-count=1"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), program, append([]string{"--times", noted}, append(args, "-count=1")...)...)
 	cmd.Dir = dir
 	text, err := cmd.CombinedOutput()
 	note, readErr := os.ReadFile(noted)
@@ -148,4 +148,26 @@ func TestWhatWaitsTakesNoTime(t *testing.T) {
 	}
 	r.take(event{Package: "m", Action: "pass"})
 	assert.Equal(t, "4.0 TestOne m\n", times.String())
+}
+
+func TestOnlyThoseThatRunAloneOrSideBySide(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"go.mod": module, "m_test.go": header + `
+func TestMain(m *testing.M) { os.Exit(m.Run()) }
+func TestAlone(t *testing.T) { t.Run("part", func(t *testing.T) { t.Parallel() }) }
+func TestBeside(t *testing.T) { t.Log("first"); t.Parallel() }
+func TestBesideNot(t *testing.T) { t.Fatal("run alone") }
+`}
+	out, times, err := shown(t, files, "--only", "parallel", "./...")
+	require.NoError(t, err, out)
+	assert.Contains(t, times, "TestBeside ")
+	assert.NotContains(t, times, "Alone")
+	out, times, err = shown(t, files, "--only", "alone", "./...")
+	require.Error(t, err)
+	assert.Contains(t, out, "run alone")
+	assert.Contains(t, times, "TestAlone ")
+	assert.NotContains(t, times, "TestBeside ")
+	out, _, err = shown(t, files, "--only", "some", "./...")
+	require.Error(t, err)
+	assert.Contains(t, out, "alone or parallel")
 }

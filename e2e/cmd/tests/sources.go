@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// What --only picks.
+const (
+	alone    = "alone"    // tests that nothing may run beside
+	parallel = "parallel" // tests that may run side by side, which they say by t.Parallel
+)
+
+// declared are the tests of packages, by package and name; the value says whether a
+// test is parallel.
+type declared map[string]map[string]bool
+
+// declares reads the sources of the packages that the arguments name: to ask the tests
+// themselves takes as long as to compile them.
+func declares(ctx context.Context, args []string) (declared, error) {
+	var packages []string
+	for _, arg := range args {
+		if strings.HasPrefix(arg, ".") || strings.Contains(arg, "/") && !strings.HasPrefix(arg, "-") {
+			packages = append(packages, arg)
+		}
+	}
+	out, err := exec.CommandContext(ctx, "go", append([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles"}, packages...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the tests: %w", err)
+	}
+	all := declared{}
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
+		var p struct {
+			ImportPath, Dir           string
+			TestGoFiles, XTestGoFiles []string
+		}
+		if err := d.Decode(&p); err != nil {
+			return nil, fmt.Errorf("list the tests: %w", err)
+		}
+		all[p.ImportPath] = map[string]bool{}
+		for _, name := range append(p.TestGoFiles, p.XTestGoFiles...) {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				return nil, fmt.Errorf("list the tests: %w", err)
+			}
+			all.add(p.ImportPath, file)
+		}
+	}
+	return all, nil
+}
+
+var isTest = regexp.MustCompile(`^(Test|Fuzz)([A-Z_]|$)|^Example`)
+
+func (d declared) add(pkg string, file *ast.File) {
+	for _, declaration := range file.Decls {
+		if f, is := declaration.(*ast.FuncDecl); is && f.Recv == nil && f.Name.Name != "TestMain" && isTest.MatchString(f.Name.Name) {
+			d[pkg][f.Name.Name] = slices.ContainsFunc(f.Body.List, saysParallel)
+		}
+	}
+}
+
+// saysParallel tells t.Parallel() of the test itself from that of its parts.
+func saysParallel(s ast.Stmt) bool {
+	statement, is := s.(*ast.ExprStmt)
+	if !is {
+		return false
+	}
+	call, is := statement.X.(*ast.CallExpr)
+	if !is {
+		return false
+	}
+	method, is := call.Fun.(*ast.SelectorExpr)
+	return is && method.Sel.Name == "Parallel"
+}
+
+// only leaves those tests that are alone, or those that are parallel.
+func (d declared) only(which string) {
+	for _, tests := range d {
+		maps.DeleteFunc(tests, func(_ string, p bool) bool { return p != (which == parallel) })
+	}
+}
+
+// pattern is the -run of just these tests.
+func (d declared) pattern() string {
+	var names []string
+	for _, tests := range d {
+		names = slices.AppendSeq(names, maps.Keys(tests))
+	}
+	slices.Sort(names)
+	return "^(" + strings.Join(slices.Compact(names), "|") + ")$"
+}
+
+// count says how many tests each package has.
+func (d declared) count() map[string]int {
+	n := map[string]int{}
+	for pkg, tests := range d {
+		n[pkg] = len(tests)
+	}
+	return n
+}
