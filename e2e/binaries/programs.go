@@ -71,6 +71,11 @@ func HAProxyIngress() Program {
 	return Program{Name: "haproxy-ingress", pkg: path + "/pkg", from: &module{folder: "haproxy-ingress", path: path}}
 }
 
+// CoreDNS gives Pods the addresses of Services.
+func CoreDNS() Program {
+	return Program{Name: "coredns", pkg: ".", from: &module{folder: "coredns", path: "github.com/coredns/coredns"}}
+}
+
 // Helm is what installs the chart.
 func Helm() Program {
 	const path = "helm.sh/helm/v3"
@@ -133,7 +138,7 @@ func ControlPlane() []Program {
 
 // Everything lists what a whole cluster and its user need.
 func Everything() []Program {
-	all := append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), Traefik(), HAProxyIngress())
+	all := append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), CoreDNS(), Traefik(), HAProxyIngress())
 	return append(all, ChartTools()...)
 }
 

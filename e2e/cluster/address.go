@@ -32,6 +32,7 @@ func (s slot) podCIDR(node int) string  { return fmt.Sprintf("10.%d.%d.0/24", 23
 func (s slot) clusterCIDR() string      { return fmt.Sprintf("10.%d.0.0/16", 232+s) }
 func (s slot) serviceCIDR() string      { return fmt.Sprintf("10.%d.0.0/16", 240+s) }
 func (s slot) serviceIP() string        { return fmt.Sprintf("10.%d.0.1", 240+s) }
+func (s slot) dnsIP() string            { return fmt.Sprintf("10.%d.0.10", 240+s) }
 func (s slot) hostLink(node int) string { return fmt.Sprintf("mnte2e-%d-%d", s, node+1) }
 func (s slot) cgroup(node int) string   { return fmt.Sprintf("maintenance-e2e-%d-%d", s, node+1) }
 

@@ -183,12 +183,12 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 			return err
 		}
 	}
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return c.startDNS(ctx) })
 	for _, n := range c.nodes {
-		if err := n.awaitReady(ctx); err != nil {
-			return err
-		}
+		all.Go(func() error { return n.awaitReady(ctx) })
 	}
-	return nil
+	return all.Wait()
 }
 
 // LoadImage gives every node the image of an archive.

@@ -42,6 +42,7 @@ type node struct {
 type nodeValues struct {
 	Name, State, Config, PKI, PauseImage, CNI, Runc string
 	Cgroup, PodCIDR, ClusterCIDR, ProxyKubeconfig   string
+	DNS                                             string
 }
 
 // startContainerd starts what runs containers; it needs no API server.
@@ -103,7 +104,7 @@ func (n *node) join() error {
 	}
 	values := nodeValues{
 		Name: n.name, PKI: c.pki.dir, Cgroup: c.slot.cgroup(n.index),
-		ClusterCIDR: c.slot.clusterCIDR(), ProxyKubeconfig: proxyAccess,
+		ClusterCIDR: c.slot.clusterCIDR(), ProxyKubeconfig: proxyAccess, DNS: c.slot.dnsIP(),
 	}
 	for _, file := range []string{"kubelet.yaml", "kube-proxy.yaml"} {
 		if err := n.render(file, file, values); err != nil {

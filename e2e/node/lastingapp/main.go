@@ -1,12 +1,14 @@
 // Command lasting-app is an app with visits that last: /download sends a line every
 // tenth of a second for as long as ?seconds= says, and /socket echoes what comes
-// over a WebSocket. Everywhere else it greets, as the sample app does.
+// over a WebSocket; /ask tells what another app answers at ?url=. Everywhere else it
+// greets, as the sample app does.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -23,6 +25,7 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /download", download)
 	mux.HandleFunc("GET /socket", echo)
+	mux.HandleFunc("GET /ask", askAnother)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello from lasting-app: %s %s\n", r.Method, r.URL.Path)
 	})
@@ -32,6 +35,26 @@ func main() {
 		fmt.Fprintln(os.Stderr, "lasting-app:", err)
 		os.Exit(1)
 	}
+}
+
+// askAnother asks as apps do that call each other.
+func askAnother(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.FormValue("url"), nil)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	req.Close = true // the next time, the name is looked up again
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body) // who asked has gone
 }
 
 // interval between two lines of a download.
