@@ -7,6 +7,10 @@ cd "$(dirname "$0")/.." || exit
 if [ -t 1 ]; then bold=$'\e[1m' off=$'\e[0m'; else bold='' off=''; fi
 summary=() failed=0 begin=$SECONDS
 
+# What runs in the background, and the folder of its outcomes.
+asides=() aside=$(mktemp -d)
+trap 'kill "${asides[@]}" 2>/dev/null; wait; rm -rf "$aside"' EXIT
+
 # What tests have counted. It is outside of their module, or go would not know
 # whether to trust a result that it has kept.
 export MAINTENANCE_E2E_COUNTS=$PWD/dist/counts
@@ -21,6 +25,30 @@ tier() {
 	"$@" || { outcome=FAILED failed=1; }
 	summary+=("$(printf '%-16s %-8s %4ss  %s' "$name" "$outcome" $((SECONDS - at)) "$note")")
 	[ $outcome = passed ]
+}
+# beside NAME NOTE CMD…: is tier, in the background; each of its lines begins with its name.
+beside() {
+	local name=$1 note=$2 at=$SECONDS outcome=passed child
+	shift 2
+	printf '\n%s── %s, beside what follows%s\n' "$bold" "$name" "$off"
+	{
+		"$@" > >(sed -u "s/^/$name │ /") 2>&1 &
+		child=$!
+		trap 'kill "$child"' TERM
+		wait "$child" || outcome=FAILED
+		printf '%-16s %-8s %4ss  %s\n' "$name" $outcome $((SECONDS - at)) "$note" >"$aside/$name"
+	} &
+	asides+=($!)
+}
+# gather waits for all that runs in the background.
+gather() {
+	local name
+	wait "${asides[@]}"
+	asides=()
+	for name in "$@"; do
+		summary+=("$(cat "$aside/$name" || echo "$name FAILED")")
+		grep -q ' passed ' "$aside/$name" || failed=1
+	done
 }
 # without NAME WHY: a tier that cannot run here.
 without() {
@@ -43,6 +71,32 @@ if ! command -v "$(go env CC)" >/dev/null; then
 	[ -z "${CI:-}" ] || without 'race detector' 'needs a C compiler, such as gcc'
 fi
 
+# First, and not in a test, where the progress of long builds would not be seen.
+built=true
+tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build || built=false
+
+# Tests on nodes wait for containers, drains and Leases, and take a fifth of two processors.
+# So they run beside all others, and ahead of them; those that take the installation or a
+# node to pieces on a cluster of their own. Scripts wait for what they have installed.
+node() { cd e2e && exec "$runner" --times "$times" --only "$1" -vet=off -timeout 25m ./node; }
+scripts() { cd e2e && exec "$runner" --times "$times" -vet=off -timeout 20m "${packages[@]}"; }
+backgrounds=()
+if ! $built; then
+	:
+elif [ "$(id -u)" != 0 ] || ! command -v haproxy >/dev/null || ! dpkg -s lua-json >/dev/null 2>&1; then
+	without 'node' 'needs root, and apt-get install haproxy lua-json'
+else
+	backgrounds+=('node' 'node, alone')
+	beside 'node, alone' 'the installation, upgrades and drains, and visitors all the while' node alone
+	beside 'node' 'real nodes, containers, Traefik and HAProxy Ingress' node parallel
+fi
+renice -n 5 $$ >/dev/null
+if $built; then
+	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/apiserver\|/e2e/node\|/e2e/dockerfile')
+	backgrounds+=('scripts')
+	beside 'scripts' 'scripts, chart and the README on a real API server, and what tests are made of' scripts
+fi
+
 # Random objects of all kinds are eight times as slow with the race detector, and planned one at a time.
 unit() {
 	local all outcome=0
@@ -63,23 +117,16 @@ else
 	without 'page server' "needs ${missing[*]}: apt-get install curl nginx chromium nodejs npm"
 fi
 
-# First, and not in a test, where the progress of long builds would not be seen.
-if tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build; then
-	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/apiserver\|/e2e/node\|/e2e/dockerfile')
+if $built; then
 	# Its tests wait for the API server most of the time: more of them run than there are processors.
 	tier 'API server' "a real API server, $note" in_e2e raced -parallel 6 ./apiserver
-	tier 'scripts' 'scripts, chart and the README on a real API server, and what tests are made of' in_e2e tested "${packages[@]}"
 	tier 'mutants' 'known faults, each of which must turn its test red' in_e2e go run ./cmd/mutants
 	if [ "$(id -u)" != 0 ] || ! command -v buildah >/dev/null || ! dpkg -s busybox-static >/dev/null 2>&1; then
 		without 'Dockerfile' 'needs root, and apt-get install buildah busybox-static'
 	else
 		tier 'Dockerfile' 'built with buildah, the same image as without an engine' in_e2e tested ./dockerfile
 	fi
-	if [ "$(id -u)" != 0 ] || ! command -v haproxy >/dev/null || ! dpkg -s lua-json >/dev/null 2>&1; then
-		without 'node' 'needs root, and apt-get install haproxy lua-json'
-	else
-		tier 'node' 'real nodes, containers, Traefik and HAProxy Ingress' in_e2e tested ./node/...
-	fi
+	gather "${backgrounds[@]}"
 fi
 
 printf '\n%s── summary, after %ss%s\n' "$bold" $((SECONDS - begin)) "$off"
