@@ -29,6 +29,9 @@ func CookieName(secret string) string {
 // SecureCookieName is the name of the same cookie where it is set over TLS.
 func SecureCookieName(secret string) string { return hostPrefix + CookieName(secret) }
 
+// IsSecureCookie says whether a cookie of this name is kept over TLS only.
+func IsSecureCookie(name string) bool { return strings.HasPrefix(name, hostPrefix) }
+
 // Seal gives the value of a cookie for the token's holder at a host: when it ends, the
 // token's name, and a code over both and the host.
 func (t Tokens) Seal(token Token, host string, until time.Time) string {

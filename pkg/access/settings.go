@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"maintenance-controller.io/pkg/page"
 )
@@ -28,6 +29,10 @@ const (
 	MaxOpenPaths = 64
 	MaxOpenPath  = 1 << 10 // bytes of one
 )
+
+// StopTime is how long requests on their way to an app may go on when a page Pod with
+// doors is stopped, after its drain. It gets that much longer a grace period.
+const StopTime = 10 * time.Minute
 
 // Settings are what a page set lets through, and where to. The zero value lets
 // nobody through: a set with it has no doors, and no Key in its ConfigMap.

@@ -1,5 +1,5 @@
-// Package httpserve listens on one port for HTTP/1.1, HTTP/2 in cleartext and
-// TLS, which it tells apart by a connection's first bytes, and drains before it
+// Package httpserve listens on a port, or several, for HTTP/1.1, HTTP/2 in cleartext
+// and TLS, which it tells apart by a connection's first bytes, and drains before it
 // stops. Requests are read and answers framed by net/http alone.
 //
 // What holds for every handler:
@@ -81,7 +81,8 @@ func (c Config) Defaults() Config {
 	return c
 }
 
-// Server serves one listener, once.
+// Server serves its listeners, once. A handler knows the one that a request came by
+// from http.LocalAddrContextKey.
 type Server struct {
 	Config
 	draining atomic.Bool
@@ -129,21 +130,24 @@ func (s *Server) tlsConfig() *tls.Config {
 func (s *Server) Stats() *Stats { return &s.stats }
 
 // Serve accepts connections until ctx ends, goes on for DrainTime, lets the
-// last answers out and returns. It closes l. It returns nil after a stop.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	s.clear, s.tls = newHandover(l.Addr()), newHandover(l.Addr())
+// last answers out and returns. It closes the listeners, of which there must be one.
+// It returns nil after a stop.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	s.clear, s.tls = newHandover(listeners[0].Addr()), newHandover(listeners[0].Addr())
 	var served sync.WaitGroup
 	served.Go(func() { _ = s.http.Serve(s.clear) })          // ends with ErrServerClosed only
 	served.Go(func() { _ = s.http.ServeTLS(s.tls, "", "") }) // as well
-	failed := make(chan error, 1)
-	served.Go(func() { failed <- s.accept(l) })
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		served.Go(func() { failed <- s.accept(l) })
+	}
 	var err error
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
 		s.drain(context.WithoutCancel(ctx))
 	}
-	s.stop(context.WithoutCancel(ctx), l)
+	s.stop(context.WithoutCancel(ctx), listeners)
 	served.Wait()
 	return err
 }
@@ -184,10 +188,12 @@ func (s *Server) drain(ctx context.Context) {
 	}
 }
 
-// stop closes the listener and every connection that waits for a request.
-func (s *Server) stop(ctx context.Context, l net.Listener) {
+// stop closes the listeners and every connection that waits for a request.
+func (s *Server) stop(ctx context.Context, listeners []net.Listener) {
 	s.draining.Store(true)
-	_ = l.Close()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.StopTime)
 	defer cancel()
 	s.memory.closeWaiting()

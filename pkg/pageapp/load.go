@@ -6,28 +6,46 @@ import (
 	"path/filepath"
 	"strings"
 
+	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/page"
 )
 
-// loadPage reads the page in dir and checks that it is the one that set names, or that
-// has the content hash if there is one.
-func loadPage(dir, set, contentHash string) (page.Page, error) {
+// content is what a page set's ConfigMap holds.
+type content struct {
+	page   page.Page
+	access access.Settings // lets nobody through if there are none
+}
+
+// load reads the content in dir and checks that it is what set names, or that it has
+// the content hash if there is one.
+func load(dir, set, contentHash string) (content, error) {
 	data, err := readDir(dir)
 	if err != nil {
-		return page.Page{}, err
+		return content{}, err
 	}
-	p, err := page.Parse(data)
+	c, err := parseContent(data)
 	if err != nil {
-		return page.Page{}, fmt.Errorf("page in %s: %w", dir, err)
+		return content{}, fmt.Errorf("page in %s: %w", dir, err)
 	}
-	hash := p.Hash()
+	hash := access.Hash(c.page, c.access)
 	if contentHash != "" && hash != contentHash {
-		return page.Page{}, fmt.Errorf("page in %s has the hash %s, not --content-hash %s: the mounted ConfigMap is not the one this Pod was made for", dir, hash, contentHash)
+		return content{}, fmt.Errorf("page in %s has the hash %s, not --content-hash %s: the mounted ConfigMap is not the one this Pod was made for", dir, hash, contentHash)
 	}
 	if got := page.SetName(hash); contentHash == "" && got != set {
-		return page.Page{}, fmt.Errorf("page in %s is that of %s, not of --page-set %s: the mounted ConfigMap is not the one this Pod was made for", dir, got, set)
+		return content{}, fmt.Errorf("page in %s is that of %s, not of --page-set %s: the mounted ConfigMap is not the one this Pod was made for", dir, got, set)
 	}
-	return p, nil
+	return c, nil
+}
+
+func parseContent(data map[string]string) (c content, err error) {
+	if text, ok := data[access.Key]; ok {
+		if c.access, err = access.Parse(text); err != nil {
+			return content{}, err
+		}
+		delete(data, access.Key)
+	}
+	c.page, err = page.Parse(data)
+	return c, err
 }
 
 // readDir reads a mounted ConfigMap: each key is a symbolic link into a folder
@@ -38,7 +56,7 @@ func readDir(dir string) (map[string]string, error) {
 		return nil, fmt.Errorf("read the page: %w", err)
 	}
 	data := map[string]string{}
-	left := int64(page.MaxSize)
+	left := int64(page.MaxSize + access.MaxSize)
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), "..") {
 			continue
@@ -52,7 +70,7 @@ func readDir(dir string) (map[string]string, error) {
 			return nil, fmt.Errorf("page in %s: %q is no file", dir, entry.Name())
 		}
 		if left -= info.Size(); left < 0 {
-			return nil, fmt.Errorf("page in %s: the files have more than %d bytes", dir, page.MaxSize)
+			return nil, fmt.Errorf("page in %s: the files have more than %d bytes", dir, page.MaxSize+access.MaxSize)
 		}
 		body, err := os.ReadFile(path)
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"maintenance-controller.io/pkg/access"
+	"maintenance-controller.io/pkg/bypass"
 	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/page"
@@ -22,9 +24,12 @@ type options struct {
 	contentHash           string
 	listen, metricsListen string
 	drain                 time.Duration
+	bypassDir             string
+	cookieLifetime        time.Duration
 	accessLog             bool
 	logFormat, logLevel   string
 	showVersion           bool
+	doorPort              func(access.Door) int // no flag: where doors listen in tests
 }
 
 // parse reads args, then for each flag that is not given its environment variable.
@@ -38,6 +43,8 @@ func parse(args []string, env func(string) (string, bool), help io.Writer) (opti
 	flags.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", page.Port), "address for HTTP/1.1, HTTP/2 in cleartext and TLS, all on one port")
 	flags.StringVar(&o.metricsListen, "metrics-listen", ":9090", "address for Prometheus metrics under /metrics; empty for none")
 	flags.DurationVar(&o.drain, "drain", 10*time.Second, "how long requests go on being answered after SIGTERM, while readiness already fails")
+	flags.StringVar(&o.bypassDir, "bypass-dir", "/bypass", "folder with the tokens that let people through to the app, in the file "+access.SecretKey+"; read only if the page's settings ask for it")
+	flags.DurationVar(&o.cookieLifetime, "bypass-cookie-lifetime", bypass.DefaultLifetime, "how long a link lets somebody through, from 1m to 8760h")
 	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
 	flags.StringVar(&o.logFormat, "log-format", logging.JSON, "json or console")
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -71,11 +78,15 @@ func (o options) validate() error {
 		return errors.New("--page-dir is empty: give the folder with the page's files")
 	case o.listen == "":
 		return fmt.Errorf("--listen is empty: give an address such as :%d", page.Port)
+	case o.cookieLifetime < time.Minute || o.cookieLifetime > longestCookie:
+		return fmt.Errorf("--bypass-cookie-lifetime is %s: give 1m to %s", o.cookieLifetime, longestCookie)
 	case o.drain < 0:
 		return fmt.Errorf("--drain is %s: give 0 or more", o.drain)
 	}
 	return nil
 }
+
+const longestCookie = 365 * 24 * time.Hour
 
 func isSHA256(text string) bool {
 	raw, err := hex.DecodeString(text)

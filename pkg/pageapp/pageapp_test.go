@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"maintenance-controller.io/pages"
+	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -26,7 +27,7 @@ const anySet = "maintenance-0123456789abcdef"
 func TestParse(t *testing.T) {
 	env := map[string]string{"MAINTENANCE_PAGE_SET": anySet, "MAINTENANCE_PAGE_DRAIN": "3s", "MAINTENANCE_PAGE_METRICS_LISTEN": ":1", "MAINTENANCE_PAGE_ACCESS_LOG": "true", "MAINTENANCE_PAGE_DIR": "/elsewhere"}
 	got, err := parse([]string{"--metrics-listen=", "--listen=:2"}, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, io.Discard)
-	want := options{pageDir: "/elsewhere", pageSet: anySet, listen: ":2", drain: 3 * time.Second, accessLog: true, logFormat: "json", logLevel: "info"}
+	want := options{pageDir: "/elsewhere", pageSet: anySet, listen: ":2", drain: 3 * time.Second, bypassDir: "/bypass", cookieLifetime: 12 * time.Hour, accessLog: true, logFormat: "json", logLevel: "info"}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -46,6 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		{"an unknown flag", []string{set, "--port=1"}, "", "--port"},
 		{"no folder", []string{set, "--page-dir="}, "", "--page-dir"},
 		{"no address", []string{set, "--listen="}, "", "--listen"},
+		{"cookies for ever", []string{set, "--bypass-cookie-lifetime=8761h"}, "", "--bypass-cookie-lifetime"},
 		{"a negative drain", []string{set, "--drain=-1s"}, "", "--drain"},
 		{"an environment variable that is no time", []string{set}, "soon", "MAINTENANCE_PAGE_DRAIN"},
 	} {
@@ -65,7 +67,7 @@ func TestHelpExplainsEveryFlag(t *testing.T) {
 	if _, err := parse([]string{"--help"}, func(string) (string, bool) { return "", false }, &help); !errors.Is(err, pflag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, flag := range []string{"--page-dir", "--page-set", "--listen", "--metrics-listen", "--drain", "--access-log", "--log-format", "--log-level", "--version", "MAINTENANCE_PAGE_DIR"} {
+	for _, flag := range []string{"--page-dir", "--page-set", "--listen", "--metrics-listen", "--drain", "--bypass-dir", "--bypass-cookie-lifetime", "--access-log", "--log-format", "--log-level", "--version", "MAINTENANCE_PAGE_DIR"} {
 		if !strings.Contains(help.String(), flag) {
 			t.Errorf("no %s in\n%s", flag, help.String())
 		}
@@ -94,20 +96,20 @@ func mount(t *testing.T, data map[string]string) string {
 	return dir
 }
 
-func TestLoadPage(t *testing.T) {
+func TestLoad(t *testing.T) {
 	want := pages.Default()
 	for _, test := range []struct{ set, hash string }{{page.SetName(want.Hash()), ""}, {anySet, want.Hash()}} {
-		got, err := loadPage(mount(t, want.Data()), test.set, test.hash)
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		got, err := load(mount(t, want.Data()), test.set, test.hash)
+		if diff := cmp.Diff(content{page: want}, got, cmp.AllowUnexported(content{})); err != nil || diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 	}
-	if _, err := loadPage(mount(t, want.Data()), page.SetName(want.Hash()), page.Page{}.Hash()); err == nil || !strings.Contains(err.Error(), "not --content-hash") {
+	if _, err := load(mount(t, want.Data()), page.SetName(want.Hash()), page.Page{}.Hash()); err == nil || !strings.Contains(err.Error(), "not --content-hash") {
 		t.Errorf("another content: %v", err)
 	}
 }
 
-func TestLoadPageRefuses(t *testing.T) {
+func TestLoadRefuses(t *testing.T) {
 	folder := mount(t, nil)
 	if err := os.Mkdir(filepath.Join(folder, "page.html"), 0o755); err != nil {
 		t.Fatal(err)
@@ -122,10 +124,10 @@ func TestLoadPageRefuses(t *testing.T) {
 		{"no folder", "/nonexistent", "read the page"},
 		{"a folder in it", folder, "is no file"},
 		{"a dangling link", dangling, "read the page"},
-		{"too much", mount(t, map[string]string{"page.html": strings.Repeat("x", page.MaxSize+1)}), "more than"},
+		{"too much", mount(t, map[string]string{"page.html": strings.Repeat("x", page.MaxSize+access.MaxSize+1)}), "more than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := loadPage(test.dir, anySet, ""); err == nil || !strings.Contains(err.Error(), test.says) {
+			if _, err := load(test.dir, anySet, ""); err == nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("error %v, want one that says %q", err, test.says)
 			}
 		})

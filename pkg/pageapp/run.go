@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"time"
 
@@ -51,11 +50,11 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 		return err
 	}
 	defer func() { _ = logger.Sync() }()
-	p, err := loadPage(o.pageDir, o.pageSet, o.contentHash)
+	c, err := load(o.pageDir, o.pageSet, o.contentHash)
 	if err != nil {
 		return err
 	}
-	config := pageserver.Config{Page: p, PageSet: o.pageSet}
+	config := pageserver.Config{Page: c.page, PageSet: o.pageSet}
 	if o.accessLog {
 		config.Log = accessLog(logger)
 	}
@@ -63,13 +62,16 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	doors := newDoors(c.access, o, pages, logger)
 	server := httpserve.New(httpserve.Config{
-		Handler:   pages,
-		Memory:    boundMemory(logger),
+		Handler:   doors.handler(pages),
+		Memory:    boundMemory(logger, doors),
 		DrainTime: o.drain,
+		StopTime:  doors.stopTime(),
 		OnDrain: func() {
 			logger.Info("draining", zap.Duration("for", o.drain))
 			pages.Drain()
+			doors.drain()
 		},
 		OnPanic: func(value any, stack []byte) {
 			logger.Error("a request panicked", zap.Any("panic", value), zap.ByteString("stack", stack))
@@ -80,18 +82,21 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 	metrics.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		writeMetrics(w, pages, server)
+		doors.writeMetrics(w)
 	})
+	doors.route(metrics)
 	serve := func(ctx context.Context) error {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
+		listeners, err := doors.listen(ctx, o.listen)
 		if err != nil {
-			return fmt.Errorf("--listen: %w", err)
+			return err
 		}
-		logger.Info("serving", zap.String("address", listener.Addr().String()), zap.String("page-set", o.pageSet),
-			zap.Int("status", p.Status), zap.Int("bodies", len(p.Bodies)), zap.String("version", version.Version))
-		return server.Serve(ctx, listener)
+		logger.Info("serving", zap.String("address", listeners[0].Addr().String()), zap.String("page-set", o.pageSet),
+			zap.Int("status", c.page.Status), zap.Int("bodies", len(c.page.Bodies)), zap.Int("doors", len(c.access.Doors)), zap.String("version", version.Version))
+		return server.Serve(ctx, listeners...)
 	}
 	err = part.Run(ctx, []part.Part{
 		{Run: adminserver.Server{Flag: "metrics-listen", Address: o.metricsListen, Handler: metrics, Longest: 10 * time.Second}.Run},
+		{Run: doors.follow(o.bypassDir)},
 		{Leader: true, Run: serve}, // it drains while metrics are still there
 	}, part.Alone)
 	logger.Info("stopped")

@@ -31,6 +31,24 @@ func pickLanguage(header string, tags []string, fallback int) int {
 	return best
 }
 
+// Languages choose among tags as the page does.
+type Languages struct{ tags []string }
+
+// NewLanguages takes the tags of BCP 47 that there are; the first is for whom none
+// suits.
+func NewLanguages(tags []string) Languages {
+	l := Languages{tags: make([]string, 0, len(tags))}
+	for _, tag := range tags {
+		l.tags = append(l.tags, canonical(tag))
+	}
+	return l
+}
+
+// Pick gives the place of the tag that fits the lines of Accept-Language best.
+func (l Languages) Pick(accept []string) int {
+	return pickLanguage(strings.Join(accept, ", "), l.tags, 0)
+}
+
 func lookup(tag string, tags []string, fallback int) int {
 	if tag == "*" {
 		return fallback

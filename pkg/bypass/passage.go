@@ -1,0 +1,162 @@
+package bypass
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+
+	"maintenance-controller.io/pkg/access"
+)
+
+// passage is one request on its way to the app and back.
+type passage struct {
+	door     *Door
+	in       *http.Request
+	decision access.Decision
+	target   target
+	closing  bool // the connection is not used again, see httpserve
+	status   int
+	header   http.Header // of the answer to the client
+}
+
+func (p *passage) serve(ctx context.Context, w http.ResponseWriter) {
+	s := p.door.server
+	in := p.in.WithContext(ctx)
+	content := newSteadyReader(w, in)
+	in.Body = content
+	out := newSteadyWriter(w, in)
+	p.header = w.Header()
+	proxy := httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      p.door.ways.of(in),
+		FlushInterval:  -1,
+		BufferPool:     &buffers,
+		ErrorLog:       s.ErrorLog,
+		ModifyResponse: p.answer,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if out.hijacked || content.broken.Load() || p.in.Context().Err() != nil {
+				panic(http.ErrAbortHandler) // nobody waits for an answer
+			}
+			p.failed(ctx, w, err)
+		},
+	}
+	defer p.note()
+	proxy.ServeHTTP(out, in)
+}
+
+// forwarded are what ReverseProxy takes off, and what reaches the app as it came: the
+// page is not there for the app.
+var forwarded = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// rewrite makes the request to the app: the one that came, but for what is between
+// two programs (RFC 9110 7.6.1) or between us and the client.
+func (p *passage) rewrite(r *httputil.ProxyRequest) {
+	r.Out.URL = p.url()
+	r.Out.Trailer = p.in.Trailer // its values come after the content
+	h := r.Out.Header
+	for _, name := range forwarded {
+		if values, ok := p.in.Header[name]; ok {
+			h[name] = values
+		}
+	}
+	delete(h, access.Header)
+	if lines, ok := h["Cookie"]; ok {
+		if h["Cookie"] = access.WithoutCookies(lines); len(h["Cookie"]) == 0 {
+			delete(h, "Cookie")
+		}
+	}
+	if _, ok := h["Upgrade"]; ok && !isWebSocket(p.in) {
+		delete(h, "Connection")
+		delete(h, "Upgrade")
+	}
+	h[ViaHeader] = append(slices.Clone(h[ViaHeader]), p.door.via)
+}
+
+// url leads to the app with the path and the query as they came, to the byte. Only
+// where a path begins with // as well as having characters that do not belong in one,
+// those are percent-encoded.
+func (p *passage) url() *url.URL {
+	way := p.door.ways.to(p.in)
+	u := &url.URL{Scheme: way.scheme, Host: way.host, RawQuery: p.target.query, ForceQuery: strings.HasSuffix(p.in.RequestURI, "?")}
+	if strings.HasPrefix(p.target.path, "//") {
+		u.RawPath = encodeOdd(p.target.path)
+		u.Path, _ = url.PathUnescape(u.RawPath) // net/http could, or there were no request
+	} else {
+		u.Opaque = p.target.path
+	}
+	return u
+}
+
+// encodeOdd percent-encodes what net/url does not take for a path as it is, which
+// would make it write the whole path anew.
+func encodeOdd(path string) string {
+	var b strings.Builder
+	for i := range len(path) {
+		c := path[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("/%-._~!$&'()*+,;=:@[]", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+// Headers that caches in front obey before Cache-Control (RFC 9213, and what came
+// before it).
+var targeted = [...]string{"Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Surrogate-Control", "X-Accel-Expires"}
+
+// answer makes the app's answer the client's: the one that came, and what let it
+// through. What a token let through is nobody else's to see.
+func (p *passage) answer(response *http.Response) error {
+	p.status = response.StatusCode
+	h := response.Header
+	if p.decision.Token.Name != "" {
+		h.Add("Cache-Control", "private, no-store")
+		for _, name := range targeted {
+			delete(h, name)
+		}
+	}
+	h[access.Header] = []string{string(p.decision.By)}
+	if response.StatusCode != http.StatusSwitchingProtocols && p.closing {
+		h["Connection"] = []string{"close"} // an answer before this one may have taken it
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		p.header["Content-Type"] = nil // or net/http guesses one
+	}
+	p.door.failing.no()
+	return nil
+}
+
+// failed gives the page where the app gave no answer that can be passed on.
+func (p *passage) failed(ctx context.Context, w http.ResponseWriter, err error) {
+	s := p.door.server
+	p.status = 0
+	if ctx.Err() != nil { // the token was taken away, or the Pod is being stopped
+		s.counts.refuse(access.WrongToken)
+	} else {
+		s.counts.refuse(whyUnreachable)
+		p.door.failing.yes(s.Now(), err)
+		w.Header().Set(access.Header, access.Unreachable)
+	}
+	s.Page.ServeHTTP(w, p.in)
+}
+
+func (p *passage) note() {
+	d := p.door
+	if p.status != 0 {
+		d.through[slices.Index(bys[:], p.decision.By)].Add(1)
+	}
+	if d.server.Log == nil {
+		return
+	}
+	r := p.in
+	d.server.Log(Entry{
+		Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: p.target.path, UserAgent: r.UserAgent(),
+		Door: d.Name, Holder: p.decision.Token.Name, By: p.decision.By, Status: p.status,
+	})
+}

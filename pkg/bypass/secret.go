@@ -1,0 +1,61 @@
+package bypass
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"maintenance-controller.io/pkg/access"
+)
+
+// lookEvery is how often a mounted Secret is looked at. The kubelet changes it up to
+// two minutes after the Secret.
+const lookEvery = time.Second
+
+// Follow reads the Secret that is mounted in a folder, and gives what keeps to it until
+// its context ends. The kubelet exchanges all of its files at once; there are none if
+// there is no such Secret.
+func (s *Server) Follow(dir string) func(context.Context) error {
+	last, there := "", false
+	look := func() {
+		text, found := readSecret(filepath.Join(dir, access.SecretKey))
+		if text == last && found == there {
+			return
+		}
+		last, there = text, found
+		if found {
+			s.SetTokens(text)
+		} else {
+			s.NoTokens()
+		}
+	}
+	look()
+	return func(ctx context.Context) error {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+				look()
+			}
+		}
+	}
+}
+
+// readSecret reads no more than what ParseTokens refuses for its size.
+func readSecret(path string) (text string, found bool) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", false
+	}
+	defer func() { _ = file.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(file, access.MaxSecret+1))
+	if err != nil {
+		return "", false
+	}
+	return string(raw), true
+}
