@@ -92,7 +92,7 @@ else
 fi
 renice -n 5 $$ >/dev/null
 if $built; then
-	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/apiserver\|/e2e/node\|/e2e/dockerfile')
+	mapfile -t packages < <(in_e2e go list ./... | grep -v '/e2e/apiserver\|/e2e/node\|/e2e/dockerfile\|/e2e/frontend')
 	backgrounds+=('scripts')
 	beside 'scripts' 'scripts, chart and the README on a real API server, and what tests are made of' scripts
 fi
@@ -112,7 +112,8 @@ for command in curl nginx chromium node npm; do
 	command -v "$command" >/dev/null || missing+=("$command")
 done
 if [ ${#missing[@]} = 0 ]; then
-	tier 'page server' 'curl, grpc-go, Chromium, nginx as a proxy' env -C e2e/pageserver "$runner" --times "$times" -vet=off -timeout 15m ./...
+	page_server() { env -C e2e/pageserver "$runner" --times "$times" -vet=off -timeout 15m ./... && in_e2e tested ./frontend; }
+	tier 'page server' 'curl, grpc-go, Chromium, nginx as a proxy' page_server
 else
 	without 'page server' "needs ${missing[*]}: apt-get install curl nginx chromium nodejs npm"
 fi

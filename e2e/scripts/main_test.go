@@ -111,9 +111,15 @@ func (p *person) until(line string, ok func(out string) bool) string {
 // block is the README's code block of that name.
 func block(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+	return blockOf(t, "README.md", name)
+}
+
+// blockOf does so with another document.
+func blockOf(t *testing.T, document, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root(t), document))
 	require.NoError(t, err)
 	found := regexp.MustCompile("(?s)<!-- tested: "+regexp.QuoteMeta(name)+" -->\n *```[a-z]*\n(.*?)\n *```").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, found, 1, "the README has one code block marked tested: %s", name)
+	require.Len(t, found, 1, "%s has one code block marked tested: %s", document, name)
 	return strings.TrimSpace(found[0][1])
 }
