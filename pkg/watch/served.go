@@ -45,8 +45,14 @@ type Served struct {
 
 	mu      sync.RWMutex
 	running map[string]*served
-	looked  map[string]bool // resources of which it has been known once whether they are there
+	looked  map[string]look // resources of which it has been known once whether they are there
 	first   bool            // each has been looked for once
+}
+
+// look is what was found when a resource was last looked for.
+type look struct {
+	there bool
+	at    time.Time
 }
 
 // served is the watch of one resource.
@@ -58,7 +64,7 @@ type served struct {
 
 // NewServed gives a watch that has not started.
 func NewServed(c ServedConfig, resources ...Resource) *Served {
-	return &Served{config: c, resources: resources, running: map[string]*served{}, looked: map[string]bool{}}
+	return &Served{config: c, resources: resources, running: map[string]*served{}, looked: map[string]look{}}
 }
 
 // Run watches until ctx ends, and returns when the informers have.
@@ -86,13 +92,14 @@ func (s *Served) Run(ctx context.Context) {
 // follow starts or stops the watch of a resource as it comes and goes. A discovery
 // that fails says nothing about it.
 func (s *Served) follow(ctx context.Context, r Resource) {
+	began := s.config.Clock.Now()
 	there, err := s.serves(r)
 	if err != nil {
 		s.config.Log.Error("discovery failed: it will be tried again", zap.String("kind", r.Name), zap.Error(err))
 		return
 	}
 	s.mu.Lock()
-	s.looked[r.Name] = true
+	s.looked[r.Name] = look{there: there, at: began}
 	_, running := s.running[r.Name]
 	s.mu.Unlock()
 	switch {
@@ -170,6 +177,14 @@ func (s *Served) HasSynced() bool {
 	first := s.first
 	s.mu.RUnlock()
 	return first && len(s.Unsynced()) == 0
+}
+
+// Looked says whether the resource of that name was served when it was last looked for, and
+// when that was; zero if nobody knows yet.
+func (s *Served) Looked(name string) (there bool, at time.Time) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.looked[name].there, s.looked[name].at
 }
 
 // Complete says whether of every resource it has been known whether it is there, and

@@ -1,0 +1,74 @@
+package checker
+
+import (
+	"time"
+
+	"maintenance-controller.io/pkg/apis/v1alpha1"
+)
+
+// spell is how a service has been, and what it counts as since it has been so.
+type spell struct {
+	known bool // now
+	ready bool // now, or when it was known last
+	// since when it is ready, or is not; zero if that was never known.
+	since time.Time
+	// counted is Up or Down, and holds while it is not known; empty if it never counted.
+	counted v1alpha1.ServiceState
+}
+
+// waits are how long a service must have been down, and back, before it counts.
+type waits struct{ down, up time.Duration }
+
+// next is the spell after something was seen, or after time has passed, and when it
+// changes although nothing is seen; zero is never.
+//
+//	known | is    | counts as | then
+//	------+-------+-----------+----------------------------------------------
+//	no    | –     | any       | holds: neither what it counts as nor since when
+//	yes   | ready | –         | Up at once
+//	yes   | ready | Up        | Up
+//	yes   | ready | Down      | Up, once it has been for recoverFor
+//	yes   | down  | –, Up     | Down, once it has been for for
+//	yes   | down  | Down      | Down
+func (s spell) next(known, ready bool, now time.Time, w waits) (spell, time.Time) {
+	s.known = known
+	if !known {
+		return s, time.Time{}
+	}
+	if s.since.IsZero() || s.ready != ready {
+		s.ready, s.since = ready, now
+	}
+	want, wait := v1alpha1.Down, w.down
+	if ready {
+		want, wait = v1alpha1.Up, w.up
+	}
+	switch due := s.since.Add(wait); {
+	case s.counted == want:
+		return s, time.Time{}
+	case ready && s.counted == "", !due.After(now):
+		s.counted = want
+		return s, time.Time{}
+	default:
+		return s, due
+	}
+}
+
+// state is what it counts as for all to see.
+func (s spell) state() v1alpha1.ServiceState {
+	if !s.known || s.counted == "" {
+		return v1alpha1.Unknown
+	}
+	return s.counted
+}
+
+// resumed is the spell that a status speaks of: of another replica, or before a restart.
+func resumed(s v1alpha1.ServiceStatus, now time.Time) spell {
+	r := spell{ready: s.Ready, since: s.Since.Time}
+	if s.State == v1alpha1.Up || s.State == v1alpha1.Down {
+		r.counted = s.State
+	}
+	if r.since.After(now) { // somebody's clock is wrong
+		r.since = now
+	}
+	return r
+}
