@@ -77,6 +77,8 @@ type pageOptions struct {
 	serviceType                           string
 	serviceAnnotations                    map[string]string
 	serviceClasses, networkPolicy         string
+	maxDoors, maxSetsWithDoors            int
+	cookieLifetime                        time.Duration
 }
 
 func (o *options) flags() *pflag.FlagSet {
@@ -172,6 +174,9 @@ func (p *pageOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.serviceType, "page-service-type", string(corev1.ServiceTypeClusterIP), "ClusterIP, NodePort (an ALB in instance mode needs it) or LoadBalancer")
 	f.StringToStringVar(&p.serviceAnnotations, "page-service-annotations", nil, "annotations of the page sets' Services, key=value,…")
 	f.StringVar(&p.serviceClasses, "page-service-classes", "", `what the page sets' Services have more for targets of an ingress class, JSON or YAML: {"alb": {"type": "NodePort", "annotations": {"key": "value"}}}. A page set that is used by several classes has all of it`)
+	f.IntVar(&p.maxDoors, "page-max-doors", 20, "apps that people can be let through to by one page set, 1 to 99: a target with more is not put in maintenance, for a page without the bypass that was asked for would lock people out")
+	f.IntVar(&p.maxSetsWithDoors, "page-max-sets-with-doors", 10, "page sets of a namespace by which people are let through, at least 1; beyond them a target that needs another one is not put in maintenance. Page Pods with doors may use 256 MiB each")
+	f.DurationVar(&p.cookieLifetime, "page-bypass-cookie-lifetime", 12*time.Hour, "how long a link with a token lets somebody through, 1m to 8760h; then the link has to be opened again")
 	f.StringVar(&p.networkPolicy, "page-network-policy", string(pageset.PolicyAuto), "NetworkPolicy that lets visitors reach the page Pods: auto (where the namespace has another one, which may deny the rest), always, or never")
 }
 

@@ -181,6 +181,7 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, w watche
 		Installation: o.installation(), Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
 		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(),
 		Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
-		Settings: settings, Readiness: services, AutoFor: o.autoFor,
+		DoorLimits: controller.DoorLimits{Doors: o.page.maxDoors, Sets: o.page.maxSetsWithDoors},
+		Settings:   settings, Readiness: services, AutoFor: o.autoFor,
 	}), nil
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/pageset"
 )
 
@@ -19,8 +20,8 @@ func (p *pageOptions) template() (pageset.Template, error) {
 		Image: p.image, PullPolicy: corev1.PullPolicy(p.pullPolicy), PullSecrets: p.pullSecrets, Replicas: p.replicas,
 		Labels: p.labels, Annotations: p.annotations, NodeSelector: p.nodeSelector, PriorityClass: p.priorityClass,
 		Drain: p.drain, Service: pageset.ServiceOptions{Type: corev1.ServiceType(p.serviceType), Annotations: p.serviceAnnotations},
-		NetworkPolicy: pageset.PolicyMode(p.networkPolicy),
-		PodSecurity:   pageset.RestrictedPod(), Security: pageset.RestrictedContainer(),
+		NetworkPolicy: pageset.PolicyMode(p.networkPolicy), CookieLifetime: p.cookieLifetime,
+		PodSecurity: pageset.RestrictedPod(), Security: pageset.RestrictedContainer(),
 	}
 	err := errors.Join(
 		decode("page-tolerations", p.tolerations, &t.Tolerations),
@@ -56,6 +57,15 @@ func (p *pageOptions) validate() error {
 	}
 	if p.drain < 0 || p.drain > 10*time.Minute {
 		bad("page-drain", "%s is not 0s to 10m", p.drain)
+	}
+	if p.maxDoors < 1 || p.maxDoors > access.MaxDoors {
+		bad("page-max-doors", "%d is not 1 to %d", p.maxDoors, access.MaxDoors)
+	}
+	if p.maxSetsWithDoors < 1 {
+		bad("page-max-sets-with-doors", "%d is below 1", p.maxSetsWithDoors)
+	}
+	if p.cookieLifetime < time.Minute || p.cookieLifetime > 365*24*time.Hour {
+		bad("page-bypass-cookie-lifetime", "%s is not 1m to 8760h", p.cookieLifetime)
 	}
 	for flag, pairs := range map[string]map[string]string{
 		"page-labels": p.labels, "page-annotations": p.annotations, "page-node-selector": p.nodeSelector, "page-service-annotations": p.serviceAnnotations,

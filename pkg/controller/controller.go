@@ -76,6 +76,8 @@ type Config struct {
 	// Workers is how many targets, and how many page sets, are worked on at once; at
 	// least 1, or nothing is.
 	Workers int
+	// DoorLimits bound page sets with doors.
+	DoorLimits DoorLimits
 }
 
 // Controller brings targets to what their annotations ask for.
@@ -88,6 +90,7 @@ type Controller struct {
 	book    *pagebook.Book
 	notices *notice.Board[target.Ref]
 	lookout *lookout // nil if targets may not ask for what needs it
+	doors   *doors
 
 	mu     sync.Mutex
 	memory map[target.Ref]plan.Memory
@@ -124,8 +127,8 @@ func New(c Config) *Controller {
 			targets: queue.New[target.Ref](queue.Config{Name: "target", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
 			sets:    queue.New[pageset.ID](queue.Config{Name: "page-set", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
 		},
-		notices: notice.New[target.Ref](c.Recorder),
-		memory:  map[target.Ref]plan.Memory{}, others: map[target.Ref]string{}, told: map[pageset.ID]pageset.Status{}, synced: make(chan struct{}),
+		notices: notice.New[target.Ref](c.Recorder), doors: newDoors(),
+		memory: map[target.Ref]plan.Memory{}, others: map[target.Ref]string{}, told: map[pageset.ID]pageset.Status{}, synced: make(chan struct{}),
 	}
 	for _, k := range c.Kinds {
 		ctl.kinds[k.Name] = k
@@ -268,6 +271,7 @@ func (c *Controller) reconcileSet(ctx context.Context, id pageset.ID) (time.Dura
 		c.config.Log.Debug("page set", zap.Stringer("set", id), zap.Int("phase", int(status.Phase)), zap.String("message", status.Message))
 		c.queueTargets(c.manager.Users(id))
 	}
+	c.freed(id)
 	return after, err
 }
 

@@ -43,8 +43,9 @@ func inWorld(t *testing.T, test func(w *world)) {
 			Readiness: w.services, AutoFor: time.Second,
 			Client: w.Client, Dynamic: w.Dynamic, Metadata: w.Metadata, Discovery: w.Client.Discovery(), Recorder: w.events, Log: zap.NewNop(),
 			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(),
-			Template: pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},
-			Grace:    2 * time.Minute, Debounce: time.Second, Discover: 10 * time.Second, Workers: 2,
+			Template:   pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},
+			DoorLimits: DoorLimits{Doors: 3, Sets: 2},
+			Grace:      2 * time.Minute, Debounce: time.Second, Discover: 10 * time.Second, Workers: 2,
 			Settings: plan.Settings{Lead: time.Second, Settle: 3 * time.Second},
 		})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -131,6 +131,7 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 	c.claim(ref, nil, nil)
 	c.lookout.leave(ref)
 	c.notices.Forget(ref)
+	c.doors.forget(ref)
 	c.mu.Lock()
 	delete(c.memory, ref)
 	delete(c.others, ref)
@@ -160,7 +161,7 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	if state.Wanted.On || state.Prewarms() {
 		r := c.book.Resolve(ref.Namespace, state.Request.Page)
 		state.Page, content = r.Page, r.Content
-		state.Page.Set = c.keeps(ref, object, r.Page)
+		state.Page.Set = c.keeps(ref, object.Object, r.Page)
 	}
 	if state.Wanted.On && !swap.OnPage(slots) {
 		state.Front = c.front(ctx, kind, ref, object.Object, content.Status)
@@ -168,14 +169,19 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	c.mu.Lock()
 	state.Memory = c.memory[ref]
 	c.mu.Unlock()
-	return state, content, nil
+	if state.Page.Set == "" || state.Other != "" {
+		c.doors.forget(ref)
+		return state, content, nil
+	}
+	content, err = c.letThrough(ctx, ref, &state, content)
+	return state, content, err
 }
 
 // keeps gives the page set that is wanted: the one that the target is on, if that shows
 // the page. It may have another name, from before its installation had an id, or of an
 // installation that this one has taken over from: no visitor is moved for a name.
-func (c *Controller) keeps(ref target.Ref, object *unstructured.Unstructured, wanted plan.Page) string {
-	on := annotations.StatusOf(object.GetAnnotations()).PageSet
+func (c *Controller) keeps(ref target.Ref, object map[string]any, wanted plan.Page) string {
+	on := annotations.StatusOf(annotationsOf(object)).PageSet
 	if on != wanted.Set && page.IsSetName(on) && c.manager.Shows(pageset.ID{Namespace: ref.Namespace, Name: on}, wanted.Hash) {
 		return on
 	}
@@ -250,6 +256,9 @@ func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page)
 		if state.Page.Set != "" {
 			state.Sets[state.Page.Set] = c.manager.Wanted(pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, state.Page.Hash)
 		}
+		if state.Access.Barred != "" {
+			state.Sets[state.Page.Set] = pageset.Status{Phase: pageset.Blocked, Message: state.Access.Barred}
+		}
 		d := plan.Decide(state)
 		changed, free := c.claim(ref, state.Classes, d.Claims)
 		if !free || len(changed) == 0 {
@@ -305,6 +314,7 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 			return c.refused(ref, object, c.refusal(ref, object), fmt.Errorf("update %s: %w", ref, err))
 		}
 		c.queues.targets.Add(ref) // for the next step; there need not be one
+		c.rerouted(ref)
 	}
 	if svc := c.watches.own.Origin(ref); d.DropOrigin && svc != nil {
 		if err := origin.Drop(ctx, c.config.Client.CoreV1(), svc); err != nil {

@@ -136,6 +136,10 @@ func (b *Book) shown(content page.Page, of plan.Page) Resolved {
 	return Resolved{Content: content, Page: of}
 }
 
+// Of gives what a decision needs to know of a page whose content has been changed for who
+// looks at it.
+func (b *Book) Of(p plan.Page, content page.Page) plan.Page { return b.shown(content, p).Page }
+
 // find reads the page of a place. The default page is the controller's alone: an app
 // team must not replace it.
 func (b *Book) find(at Place) Resolved {

@@ -15,7 +15,7 @@ func (d *draft) prepare() {
 	if !d.in.Prewarms() || len(d.in.Slots) == 0 || d.page.Set == "" {
 		return
 	}
-	if !slices.Contains(d.out.Claims, d.page.Set) {
+	if !slices.Contains(d.out.Claims, d.page.Set) && !d.barred() {
 		d.out.Claims = append(d.out.Claims, d.page.Set)
 	}
 	if d.page.Problem != "" {

@@ -230,7 +230,7 @@ func (d *draft) serving() (bool, string) {
 	if d.out.Memory.WaitingSince.IsZero() {
 		d.out.Memory.WaitingSince = d.in.Now
 	}
-	if d.in.Settings.ReadyTimeout > 0 && set.Phase != pageset.Conflict {
+	if d.in.Settings.ReadyTimeout > 0 && set.Phase != pageset.Conflict && !d.barred() {
 		left := d.out.Memory.WaitingSince.Add(d.in.Settings.ReadyTimeout).Sub(d.in.Now)
 		if left <= 0 {
 			return true, ""

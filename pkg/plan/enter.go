@@ -30,6 +30,7 @@ func (d *draft) enter() {
 		d.nothing()
 		return
 	}
+	d.letThrough()
 	for _, part := range d.in.Notes.LeftAlone {
 		d.tell(BackendLeftAlone, "%s", part)
 	}
@@ -66,7 +67,9 @@ func (d *draft) enter() {
 		return
 	}
 	if ok, why := d.serving(); !ok {
-		d.wait(plan, why)
+		if !d.bridge(plan) {
+			d.wait(plan, why)
+		}
 		return
 	}
 	if d.reverted(plan) && d.putOff(plan) {
@@ -112,7 +115,7 @@ func (d *draft) choosePage() {
 	if d.page.Rivals != "" {
 		d.tell(NameConflict, "%s", d.page.Rivals)
 	}
-	if !slices.Contains(d.out.Claims, d.page.Set) {
+	if !slices.Contains(d.out.Claims, d.page.Set) && !d.barred() {
 		d.out.Claims = append(d.out.Claims, d.page.Set)
 	}
 }

@@ -39,12 +39,12 @@ func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
 // of the page's own counts as the page's: a webhook wants it so, and would make it so
 // again.
 func (d *draft) planSwap() (swap.Plan, error) {
-	m := &d.out.Memory
-	plan, err := swap.To(d.page.Set, d.in.Slots, d.known, d.budget())
+	m, slots := &d.out.Memory, d.slotsTo(d.page.Set)
+	plan, err := swap.To(d.page.Set, slots, d.known, d.budget())
 	if near := digest(plan.Near); near == "" {
 		m.Insisted = ""
 	} else if near == m.Insisted {
-		slots := slices.Clone(d.in.Slots)
+		slots = slices.Clone(slots)
 		for i := range slots {
 			slots[i].Insisted = true
 		}

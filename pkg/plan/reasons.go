@@ -29,6 +29,8 @@ const (
 	PageRefused         Reason = "PageRefused"
 	NotFollowed         Reason = "NotFollowed"
 	MaintenanceLong     Reason = "MaintenanceLong"
+	NoDoor              Reason = "NoDoor"
+	BypassNotWorking    Reason = "BypassNotWorking"
 	BackendNotJudged    Reason = "BackendNotJudged"
 	RestoreTimedOut     Reason = "RestoreTimedOut"
 )
@@ -83,6 +85,10 @@ func Reasons() []About {
 			Remedy: "look whether the controller that is named works; until it has followed, its visitors get the app"},
 		{Reason: MaintenanceLong, Warning: true, Meaning: "on for 24 h, and again for 48 h",
 			Remedy: "search engines drop pages that answer 503 for longer than a day or two"},
+		{Reason: NoDoor, Warning: true, Meaning: "people are to be let through, and cannot be to an app: the message names its backend and says why. Everybody gets the page there",
+			Remedy: "see [Who is let through](docs/access.md)"},
+		{Reason: BypassNotWorking, Warning: true, Meaning: "who should be let through is not: the Secret that `maintenance/bypass-secret` names is missing or has lines that cannot be used, or an app cannot be reached from the page Pods",
+			Remedy: "the message says which; see [Who is let through](docs/access.md)"},
 		{Reason: BackendNotJudged, Warning: true, Meaning: "`maintenance/auto` cannot tell of a backend whether it serves, so that it counts as serving; or there is no such ServiceChecker",
 			Remedy: "see [Automatic maintenance](docs/auto.md)"},
 		{Reason: RestoreTimedOut, Warning: true, Meaning: "the app has not been ready for `maintenance/restore-timeout`: visitors get it as it is. Maintenance that began by itself does not begin so again before the app has been ready",

@@ -106,6 +106,8 @@ type State struct {
 	// why: see Refuse.
 	Refused map[string]string
 	Page    Page
+	// Access is who is let through to the target's apps.
+	Access Access
 	// Sets are the states of the page sets that may matter: the wanted one and
 	// the one that the target is on. One that is missing here is absent.
 	Sets map[string]pageset.Status

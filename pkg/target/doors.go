@@ -204,3 +204,10 @@ func refWay(entry map[string]any, way swap.Way) swap.Way {
 	}
 	return way
 }
+
+// ByTraefik says whether Traefik serves the object, as far as it says so: to Traefik, port
+// 443 of a Service means TLS.
+func (k Kind) ByTraefik(object map[string]any) bool {
+	class, _ := ingressClass(object)
+	return k.Resource.Group == "traefik.io" || k.Name == "Ingress" && class == "traefik"
+}

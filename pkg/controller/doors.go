@@ -1,0 +1,267 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"maintenance-controller.io/pkg/access"
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/origin"
+	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/swap"
+	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/upstream"
+)
+
+// DoorLimits bound page sets with doors.
+type DoorLimits struct {
+	Doors int // of a page set, 1 to access.MaxDoors
+	Sets  int // with doors, that are in use in a namespace; at least 1
+}
+
+// doors is what is remembered of targets whose apps people are let through to.
+type doors struct {
+	mu sync.Mutex
+	// services behind the doors of each target, as they were read. They are read again
+	// when the page cannot reach them.
+	services map[target.Ref]map[string]*corev1.Service
+	// barred targets may not have the page set that they want, since there are too many.
+	barred map[target.Ref]bool
+}
+
+func newDoors() *doors {
+	return &doors{services: map[target.Ref]map[string]*corev1.Service{}, barred: map[target.Ref]bool{}}
+}
+
+// letThrough finds by which doors people reach the target's apps, and gives the content
+// of the page set that has them. Where nobody is to be let through, and no page set is
+// left that had doors, that is the page, and nothing is read.
+func (c *Controller) letThrough(ctx context.Context, ref target.Ref, state *plan.State, content page.Page) (page.Page, error) {
+	there := c.doorsOf(ref.Namespace, *state)
+	asked := state.Request.Access
+	if !asked.Asked() || state.Kind.NoDoors != "" {
+		c.doors.forget(ref)
+		if asked.Asked() {
+			state.Access.Told = []plan.Event{{Reason: plan.NoDoor, Message: "nobody is let through: " + state.Kind.NoDoors}}
+		}
+		state.Access.Doors = numbered(there, nil)
+		return content, nil
+	}
+	apps, why, err := c.apps(ctx, ref, *state)
+	if err != nil {
+		return content, err
+	}
+	settings := upstream.Settings(asked, slices.Collect(maps.Values(apps)))
+	state.Access.Told = plan.NoDoors(why)
+	if len(settings.Doors) > 0 {
+		content.Access = settings.Encode()
+		state.Page = c.book.Of(state.Page, content)
+		state.Page.Set = c.keeps(ref, state.Object, state.Page)
+		state.Access.Barred = c.barred(ref, pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, settings)
+		there[state.Page.Set] = settings
+	}
+	state.Access.Doors = numbered(there, apps)
+	return content, nil
+}
+
+// doorsOf gives the settings of the page sets with doors that the target's slots are on.
+func (c *Controller) doorsOf(namespace string, state plan.State) map[string]access.Settings {
+	all := map[string]access.Settings{}
+	for _, s := range state.Slots {
+		if _, seen := all[s.PageSet]; seen || s.PageSet == "" {
+			continue
+		}
+		if cm := c.watches.own.Observe(pageset.ID{Namespace: namespace, Name: s.PageSet}).ConfigMap; cm != nil {
+			if settings := pageset.Settings(cm); len(settings.Doors) > 0 {
+				all[s.PageSet] = settings
+			}
+		}
+	}
+	return all
+}
+
+// numbered gives the doors of page sets by the ways that they are for.
+func numbered(sets map[string]access.Settings, apps map[swap.Way]upstream.App) swap.Doors {
+	d := swap.Doors{Of: map[string]map[swap.Way]int{}, Last: map[string]int{}}
+	for set, settings := range sets {
+		d.Of[set], d.Last[set] = upstream.Numbers(settings, apps), len(settings.Doors)
+	}
+	return d
+}
+
+// apps finds the apps behind the target's slots, and which of these have no door, by the
+// reason.
+func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State) (map[swap.Way]upstream.App, map[string][]swap.ID, error) {
+	all, why := map[swap.Way]upstream.App{}, map[string][]swap.ID{}
+	used := map[string]bool{}
+	for _, slot := range plan.Ways(state) {
+		for _, way := range slot.Ways {
+			app, known := all[way]
+			if !known {
+				var err error
+				if app, err = c.app(ctx, ref, way, state.Kind.ByTraefik(state.Object)); err != nil {
+					return nil, nil, err
+				}
+				all[way] = app
+			}
+			used[way.Service] = true
+			if app.Refused != "" && !slices.Contains(why[app.Refused], slot.Slot) {
+				why[app.Refused] = append(why[app.Refused], slot.Slot)
+			}
+		}
+	}
+	c.doors.keep(ref, used)
+	return all, why, nil
+}
+
+func (c *Controller) app(ctx context.Context, ref target.Ref, way swap.Way, traefik bool) (upstream.App, error) {
+	if way.Refused != "" || !upstream.Named(way.Service) {
+		return upstream.Of(way, nil, traefik), nil
+	}
+	svc, err := c.service(ctx, ref, way.Service)
+	if err != nil {
+		return upstream.App{}, fmt.Errorf("%s, to whose apps people are to be let through: %w", ref, err)
+	}
+	return upstream.Of(way, svc, traefik), nil
+}
+
+// service reads a Service of the target's namespace, once, or while that is in maintenance
+// itself, the one that leads to its app meanwhile. One that is not there is looked for each
+// time.
+func (c *Controller) service(ctx context.Context, ref target.Ref, name string) (*corev1.Service, error) {
+	if svc := c.doors.service(ref, name); svc != nil {
+		return svc, nil
+	}
+	svc, err := c.config.Client.CoreV1().Services(ref.Namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read Service %s: %w", name, err)
+	case svc.Spec.Selector[annotations.PageSetLabel] != "":
+		svc, err = origin.Get(ctx, c.config.Client.CoreV1(), target.Ref{Kind: "Service", Namespace: ref.Namespace, Name: name})
+	}
+	if err != nil || svc == nil {
+		return nil, err
+	}
+	c.doors.remember(ref, name, svc)
+	return svc, nil
+}
+
+// barred says why the page set may not be made; empty if it may. Sets that the target
+// alone uses do not count: it leaves them for this one.
+func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.Settings) string {
+	why := ""
+	others := 0
+	there := c.manager.WithDoors(ref.Namespace)
+	for _, id := range there {
+		if slices.ContainsFunc(c.manager.Claims.Users(id), func(user target.Ref) bool { return user != ref }) {
+			others++
+		}
+	}
+	switch limits := c.config.DoorLimits; {
+	case len(settings.Doors) > limits.Doors:
+		why = fmt.Sprintf("people are to be let through to %d apps, and a page set may have %d doors (--page-max-doors): split the target, or let fewer through", len(settings.Doors), limits.Doors)
+	case others >= limits.Sets && !slices.Contains(there, wanted):
+		why = fmt.Sprintf("%d other page sets of the namespace have doors, which is as many as may be (--page-max-sets-with-doors): give targets the same settings, or end the maintenance of one", others)
+	}
+	c.doors.bar(ref, why != "")
+	return why
+}
+
+// freed queues the targets that may have the page set that they want, now that another
+// one is used by nobody any more.
+func (c *Controller) freed(id pageset.ID) {
+	if len(c.manager.Claims.Users(id)) > 0 {
+		return
+	}
+	for _, ref := range c.doors.barredIn(id.Namespace) {
+		c.queues.targets.Add(ref)
+	}
+}
+
+// rerouted reads the Service of a target of its kind again where it is behind a door: the
+// way to its app is another one during its own maintenance.
+func (c *Controller) rerouted(ref target.Ref) {
+	if ref.Kind != "Service" {
+		return
+	}
+	for _, user := range c.doors.lose(ref.Namespace, ref.Name) {
+		c.queues.targets.Add(user)
+	}
+}
+
+func (d *doors) service(ref target.Ref, name string) *corev1.Service {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.services[ref][name]
+}
+
+func (d *doors) remember(ref target.Ref, name string, svc *corev1.Service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.services[ref] == nil {
+		d.services[ref] = map[string]*corev1.Service{}
+	}
+	d.services[ref][name] = svc
+}
+
+// keep forgets the Services that the target does not lead to any more.
+func (d *doors) keep(ref target.Ref, used map[string]bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.services[ref], func(name string, _ *corev1.Service) bool { return !used[name] })
+}
+
+// lose forgets a Service, and gives the targets that lead to it.
+func (d *doors) lose(namespace, name string) (users []target.Ref) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for ref, services := range d.services {
+		if ref.Namespace == namespace && services[name] != nil {
+			delete(services, name)
+			users = append(users, ref)
+		}
+	}
+	return users
+}
+
+func (d *doors) bar(ref target.Ref, barred bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if barred {
+		d.barred[ref] = true
+	} else {
+		delete(d.barred, ref)
+	}
+}
+
+func (d *doors) barredIn(namespace string) (refs []target.Ref) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for ref := range d.barred {
+		if ref.Namespace == namespace {
+			refs = append(refs, ref)
+		}
+	}
+	slices.SortFunc(refs, func(a, b target.Ref) int { return strings.Compare(a.String(), b.String()) })
+	return refs
+}
+
+// forget a target of which nobody is let through to the apps.
+func (d *doors) forget(ref target.Ref) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.services, ref)
+	delete(d.barred, ref)
+}

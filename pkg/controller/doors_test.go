@@ -1,0 +1,227 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"maintenance-controller.io/pkg/access"
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/target"
+)
+
+func (w *world) service(name string, change ...func(*corev1.Service)) {
+	w.Helper()
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: corev1.ServiceSpec{
+		Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{{Name: "web", Port: 80}}}}
+	for _, c := range change {
+		c(svc)
+	}
+	_, err := w.Client.CoreV1().Services(namespace).Create(w.Context(), svc, metav1.CreateOptions{})
+	require.NoError(w, err)
+}
+
+// lead writes where the paths of the Ingress lead, as a person does.
+func (w *world) lead(backends ...string) {
+	w.Helper()
+	u := w.get()
+	var paths []any
+	for i, name := range backends {
+		b := map[string]any{"service": map[string]any{"name": name, "port": map[string]any{"number": int64(80)}}}
+		if set, port, ok := strings.Cut(name, ":"); ok {
+			var n int64
+			_, err := fmt.Sscan(port, &n)
+			require.NoError(w, err)
+			b["service"] = map[string]any{"name": set, "port": map[string]any{"number": n}}
+		}
+		paths = append(paths, map[string]any{"path": fmt.Sprintf("/%d", i), "pathType": "Prefix", "backend": b})
+	}
+	u.Object["spec"] = map[string]any{"rules": []any{map[string]any{"http": map[string]any{"paths": paths}}}}
+	u.SetGeneration(u.GetGeneration() + 1)
+	_, err := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace).Update(w.Context(), u, metav1.UpdateOptions{})
+	require.NoError(w, err)
+}
+
+// leads lists where the paths lead: name:port.
+func (w *world) leads() (all []string) {
+	w.Helper()
+	rules, _, err := unstructured.NestedSlice(w.get().Object, "spec", "rules")
+	require.NoError(w, err)
+	paths, _, _ := unstructured.NestedSlice(rules[0].(map[string]any), "http", "paths")
+	for _, p := range paths {
+		service, _, _ := unstructured.NestedMap(p.(map[string]any), "backend", "service")
+		all = append(all, fmt.Sprintf("%s:%d", service["name"], service["port"].(map[string]any)["number"]))
+	}
+	return all
+}
+
+// settings of the page set that the target is on.
+func (w *world) settings() (string, access.Settings) {
+	w.Helper()
+	set := w.get().GetAnnotations()[annotations.PageSet]
+	cm, err := w.Client.CoreV1().ConfigMaps(namespace).Get(w.Context(), set, metav1.GetOptions{})
+	require.NoError(w, err)
+	return set, pageset.Settings(cm)
+}
+
+func (w *world) reads(name string) (n int) {
+	for _, request := range w.Requests() {
+		if request == "get services "+namespace+"/"+name {
+			n++
+		}
+	}
+	return n
+}
+
+// TestSlotsLeadToTheirDoors, a backend that is written in the middle waits on the page
+// until the set that has its door serves, and Services are read once.
+func TestSlotsLeadToTheirDoors(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a")
+		w.service("b")
+		w.lead("b", "a", "b")
+		w.annotate(annotations.OpenPaths, "/admin")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		require.Equal(w, annotations.Active, w.state())
+		reads := w.reads("b")
+		first, settings := w.settings()
+		assert.Equal(w, []string{first + ":8102", first + ":8101", first + ":8102"}, w.leads())
+		assert.Equal(w, []string{"a.shop.svc", "b.shop.svc"}, []string{settings.Doors[0].Host, settings.Doors[1].Host})
+		svc, err := w.Client.CoreV1().Services(namespace).Get(w.Context(), first, metav1.GetOptions{})
+		require.NoError(w, err)
+		assert.Len(w, svc.Spec.Ports, 3)
+		w.quiet(23 * time.Hour)
+
+		// Another app is written in the middle, of which no set has a door yet.
+		w.service("c")
+		w.lead(first+":8102", "c", first+":8102")
+		w.pass(time.Minute)
+		assert.Equal(w, []string{first + ":8102", first + ":80", first + ":8102"}, w.leads(), "the app stays behind the page")
+		assert.Equal(w, first, w.get().GetAnnotations()[annotations.PageSet])
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		second, settings := w.settings()
+		require.NotEqual(w, first, second)
+		assert.Equal(w, []string{second + ":8101", second + ":8102", second + ":8101"}, w.leads())
+		assert.Equal(w, []string{"b.shop.svc", "c.shop.svc"}, []string{settings.Doors[0].Host, settings.Doors[1].Host})
+		assert.Equal(w, reads, w.reads("b"), "it is not read again")
+		w.pass(3 * time.Minute) // the first set goes
+		w.quiet(30 * time.Minute)
+
+		w.annotate(annotations.DefaultEnabled, "")
+		w.pass(time.Second)
+		assert.Equal(w, []string{"b:80", "c:80", "b:80"}, w.leads())
+		assert.Equal(w, map[string]string{annotations.OpenPaths: "/admin"}, w.get().GetAnnotations())
+		w.pass(48 * time.Hour)
+		w.quiet(24 * time.Hour)
+	})
+}
+
+// TestWhoIsLetThroughCanChange, and the page without anybody is the one that it ever was.
+func TestWhoIsLetThroughCanChange(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a")
+		w.lead("a")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		plain := w.get().GetAnnotations()[annotations.PageSet]
+		assert.Equal(w, []string{plain + ":80"}, w.leads())
+
+		w.annotate(annotations.ReadOnly, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		kept, settings := w.settings()
+		assert.True(w, settings.ReadOnly)
+		assert.Equal(w, []string{kept + ":8101"}, w.leads())
+
+		w.told()
+		w.annotate(annotations.ReadOnly, "")
+		w.pass(time.Minute)
+		assert.Equal(w, []string{plain + ":80"}, w.leads(), "it was still there")
+		assert.NotContains(w, strings.Join(w.told(), "\n"), "Warning", "a door that is left is nobody's edit")
+		w.pass(3 * time.Minute)
+		w.quiet(time.Hour)
+	})
+}
+
+// TestAppsWithoutADoor are behind the page, people are told, and the rest has doors.
+func TestAppsWithoutADoor(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a")
+		w.service("out", func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeExternalName })
+		w.lead("a", "out", "gone")
+		w.annotate(annotations.BypassSecret, "team")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		set := w.get().GetAnnotations()[annotations.PageSet]
+		assert.Equal(w, []string{set + ":8101", set + ":80", set + ":80"}, w.leads())
+		told := strings.Join(w.told(), "\n")
+		assert.Contains(w, told, `Warning NoDoor nobody is let through to the app of "Prefix /1": Service out is an ExternalName`)
+		assert.Contains(w, told, `Warning NoDoor nobody is let through to the app of "Prefix /2": there is no Service gone`)
+		w.quiet(time.Hour)
+
+		// A Service that comes is found at the next look.
+		w.service("gone")
+		w.annotate("somebody", "writes")
+		w.annotate(annotations.OpenPaths, "/x")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		_, settings := w.settings()
+		assert.Len(w, settings.Doors, 2)
+	})
+}
+
+// TestTooManyDoorsBlock: the app is served, for a page without the bypass that was asked
+// for would lock people out.
+func TestTooManyDoorsBlock(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var many []string
+		for i := range 4 {
+			many = append(many, fmt.Sprintf("app-%d", i))
+			w.service(many[i])
+		}
+		w.lead(many...)
+		w.annotate(annotations.OpenPaths, "/admin")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Minute)
+		assert.Equal(w, annotations.Blocked, w.state())
+		assert.Contains(w, w.get().GetAnnotations()[annotations.Message], "4 apps, and a page set may have 3 doors (--page-max-doors)")
+		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning PageNotReady")
+		sets, err := w.Client.CoreV1().ConfigMaps(namespace).List(w.Context(), metav1.ListOptions{})
+		require.NoError(w, err)
+		assert.Empty(w, sets.Items, "nothing is made")
+		assert.Equal(w, "app-0:80", w.leads()[0])
+		w.quiet(time.Hour)
+
+		w.lead(many[:3]...)
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		assert.Equal(w, annotations.Active, w.state())
+
+		// One more in the middle: what has a door keeps it, the new app is served behind
+		// the page, and nobody who is let through is locked out.
+		set := w.get().GetAnnotations()[annotations.PageSet]
+		w.lead(set+":8101", set+":8102", set+":8103", many[3])
+		w.pass(time.Minute)
+		assert.Equal(w, []string{set + ":8101", set + ":8102", set + ":8103", set + ":80"}, w.leads())
+		w.quiet(time.Hour)
+	})
+}

@@ -1,0 +1,18 @@
+package setmanager
+
+import (
+	"maps"
+	"slices"
+
+	"maintenance-controller.io/pkg/pageset"
+)
+
+// WithDoors lists the page sets of a namespace that somebody claims and that have doors,
+// as far as their content is known.
+func (c *Claims) WithDoors(namespace string) []pageset.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Collect(maps.Keys(c.pages)), func(id pageset.ID) bool {
+		return id.Namespace != namespace || c.pages[id].Access == ""
+	})
+}
