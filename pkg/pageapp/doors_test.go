@@ -1,0 +1,148 @@
+package pageapp
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pages"
+	"maintenance-controller.io/pkg/access"
+	"maintenance-controller.io/pkg/page"
+)
+
+const token = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+// withDoors mounts the page with a door to each app, and gives their ports here.
+func withDoors(t *testing.T, apps ...*httptest.Server) (options, []int) {
+	t.Helper()
+	settings := access.Settings{BypassSecret: "team", OpenPaths: []string{"/open"}}
+	var ports []int
+	for i, app := range apps {
+		host, port, err := net.SplitHostPort(app.Listener.Addr().String())
+		require.NoError(t, err)
+		number, err := strconv.Atoi(port)
+		require.NoError(t, err)
+		settings.Doors = append(settings.Doors, access.Door{Name: access.DoorName(i + 1), Scheme: access.Auto, Host: host, Port: number})
+		_, port, err = net.SplitHostPort(freePort(t))
+		require.NoError(t, err)
+		number, err = strconv.Atoi(port)
+		require.NoError(t, err)
+		ports = append(ports, number)
+	}
+	p := pages.Default()
+	return options{
+		pageDir: mount(t, access.Data(p, settings)), pageSet: page.SetName(access.Hash(p, settings)),
+		bypassDir: mount(t, map[string]string{access.SecretKey: "anna " + token}),
+		listen:    "127.0.0.1:0", metricsListen: freePort(t), logFormat: "json", logLevel: "info", accessLog: true,
+		doorPort: func(d access.Door) int { return ports[d.ContainerPort()-access.Door{Name: "d1"}.ContainerPort()] },
+	}, ports
+}
+
+func TestRunServesDoors(t *testing.T) {
+	app := func(name string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) }))
+		t.Cleanup(s.Close)
+		return s
+	}
+	o, ports := withDoors(t, app("shop"), app("api"))
+	logs, w := io.Pipe()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, o, w) }()
+	lines := bufio.NewScanner(logs)
+	lines.Scan()
+	var serving struct {
+		Address string
+		Doors   int
+	}
+	require.NoError(t, json.Unmarshal(lines.Bytes(), &serving), lines.Text())
+	assert.Equal(t, 2, serving.Doors)
+	logged := make(chan string, 20)
+	go func() {
+		for lines.Scan() {
+			logged <- lines.Text()
+		}
+	}()
+	get := func(address, path string, header ...string) (int, string) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+		require.NoError(t, err)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer func() { _ = response.Body.Close() }()
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return response.StatusCode, string(body)
+	}
+	for i, want := range []string{"shop", "api"} {
+		door := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))
+		status, _ := get(door, "/")
+		assert.Equal(t, 503, status)
+		status, _ = get(door, page.ReadyPath)
+		assert.Equal(t, 200, status)
+		_, body := get(door, "/", access.Header, token)
+		assert.Equal(t, want, body, "the port says which app")
+	}
+	status, _ := get(serving.Address, "/open", access.Header, token)
+	assert.Equal(t, 503, status, "the page's port lets nobody through")
+
+	_, summary := get(o.metricsListen, access.SummaryPath)
+	var sum access.Summary
+	require.NoError(t, json.Unmarshal([]byte(summary), &sum))
+	assert.Equal(t, o.pageSet, sum.PageSet)
+	assert.Equal(t, uint64(2), sum.Holders["anna"].Requests)
+	assert.NotContains(t, summary, token)
+	_, metrics := get(o.metricsListen, "/metrics")
+	assert.Contains(t, metrics, `maintenance_page_let_through_total{door="d2",by="header"} 1`)
+	var let string
+	for !strings.Contains(let, "let through") {
+		let = <-logged
+	}
+	assert.Contains(t, let, `"holder":"anna"`)
+	assert.NotContains(t, let, token)
+	stop()
+	assert.NoError(t, <-done)
+	_ = w.Close()
+}
+
+// TestAllDoorsOrNone: the page is not ready where a door does not listen.
+func TestAllDoorsOrNone(t *testing.T) {
+	app := httptest.NewServer(http.NotFoundHandler())
+	defer app.Close()
+	o, ports := withDoors(t, app)
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])))
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	assert.ErrorContains(t, run(context.Background(), o, io.Discard), "door d1")
+}
+
+func TestLoadRefusesOtherSettings(t *testing.T) {
+	app := httptest.NewServer(http.NotFoundHandler())
+	defer app.Close()
+	o, _ := withDoors(t, app)
+	_, err := load(o.pageDir, anySet, "")
+	assert.ErrorContains(t, err, "not of --page-set")
+	_, err = load(mount(t, map[string]string{"page.html": "x", access.Key: "{}"}), anySet, "")
+	assert.ErrorContains(t, err, access.Key)
+	p := pages.Default()
+	assert.Equal(t, page.SetName(p.Hash()), page.SetName(access.Hash(p, access.Settings{})), "without settings a set is called as ever")
+}
+
+func TestMemoryWithDoors(t *testing.T) {
+	const limit = 256 << 20
+	with, without := planFor(limit).withDoors(), planFor(limit)
+	assert.Equal(t, without.runtime, with.runtime)
+	assert.Less(t, with.connections, without.connections)
+}
