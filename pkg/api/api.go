@@ -106,10 +106,10 @@ func (a *API) Ready() bool {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	allowed := a.allowOrigin(h, r.Header.Get("Origin"))
+	a.allowOrigin(h, r.Header.Get("Origin"))
 	switch {
 	case r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "":
-		preflight(w, r, allowed)
+		preflight(w, r)
 	case r.URL.Path != path.Clean(r.URL.Path): // ServeMux would send the client elsewhere
 		nowhere(w, r)
 	default:

@@ -313,7 +313,7 @@ func TestPolling(t *testing.T) {
 func TestCORS(t *testing.T) {
 	const origin = "https://shop.example"
 	preflight := []string{"Origin: " + origin, "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: if-none-match"}
-	closed, some, any := shop().api(Config{}), shop().api(Config{Origins: []string{"http://localhost:3000", origin}}), shop().api(Config{Origins: []string{"*"}})
+	closed, some, all := shop().api(Config{}), shop().api(Config{Origins: []string{"http://localhost:3000", origin}}), shop().api(Config{Origins: []string{"*"}})
 	for name, c := range map[string]struct {
 		api           *API
 		allowed, vary string
@@ -321,7 +321,7 @@ func TestCORS(t *testing.T) {
 	}{
 		"none are allowed": {closed, "", "", 403},
 		"it is allowed":    {some, origin, "Origin", 204},
-		"any is allowed":   {any, "*", "", 204},
+		"any is allowed":   {all, "*", "", 204},
 	} {
 		for _, path := range []string{"/services", "/nowhere", "/services?x=1"} { // or a script sees no error but "failed to fetch"
 			w := ask(c.api, "GET", path, "Origin: "+origin)

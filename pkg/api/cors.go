@@ -11,9 +11,9 @@ import (
 // allowOrigin lets scripts of a page of that origin read the answer, whatever it says,
 // if the origin is one of those that may. The answers differ by no cookie, so that
 // credentials are never asked for.
-func (a *API) allowOrigin(h http.Header, origin string) bool {
+func (a *API) allowOrigin(h http.Header, origin string) {
 	if len(a.config.Origins) == 0 {
-		return false
+		return
 	}
 	anybody := slices.Contains(a.config.Origins, "*")
 	if !anybody {
@@ -21,24 +21,23 @@ func (a *API) allowOrigin(h http.Header, origin string) bool {
 	}
 	switch {
 	case origin == "":
-		return false
+		return
 	case anybody:
 		origin = "*"
 	case !slices.Contains(a.config.Origins, origin):
-		return false
+		return
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
-	return true
 }
 
 // preflight answers a browser that asks whether a script may ask.
-func preflight(w http.ResponseWriter, r *http.Request, allowed bool) {
-	if !allowed {
+func preflight(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	if h.Get("Access-Control-Allow-Origin") == "" {
 		refuse(w, r, problemf(http.StatusForbidden, "origin %s is not among those that may ask (--api-cors-origins)", quoted(r.Header.Get("Origin"))))
 		return
 	}
-	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
 	h.Set("Access-Control-Allow-Headers", "Accept, Cache-Control, Content-Type, If-None-Match")
 	h.Set("Access-Control-Max-Age", "600")

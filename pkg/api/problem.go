@@ -33,7 +33,6 @@ func later(format string, args ...any) problem {
 	return p
 }
 
-//nolint:gochecknoglobals // errors
 var (
 	errStarting = later("this replica has not read everything yet")
 	errBusy     = later("there are too many answers under way")

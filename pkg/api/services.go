@@ -134,13 +134,12 @@ func (a *API) status(q query) (answer, error) {
 		if q.namespace != "" && s.Namespace != q.namespace {
 			continue
 		}
-		ready := s.Known && s.Ready
-		o.Services.add(s.Critical, ready)
-		if !ready {
+		o.Services.add(s)
+		if !s.ready() {
 			o.Status = "degraded"
 			o.NotReady = append(o.NotReady, s.told())
 		}
-		down = down || s.Critical && s.Known && !ready
+		down = down || s.Critical && s.Known && !s.Ready
 		if s.Critical && !s.Known {
 			unknown = s.Namespace + "/" + s.Name
 		}
@@ -155,15 +154,18 @@ func (a *API) status(q query) (answer, error) {
 	return answer{http.StatusOK, o}, nil
 }
 
-func (c *counts) add(critical, ready bool) {
+// ready says whether it is known to be.
+func (s Service) ready() bool { return s.Known && s.Ready }
+
+func (c *counts) add(s Service) {
 	c.Total++
-	if ready {
+	if s.ready() {
 		c.Ready++
 	}
-	if critical {
+	if s.Critical {
 		c.Critical++
 	}
-	if critical && ready {
+	if s.Critical && s.ready() {
 		c.CriticalReady++
 	}
 }
