@@ -21,13 +21,13 @@ const (
 	longest = 500 * time.Millisecond
 	// makers is how many replies are made at once, and patience how long one waits for
 	// its turn.
-	makers   = 4
+	makers   = 2
 	patience = 5 * time.Second
 	// kept is how many replies are given to others.
 	kept = 256
 	// maxHeld bounds the replies that are on their way to clients, each counted once, in
-	// bytes: 50,000 targets in maintenance make one of 12 MB.
-	maxHeld = 128 << 20
+	// bytes: 50,000 targets in maintenance make one of 10 MB.
+	maxHeld = 64 << 20
 )
 
 // reply is an answer as it is sent.
