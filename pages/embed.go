@@ -20,6 +20,10 @@ var (
 	style string
 	//go:embed default/script.js
 	script string
+	//go:embed default/until.css
+	untilStyle string
+	//go:embed default/until.js
+	untilScript string
 	//go:embed default/page.xml
 	xmlTemplate string
 )
@@ -27,19 +31,36 @@ var (
 // Default is the built-in page in all its languages. It needs no file and
 // cannot fail; its tests prove that Parse accepts it.
 func Default() page.Page {
-	css, js := strings.TrimSpace(style), strings.TrimSpace(script)
+	var all []words
+	for _, t := range translations() {
+		all = append(all, words{translation: t})
+	}
+	return built(strings.TrimSpace(style), strings.TrimSpace(script), all)
+}
+
+// words are what a page says in one language, and when maintenance ends if it says so.
+type words struct {
+	translation
+	end end
+}
+
+func built(css, js string, all []words) page.Page {
 	p := page.Page{
 		Status:                page.DefaultStatus,
 		RetryAfter:            page.DefaultRetryAfter,
 		ContentSecurityPolicy: policy(css, js),
 		Bodies:                map[string]string{},
 	}
-	for _, t := range translations() {
+	for _, t := range all {
+		message := strings.TrimSpace(t.message + " " + t.end.line())
 		fill := strings.NewReplacer(
 			"{{tag}}", t.tag,
 			"{{dir}}", t.dir(),
 			"{{title}}", html.EscapeString(t.title),
 			"{{message}}", html.EscapeString(t.message),
+			"{{until}}", t.end.html(),
+			"{{whole}}", html.EscapeString(message),
+			"{{end}}", t.end.xml(),
 			"{{note}}", html.EscapeString(t.note),
 			"{{again}}", html.EscapeString(t.again),
 			"{{looked}}", html.EscapeString(t.looked),
@@ -49,8 +70,8 @@ func Default() page.Page {
 		prefix := "page." + t.tag + "."
 		p.Bodies[prefix+page.HTML] = fill.Replace(htmlTemplate)
 		p.Bodies[prefix+page.XML] = fill.Replace(xmlTemplate)
-		p.Bodies[prefix+page.JSON] = jsonBody(t)
-		p.Bodies[prefix+page.Text] = t.title + "\n\n" + t.message + "\n"
+		p.Bodies[prefix+page.JSON] = jsonBody(t, message)
+		p.Bodies[prefix+page.Text] = t.title + "\n\n" + message + "\n"
 	}
 	return p
 }
@@ -72,12 +93,13 @@ func sourceHash(block string) string {
 
 // jsonBody has neither status nor waiting time in it: a page that overrides
 // only these would make it lie. Both are in the response, and in problem+json.
-func jsonBody(t translation) string {
+func jsonBody(t words, message string) string {
 	body, err := json.MarshalIndent(struct {
 		Maintenance bool   `json:"maintenance"`
 		Title       string `json:"title"`
 		Message     string `json:"message"`
-	}{true, t.title, t.message}, "", "  ")
+		Until       string `json:"until,omitempty"`
+	}{true, t.title, message, t.end.machine()}, "", "  ")
 	if err != nil { // a struct of strings always marshals
 		return `{"maintenance": true}`
 	}

@@ -52,7 +52,7 @@ func (w *world) start(options ...option) *running {
 		Observe:      func(string, string, time.Duration) {},
 		Installation: ids.Installation{ID: ids.Default},
 		Keys:         annotations.DefaultKeys(), Kinds: target.Kinds(), Namespaces: []string{w.namespace}, OwnNamespace: w.own, NamespacePages: true,
-		BuiltIn: pages.Default(), Template: pageset.Template{Image: imageServes, Replicas: 2, NetworkPolicy: pageset.PolicyAuto},
+		BuiltIn: pages.Default(), Ending: pages.Until, Template: pageset.Template{Image: imageServes, Replicas: 2, NetworkPolicy: pageset.PolicyAuto},
 		Grace: 300 * time.Millisecond, Debounce: 20 * time.Millisecond, Discover: time.Second, Workers: 8,
 		Settings: plan.Settings{Settle: 100 * time.Millisecond},
 	}

@@ -183,6 +183,12 @@ func everythingItDoes(w, taken *world, kubeconfig string) {
 		each(func(gvr schemaGVR) { w.off(gvr, "my-app") })
 		each(func(gvr schemaGVR) { w.until(gvr, "my-app", "restored", restored) })
 	}
+	// A Lease that nobody renews is asked for itself before it ends anything.
+	w.apply(w.leaseNamed("run", "{maintenance/lease: ''}", 1))
+	w.annotate(ingresses, "my-app", map[string]any{annotations.DefaultEnabled: "true", annotations.Lease: "run"})
+	w.until(ingresses, "my-app", "its end", func(u *unstructured.Unstructured) bool {
+		return restored(u) && u.GetAnnotations()[annotations.Lease] == ""
+	})
 	w.untilClean()
 
 	for _, object := range []string{"apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {ports: [{port: 1}]}\n",

@@ -38,6 +38,7 @@ type options struct {
 	targets, solvers         []string
 	keys                     annotations.Keys
 	namespacePages           bool
+	watchLeases              bool
 
 	page pageOptions
 
@@ -92,6 +93,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f.StringSliceVar(&o.solvers, "acme-solver-services", nil, "Services of ACME clients other than cert-manager, comma-separated, such as my-solver or solver-* for all that begin so: paths under /.well-known/acme-challenge that lead there stay, or certificates would expire")
 	keyFlags(f, &o.keys)
 	f.BoolVar(&o.namespacePages, "namespace-pages", true, "let pages in a target's own namespace count, before those in the controller's")
+	f.BoolVar(&o.watchLeases, "watch-leases", true, "look at the Leases that annotation maintenance/lease names, in the namespaces of those targets, and by label. Without it nothing is watched and no rights to Leases are needed but to the controller's own, and a target that names any does not go into maintenance")
 	o.page.flags(f)
 	f.DurationVar(&o.lead, "page-lead-time", time.Second, "how long a page must have had endpoints before visitors are sent to it. Ingress controllers watch endpoints and Ingresses separately: one that hears of the endpoints later than of the switch, and later than this allows, answers 404 meanwhile")
 	f.DurationVar(&o.settle, "settle-time", 3*time.Second, "from a swap until state is active. Longer than ingress controllers take to follow: Traefik gathers changes for 2s by default (providersThrottleDuration)")

@@ -179,8 +179,8 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, w watche
 		Client: c.client, Dynamic: c.dynamic, Metadata: c.metadata, Discovery: c.discovery,
 		Recorder: recorder, Log: w.log, Observe: w.metrics.Observe,
 		Installation: o.installation(), Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
-		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(),
-		Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
+		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(), Ending: pages.Until,
+		LeasesOff: !o.watchLeases, Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
 		DoorLimits: controller.DoorLimits{Doors: o.page.maxDoors, Sets: o.page.maxSetsWithDoors},
 		Settings:   settings, Readiness: services, AutoFor: o.autoFor,
 	}), nil

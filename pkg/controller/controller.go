@@ -59,7 +59,9 @@ type Config struct {
 	// NamespacePages lets pages in a target's own namespace count.
 	NamespacePages bool
 	BuiltIn        page.Page
-	Template       pageset.Template
+	// Ending is the built-in page of a maintenance that ends by itself; nil for BuiltIn.
+	Ending   func(until time.Time) page.Page
+	Template pageset.Template
 	// Grace is how long a page set stays after its last user has left; 0 is not at all.
 	Grace    time.Duration
 	Settings plan.Settings
@@ -71,6 +73,8 @@ type Config struct {
 	// Debounce is how long changes of pages are gathered before targets follow; 0 is
 	// not at all.
 	Debounce time.Duration
+	// LeasesOff says that Leases that targets name are not watched.
+	LeasesOff bool
 	// Discover is how often to check whether a CRD has come or gone; above 0.
 	Discover time.Duration
 	// Workers is how many targets, and how many page sets, are worked on at once; at
@@ -88,6 +92,7 @@ type Controller struct {
 	watches watches
 	manager *setmanager.Manager
 	book    *pagebook.Book
+	alarms  *queue.Alarms[target.Ref] // of when what is wanted changes by itself
 	notices *notice.Board[target.Ref]
 	lookout *lookout // nil if targets may not ask for what needs it
 	doors   *doors
@@ -111,6 +116,7 @@ type watches struct {
 	policies *watch.Policies
 	pages    *watch.Pages
 	targets  *watch.Targets
+	leases   *watch.Leases
 }
 
 // New gives a Controller; nothing is read or written before Run.
@@ -135,9 +141,10 @@ func New(c Config) *Controller {
 	}
 	ctl.watches = ctl.watch()
 	ctl.lookout = newLookout(c.Readiness, ctl.queues.targets.Add)
+	ctl.alarms = queue.NewAlarms(c.Clock, ctl.queues.targets.Add)
 	ctl.book = pagebook.New(pagebook.Config{
 		Source: ctl.watches.pages, Recorder: c.Recorder, OwnNamespace: c.OwnNamespace, NamespacePages: c.NamespacePages,
-		BuiltIn: c.BuiltIn, CustomPage: c.Keys.CustomPage, Installation: c.Installation,
+		BuiltIn: c.BuiltIn, Ending: c.Ending, CustomPage: c.Keys.CustomPage, Installation: c.Installation,
 	})
 	ctl.manager = setmanager.New(setmanager.Config{
 		Client: c.Client, Clock: c.Clock, Cache: seen{ctl.watches}, Template: c.Template, Installation: c.Installation, Grace: c.Grace,
@@ -166,6 +173,7 @@ func (c *Controller) watch() watches {
 			Namespaces: config.Namespaces, Kinds: config.Kinds, Keys: config.Keys, Interval: config.Discover,
 			Set: sets, Target: targets,
 		}),
+		leases: watch.NewLeases(watch.LeasesConfig{Client: config.Client, Log: config.Log, Clock: config.Clock, Off: config.LeasesOff, Target: targets}),
 	}
 }
 
@@ -190,6 +198,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	close(c.synced)
 	c.config.Log.Info("watching", zap.Strings("kinds", c.kindNames()), zap.Strings("namespaces", c.config.Namespaces))
+	c.watches.leases.Start(ctx, &wg)
+	wg.Go(func() { c.alarms.Run(ctx) })
 	wg.Go(func() { c.queues.sets.Run(ctx, c.config.Workers, c.reconcileSet) })
 	c.queues.targets.Run(ctx, c.config.Workers, c.reconcileTarget)
 	return nil

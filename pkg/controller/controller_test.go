@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pages"
 	"maintenance-controller.io/pkg/annotations"
@@ -31,18 +32,25 @@ type world struct {
 	*kubetest.Cluster
 	events   *record.FakeRecorder
 	services *readiness.Watcher
+	asked    int // requests that sent has listed
 }
 
 // inWorld runs a test with a controller that works, and an Ingress called my-app.
 func inWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	inWorldBy(t, clock.RealClock{}, test)
+}
+
+// inWorldBy is inWorld by another clock than the bubble's.
+func inWorldBy(t *testing.T, c clock.WithTicker, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, Cluster: kubetest.New(t), events: record.NewFakeRecorder(1000)}
 		w.services = readiness.New(readiness.Config{Client: w.Client, Log: zap.NewNop()})
 		ctl := New(Config{
 			Readiness: w.services, AutoFor: time.Second,
-			Client: w.Client, Dynamic: w.Dynamic, Metadata: w.Metadata, Discovery: w.Client.Discovery(), Recorder: w.events, Log: zap.NewNop(),
-			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(),
+			Clock: c, Client: w.Client, Dynamic: w.Dynamic, Metadata: w.Metadata, Discovery: w.Client.Discovery(), Recorder: w.events, Log: zap.NewNop(),
+			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(), Ending: pages.Until,
 			Template:   pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},
 			DoorLimits: DoorLimits{Doors: 3, Sets: 2},
 			Grace:      2 * time.Minute, Debounce: time.Second, Discover: 10 * time.Second, Workers: 2,

@@ -130,6 +130,7 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 	}
 	c.claim(ref, nil, nil)
 	c.lookout.leave(ref)
+	c.unfollow(ref)
 	c.notices.Forget(ref)
 	c.doors.forget(ref)
 	c.mu.Lock()
@@ -145,7 +146,7 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	if err != nil {
 		return plan.State{}, page.Page{}, fmt.Errorf("%s has a shape that is not known: %w", ref, err)
 	}
-	state := plan.State{Now: c.config.Clock.Now(), Settings: c.config.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object)}
+	state := plan.State{Now: c.config.Clock.Now(), Settings: c.config.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object), Keys: c.config.Keys}
 	state.Request, state.Problems = c.parse(object.GetAnnotations())
 	copies, err := c.copies(ctx, ref, object)
 	if err != nil {
@@ -153,13 +154,15 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	}
 	state.Backup, state.Origin = copies.backup, copies.origin
 	state.Installation, state.Other = c.config.Installation.ID, c.other(ref, object, slots, copies)
-	facts := c.facts(ref, state.Request, annotations.HasWritten(object.GetAnnotations()) || swap.OnPage(slots))
+	facts := wanted.Facts{Begun: annotations.HasWritten(object.GetAnnotations()) || swap.OnPage(slots)}
 	facts.Auto = wanted.Automatic{Kept: wanted.ParseSpell(object.GetAnnotations()[annotations.Cause]), Shown: swap.OnPage(slots)}
 	facts.Auto.Seen, state.Gate = c.look(ref, state)
-	state.Wanted = wanted.Decide(state.Request, facts, state.Now)
+	if state.Wanted, err = c.decideWanted(ctx, ref, state.Request, facts); err != nil {
+		return plan.State{}, page.Page{}, err
+	}
 	var content page.Page
 	if state.Wanted.On || state.Prewarms() {
-		r := c.book.Resolve(ref.Namespace, state.Request.Page)
+		r := c.book.Resolve(ref.Namespace, state.Request.Page, state.Wanted.Until(state.Request))
 		state.Page, content = r.Page, r.Content
 		state.Page.Set = c.keeps(ref, object.Object, r.Page)
 	}

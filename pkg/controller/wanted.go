@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/plan"
@@ -24,7 +26,7 @@ func (c *Controller) parse(all map[string]string) (annotations.Request, []annota
 // wants says whether a target with these annotations is to be in maintenance now.
 func (c *Controller) wants(ref target.Ref, all map[string]string) bool {
 	req, _ := c.parse(all)
-	facts := c.facts(ref, req, annotations.HasWritten(all))
+	facts := wanted.Facts{Begun: annotations.HasWritten(all), Leases: c.watches.leases.Of(ref.Namespace, req.Leases)}
 	facts.Auto = wanted.Automatic{Seen: c.lookout.seen(ref), Kept: wanted.ParseSpell(all[annotations.Cause]), Shown: facts.Begun}
 	return wanted.Decide(req, facts, c.config.Clock.Now()).On
 }
@@ -35,7 +37,31 @@ func (c *Controller) claims(ref target.Ref, all map[string]string) bool {
 	return plan.State{Request: req}.Prewarms() || c.wants(ref, all)
 }
 
-// facts are what a target's request does not say.
-func (c *Controller) facts(_ target.Ref, _ annotations.Request, begun bool) wanted.Facts {
-	return wanted.Facts{Begun: begun}
+// decideWanted says what is wanted of a target, by facts in which Leases are still to come,
+// and keeps what tells when that changes. Before Leases end what has begun, the API server
+// is asked for them.
+func (c *Controller) decideWanted(ctx context.Context, ref target.Ref, req annotations.Request, facts wanted.Facts) (wanted.Answer, error) {
+	now := c.config.Clock.Now()
+	names := req.Leases
+	if req.Enabled != annotations.On || !req.Until.IsZero() && !now.Before(req.Until) {
+		names = nil // they decide nothing
+	}
+	c.watches.leases.Follow(ref, names)
+	facts.Leases = c.watches.leases.Of(ref.Namespace, names)
+	answer := wanted.Decide(req, facts, now)
+	if answer.Ended != "" && len(names) > 0 {
+		if err := c.watches.leases.Confirm(ctx, ref.Namespace, names); err != nil {
+			return answer, err
+		}
+		facts.Leases = c.watches.leases.Of(ref.Namespace, names)
+		answer = wanted.Decide(req, facts, now)
+	}
+	c.alarms.Set(ref, answer.Next)
+	return answer, nil
+}
+
+// unfollow drops what is kept for what is wanted of a target that is gone.
+func (c *Controller) unfollow(ref target.Ref) {
+	c.watches.leases.Follow(ref, nil)
+	c.alarms.Set(ref, time.Time{})
 }

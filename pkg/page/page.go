@@ -22,6 +22,9 @@ const (
 	RetryAfterKey = "retry-after" // whole seconds, 1 to MaxRetryAfter
 	// CSPKey holds the Content-Security-Policy of the HTML bodies, on one line.
 	CSPKey = "content-security-policy"
+	// UntilKey holds when maintenance ends by itself, which the controller writes and no
+	// page of a person's has: RFC 3339 in UTC, a whole minute.
+	UntilKey = "until"
 	// AccessKey holds who is let through to the app, which the controller writes and no
 	// page of a person's has: see pkg/access.
 	AccessKey = "access.json"
@@ -55,6 +58,7 @@ const (
 	ServicePortName = "http" // of ServicePort
 	ReadyPath       = "/.well-known/maintenance-page/ready"
 	MarkerHeader    = "Maintenance-Page-Set"
+	UntilHeader     = "Maintenance-Until" // as the value of UntilKey
 	setPrefix       = "maintenance-"
 	setHashLen      = 16
 )
@@ -73,6 +77,9 @@ type Page struct {
 	ContentSecurityPolicy string
 	// Bodies by key: page.html, page.json, page.xml, page.txt, and language variants such as page.de.html.
 	Bodies map[string]string
+	// Until is when maintenance ends by itself, see Minute; zero is that nobody knows. It
+	// is no part of what Read reads.
+	Until time.Time
 	// Access says who is let through to the app, and by which doors, as the text of
 	// AccessKey; empty if nobody is. It is no part of what Read reads.
 	Access string
@@ -85,6 +92,7 @@ func (p Page) WithDefaults(d Page) Page {
 		Status:     cmp.Or(p.Status, d.Status, DefaultStatus),
 		RetryAfter: cmp.Or(p.RetryAfter, d.RetryAfter, DefaultRetryAfter),
 		Bodies:     maps.Clone(p.Bodies),
+		Until:      p.Until,
 	}
 	if out.Bodies == nil {
 		out.Bodies = map[string]string{}
@@ -143,6 +151,9 @@ func (p Page) Data() map[string]string {
 	}
 	if p.ContentSecurityPolicy != "" {
 		data[CSPKey] = p.ContentSecurityPolicy
+	}
+	if !p.Until.IsZero() {
+		data[UntilKey] = p.Until.UTC().Format(time.RFC3339)
 	}
 	if p.Access != "" {
 		data[AccessKey] = p.Access

@@ -24,6 +24,12 @@ func Parse(data map[string]string) (Page, error) {
 			p.Bodies[key] = data[key]
 		} else if key == AccessKey {
 			p.Access = data[key]
+		} else if key == UntilKey {
+			until, err := time.Parse(time.RFC3339, data[key])
+			if err != nil {
+				return Page{}, fmt.Errorf("key %q is no time in RFC 3339: %w", key, err)
+			}
+			p.Until = until.UTC()
 		} else if err := p.set(key, data[key]); err != nil {
 			return Page{}, err
 		}
@@ -102,7 +108,7 @@ func (p Page) without(faults map[string]error) (Page, []Fault, error) {
 func checkSize(data map[string]string) error {
 	size := 0
 	for key, value := range data {
-		if key != AccessKey { // it has bounds of its own
+		if key != AccessKey && key != UntilKey { // one has bounds of its own, and a page that fits does so at any time
 			size += len(key) + len(value)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -36,6 +37,9 @@ type Config struct {
 	// BuiltIn is the default page where nobody has made another, and fills the
 	// formats that a page does not have.
 	BuiltIn page.Page
+	// Ending is the built-in page of a maintenance that ends by itself then, in BuiltIn's
+	// place; nil for BuiltIn.
+	Ending func(until time.Time) page.Page
 	// CustomPage is the annotation that names a page, for messages.
 	CustomPage string
 	// Installation whose page sets show the pages.
@@ -49,7 +53,19 @@ type Book struct {
 	// resolved has an entry for each place where a page is, and none for names that
 	// people write: of those there is no end.
 	resolved map[Place]Resolved
+	// ending are pages of maintenances that end by themselves. Of ends there is no end
+	// either, so that no more than mostEnding are kept.
+	ending map[at]Resolved
 }
+
+// at is a place, and when the maintenance ends that its page is for; zero for no end.
+type at struct {
+	Place
+	until time.Time
+}
+
+// mostEnding is for how many ends a page is kept: each has bodies of its own, of 100 KiB.
+const mostEnding = 64
 
 // Resolved is a page in full, with what a decision needs to know of it.
 type Resolved struct {
@@ -58,7 +74,9 @@ type Resolved struct {
 }
 
 // New gives a Book.
-func New(c Config) *Book { return &Book{config: c, resolved: map[Place]Resolved{}} }
+func New(c Config) *Book {
+	return &Book{config: c, resolved: map[Place]Resolved{}, ending: map[at]Resolved{}}
+}
 
 // Namespaces lists where pages may be, for a controller that serves these: "" is all.
 func (c Config) Namespaces(served []string) []string {
@@ -88,22 +106,40 @@ func (b *Book) Forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.resolved)
+	clear(b.ending)
 }
 
-// Resolve finds the page that a target in the namespace gets by that name. It
-// always gives one: the default page if there is a problem with the one asked for.
-func (b *Book) Resolve(namespace, name string) Resolved {
+// Resolve finds the page that a target in the namespace gets by that name, in a
+// maintenance that ends by itself at a time, or zero for no end. It always gives one: the
+// default page if there is a problem with the one asked for.
+func (b *Book) Resolve(namespace, name string, until time.Time) Resolved {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	place, there := b.place(namespace, name)
-	r, ok := b.resolved[place]
-	if !ok {
-		r = b.find(place)
-		b.resolved[place] = r
-	}
+	r := b.resolve(at{place, page.Minute(until)})
 	if !there {
 		r.Problem = b.missing(namespace, name)
 	}
+	return r
+}
+
+func (b *Book) resolve(key at) Resolved {
+	r, ok := b.resolved[key.Place]
+	if !key.until.IsZero() {
+		r, ok = b.ending[key]
+	}
+	if ok {
+		return r
+	}
+	r = b.find(key)
+	if key.until.IsZero() {
+		b.resolved[key.Place] = r
+		return r
+	}
+	if len(b.ending) >= mostEnding {
+		clear(b.ending)
+	}
+	b.ending[key] = r
 	return r
 }
 
@@ -130,7 +166,8 @@ func (b *Book) missing(namespace, name string) string {
 }
 
 // shown is a page as its targets get it.
-func (b *Book) shown(content page.Page, of plan.Page) Resolved {
+func (b *Book) shown(content page.Page, until time.Time, of plan.Page) Resolved {
+	content.Until = until
 	of.Hash = content.Hash()
 	of.Set = b.config.Installation.SetName(of.Hash)
 	return Resolved{Content: content, Page: of}
@@ -138,23 +175,29 @@ func (b *Book) shown(content page.Page, of plan.Page) Resolved {
 
 // Of gives what a decision needs to know of a page whose content has been changed for who
 // looks at it.
-func (b *Book) Of(p plan.Page, content page.Page) plan.Page { return b.shown(content, p).Page }
+func (b *Book) Of(p plan.Page, content page.Page) plan.Page {
+	return b.shown(content, content.Until, p).Page
+}
 
 // find reads the page of a place. The default page is the controller's alone: an app
 // team must not replace it.
-func (b *Book) find(at Place) Resolved {
+func (b *Book) find(at at) Resolved {
 	namespace, name := at.Namespace, at.Page
-	standard, problem, broken := b.config.BuiltIn, "", ""
+	builtIn := b.config.BuiltIn
+	if b.config.Ending != nil && !at.until.IsZero() {
+		builtIn = b.config.Ending(at.until)
+	}
+	standard, problem, broken := builtIn, "", ""
 	own, rivals := b.oldest(b.config.OwnNamespace, annotations.DefaultPage)
 	if own != nil {
-		p, faults, err := read(own, b.config.BuiltIn)
+		p, faults, err := read(own, builtIn)
 		if err == nil {
 			standard, broken = p, brokenFormats(own, annotations.DefaultPage, faults)
 		} else {
 			problem = fmt.Sprintf("page %q (ConfigMap %s/%s) cannot be used: %v", annotations.DefaultPage, own.Namespace, own.Name, err)
 		}
 	}
-	fallback := b.shown(standard, plan.Page{Name: annotations.DefaultPage, Problem: problem, Broken: broken, Rivals: rivals})
+	fallback := b.shown(standard, at.until, plan.Page{Name: annotations.DefaultPage, Problem: problem, Broken: broken, Rivals: rivals})
 	if name == annotations.DefaultPage {
 		if b.config.NamespacePages && namespace != b.config.OwnNamespace {
 			if cm, _ := b.oldest(namespace, name); cm != nil {
@@ -174,7 +217,7 @@ func (b *Book) find(at Place) Resolved {
 		fallback.Rivals = rivals
 		return fallback
 	}
-	return b.shown(p, plan.Page{Name: name, Broken: brokenFormats(cm, name, faults), Rivals: rivals})
+	return b.shown(p, at.until, plan.Page{Name: name, Broken: brokenFormats(cm, name, faults), Rivals: rivals})
 }
 
 // brokenFormats says which formats of a page are not shown, and why.

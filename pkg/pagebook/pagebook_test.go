@@ -58,14 +58,14 @@ func TestSeveralConfigMapsOfOnePage(t *testing.T) {
 	}
 	events := record.NewFakeRecorder(10)
 	b := New(Config{Source: shelf{at(2, "page-spring-5k7f", "new"), at(1, "page-spring-9hbt", "old")}, Recorder: events, OwnNamespace: "maintenance-system", NamespacePages: true})
-	r := b.Resolve("shop", "spring")
+	r := b.Resolve("shop", "spring", time.Time{})
 	assert.Equal(t, "old", r.Content.Bodies["page.html"])
 	assert.Contains(t, r.Rivals, `page "spring" is in 2 ConfigMaps of namespace shop: the oldest, page-spring-9hbt, is shown, and the newest, page-spring-5k7f, is not`)
 	assert.Contains(t, r.Rivals, "disableNameSuffixHash")
 	assert.Contains(t, <-events.Events, "is also in ConfigMap page-spring-9hbt")
 
 	b = New(Config{Source: shelf{at(1, "page-spring", "only")}, Recorder: events, NamespacePages: true})
-	assert.Empty(t, b.Resolve("shop", "spring").Rivals)
+	assert.Empty(t, b.Resolve("shop", "spring", time.Time{}).Rivals)
 }
 
 // placed is a Source.
@@ -77,26 +77,29 @@ func (s placed) Named(namespace, name string) []*corev1.ConfigMap { return s[Pla
 // namespaces ask for it and by however many names that are no page's.
 func TestNamesThatPeopleWriteAreNotKept(t *testing.T) {
 	standard := page.Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "default"}}
-	at := func(namespace, name string) []*corev1.ConfigMap {
-		return []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "page-" + name}, Data: map[string]string{"page.html": namespace + " " + name}}}
-	}
+	at := func(namespace, name string) []*corev1.ConfigMap { return pageOf(name, namespace+" "+name) }
 	b := New(Config{
 		OwnNamespace: "own", NamespacePages: true, BuiltIn: standard, CustomPage: "maintenance/custom-page", Installation: installation.Installation{ID: "blue"},
 		Source: placed{{"own", "spring"}: at("own", "spring"), {"shop", "spring"}: at("shop", "spring"), {"shop", "sale"}: at("shop", "sale")},
 	})
 	for i := range 1000 {
 		namespace, typo := fmt.Sprintf("ns-%d", i), fmt.Sprintf("sprnig-%d", i)
-		assert.Empty(t, b.Resolve(namespace, annotations.DefaultPage).Problem)
-		assert.Equal(t, "own spring", b.Resolve(namespace, "spring").Content.Bodies["page.html"])
-		r := b.Resolve(namespace, typo)
+		assert.Empty(t, b.Resolve(namespace, annotations.DefaultPage, time.Time{}).Problem)
+		assert.Equal(t, "own spring", b.Resolve(namespace, "spring", time.Time{}).Content.Bodies["page.html"])
+		r := b.Resolve(namespace, typo, time.Time{})
 		assert.Equal(t, "default", r.Content.Bodies["page.html"])
 		assert.Equal(t, `annotation maintenance/custom-page names page "`+typo+`", which is not there: make a ConfigMap labelled maintenance/custom-page=`+typo+` in namespace `+namespace+` or own`, r.Problem)
 	}
-	assert.Equal(t, "shop spring", b.Resolve("shop", "spring").Content.Bodies["page.html"])
-	sale := b.Resolve("shop", "sale")
+	assert.Equal(t, "shop spring", b.Resolve("shop", "spring", time.Time{}).Content.Bodies["page.html"])
+	sale := b.Resolve("shop", "sale", time.Time{})
 	assert.Equal(t, "sale", sale.Name)
 	assert.Equal(t, sale.Content.Hash(), sale.Hash)
 	assert.Equal(t, installation.Installation{ID: "blue"}.SetName(sale.Hash), sale.Set)
-	assert.NotEmpty(t, b.Resolve("blog", "sale").Problem, "it is in another's namespace")
+	assert.NotEmpty(t, b.Resolve("blog", "sale", time.Time{}).Problem, "it is in another's namespace")
 	assert.Len(t, b.resolved, 4, "the default page and the three that are there")
+}
+
+// pageOf is the page of that name, in one ConfigMap, with that body alone.
+func pageOf(name, html string) []*corev1.ConfigMap {
+	return []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: "any", Name: "page-" + name}, Data: map[string]string{"page.html": html}}}
 }

@@ -12,14 +12,27 @@ type field struct{ name, value string }
 // headers makes the header of every answer, of whatever kind. What all of them
 // carry stands in common, what one kind carries in its method: nothing else
 // adds a field that does not depend on the request.
-type headers struct{ set string }
+type headers struct {
+	set   string
+	until string // when maintenance ends, empty if that is not known
+}
 
 func (h headers) common() []field {
 	return []field{
 		{"Cache-Control", "no-store"},
 		{"X-Content-Type-Options", "nosniff"},
 		{page.MarkerHeader, h.set},
+		{page.UntilHeader, h.until},
 	}
+}
+
+// exposed lists what scripts of other origins may read (Fetch, 3.3.5).
+func (h headers) exposed(own string) field {
+	value := own + "Retry-After, " + page.MarkerHeader
+	if h.until != "" {
+		value += ", " + page.UntilHeader
+	}
+	return field{"Access-Control-Expose-Headers", value}
 }
 
 func (h headers) of(own ...field) http.Header {
@@ -43,7 +56,7 @@ func (h headers) page(f Format, language, coding, policy string) http.Header {
 		field{"Content-Encoding", coding},
 		field{"Content-Security-Policy", policy},
 		field{"Vary", "Accept, Accept-Language, Accept-Encoding, Origin"},
-		field{"Access-Control-Expose-Headers", "Retry-After, " + page.MarkerHeader})
+		h.exposed(""))
 }
 
 func (h headers) preflight() http.Header {
@@ -60,14 +73,14 @@ func (h headers) grpc(contentType string) http.Header {
 		field{"Grpc-Status", "14"}, // UNAVAILABLE, the one that clients retry
 		field{"Grpc-Message", unavailable},
 		field{"Vary", "Origin"},
-		field{"Access-Control-Expose-Headers", "Grpc-Status, Grpc-Message, Retry-After, " + page.MarkerHeader})
+		h.exposed("Grpc-Status, Grpc-Message, "))
 }
 
 func (h headers) connect() http.Header {
 	return h.of(
 		field{"Content-Type", JSON.contentType()},
 		field{"Vary", "Origin"},
-		field{"Access-Control-Expose-Headers", "Retry-After, " + page.MarkerHeader})
+		h.exposed(""))
 }
 
 // unavailable is what clients of remote procedure calls are told.

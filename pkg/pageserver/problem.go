@@ -15,6 +15,8 @@ import (
 //	"detail" or "message"   it as "detail", if it is a string
 //	other members           them, as extension members
 //	no object               "type", "title", "status", "instance", "retryAfter" only
+//
+// "until" is there too if it is known when maintenance ends, in place of the page's own.
 func problemVariant(language, body string, status int, h headers) variant {
 	var members map[string]any
 	if json.Unmarshal([]byte(body), &members) != nil || members == nil {
@@ -37,6 +39,9 @@ func problemVariant(language, body string, status int, h headers) variant {
 	members["status"] = status
 	delete(members, "instance")
 	delete(members, "retryAfter")
+	if h.until != "" {
+		members["until"] = h.until
+	}
 	base, err := json.Marshal(members)
 	if err != nil { // it was JSON before
 		base = []byte(`{"type":"about:blank"}`)

@@ -1,11 +1,5 @@
 package pageserver
 
-import (
-	"math/rand/v2"
-	"strconv"
-	"time"
-)
-
 // query is what of a request decides the answer.
 type query struct {
 	method          string
@@ -123,19 +117,3 @@ func (s *Server) readiness(r *reply) {
 		r.status, r.content = 503, s.unready
 	}
 }
-
-// jitter gives waiting times from the page's to a quarter more, so that clients
-// which obey Retry-After do not all come back in the same second.
-type jitter [][]string
-
-func newJitter(base time.Duration) jitter {
-	const steps = 64
-	seconds := int(base / time.Second)
-	j := make(jitter, 0, steps)
-	for i := range steps {
-		j = append(j, []string{strconv.Itoa(seconds + seconds*i/(4*(steps-1)))})
-	}
-	return j
-}
-
-func (j jitter) pick() []string { return j[rand.IntN(len(j))] }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"maintenance-controller.io/pkg/page"
 )
@@ -25,13 +26,16 @@ type Config struct {
 	Page    page.Page
 	PageSet string       // name of the page set, sent as the marker header
 	Log     func(Access) // called for each request but readiness checks, if set
+	// Now is the time that what is left until the page's end is counted from; nil is
+	// the system's clock.
+	Now func() time.Time
 }
 
 // Server is an http.Handler that answers requests. Safe for concurrent use.
 type Server struct {
 	status     int
 	catalog    *catalog
-	retryAfter jitter
+	retryAfter wait
 	draining   atomic.Bool
 	log        func(Access)
 	metrics    Metrics
@@ -47,13 +51,13 @@ func New(c Config) (*Server, error) {
 	if p.Status < 400 || p.Status > 599 {
 		return nil, fmt.Errorf("the page's status is %d: give one from 400 to 599", p.Status)
 	}
-	h := headers{c.PageSet}
+	h := headers{set: c.PageSet, until: untilText(p)}
 	cat, err := newCatalog(p, h)
 	if err != nil {
 		return nil, err
 	}
 	return &Server{
-		status: p.Status, catalog: cat, retryAfter: newJitter(p.RetryAfter), log: c.Log,
+		status: p.Status, catalog: cat, retryAfter: newWait(p, c.Now), log: c.Log,
 		ready:          newContent([]byte("ready\n"), h.ready()),
 		unready:        newContent([]byte("draining\n"), h.ready()),
 		preflighted:    newContent(nil, h.preflight()),
@@ -61,6 +65,14 @@ func New(c Config) (*Server, error) {
 		unavailableWeb: newContent([]byte{}, h.grpc("application/grpc-web+proto")),
 		connectError:   newContent([]byte(`{"code":"unavailable","message":"`+unavailable+`"}`), h.connect()),
 	}, nil
+}
+
+// untilText is when maintenance ends, empty if that is not known.
+func untilText(p page.Page) string {
+	if p.Until.IsZero() {
+		return ""
+	}
+	return p.Until.UTC().Format(time.RFC3339)
 }
 
 // Drain makes the readiness path answer 503 from now on; pages go on as before.

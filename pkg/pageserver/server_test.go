@@ -156,7 +156,7 @@ func TestHeaderOfThePage(t *testing.T) {
 
 // Whatever the answer, a cache must not keep it and it says whose it is.
 func TestEveryAnswerHasTheCommonHeader(t *testing.T) {
-	l := serve(t, Config{Page: pages.Default()})
+	l := serve(t, Config{Page: pages.Until(evening)})
 	answers := map[string]answer{
 		"ready":     l.ask(t, "GET", page.ReadyPath),
 		"preflight": l.ask(t, "OPTIONS", "/", "Origin: https://a", "Access-Control-Request-Method: PUT"),
@@ -171,7 +171,7 @@ func TestEveryAnswerHasTheCommonHeader(t *testing.T) {
 	l.server.Drain()
 	answers["draining"] = l.ask(t, "GET", page.ReadyPath)
 	for name, a := range answers {
-		for _, f := range (headers{testSet}).common() {
+		for _, f := range (headers{set: testSet, until: "2026-01-31T17:05:00Z"}).common() {
 			if got := a.Header.Get(f.name); got != f.value {
 				t.Errorf("%s: %s is %q, want %q", name, f.name, got, f.value)
 			}

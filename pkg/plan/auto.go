@@ -63,15 +63,3 @@ func (m Memory) byItself() string {
 	}
 	return ": it began by itself, since " + m.ByItself
 }
-
-// tellWanted tells what people should look at of what is wanted, and looks again when that changes.
-func (d *draft) tellWanted() {
-	if next := d.in.Wanted.Next; !next.IsZero() {
-		d.again(next.Sub(d.in.Now))
-	}
-	for _, p := range d.in.Wanted.Problems {
-		if reason, ok := map[wanted.Sort]Reason{wanted.NotJudged: BackendNotJudged, wanted.GivenUp: RestoreTimedOut}[p.Sort]; ok {
-			d.tell(reason, "%s", p.Message)
-		}
-	}
-}

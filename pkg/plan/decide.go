@@ -29,7 +29,7 @@ import (
 //	on        | on an old set| not yet  | nothing: visitors keep the old page
 //	on        | reverted     | serving  | swap again; after the third time contested, and slower
 //	off       | any on a set |          | restore, once the app is ready if that is asked for
-//	off       | none on a set|          | take our annotations off, give the fields back
+//	off       | none on a set|          | take our annotations off, give the fields back; the request too, if it has ended by itself
 //	off       | none, clean  |          | drop the backup, and the origin Service
 //
 // A target that is to begin by itself claims its page set while it is off, so that
@@ -172,7 +172,7 @@ func (d *draft) tellLost(lost []swap.Slot) {
 // API server books a change of the spec on whoever writes it.
 func (d *draft) clean() {
 	u := d.object.DeepCopy()
-	bare := d.bare().Write(u.GetAnnotations())
+	bare := d.finish(d.bare().Write(u.GetAnnotations()))
 	if d.unsaid(bare) {
 		return
 	}
@@ -183,7 +183,9 @@ func (d *draft) clean() {
 	}
 	d.out.Update = u.Object
 	if since := cmp.Or(d.status.Since, d.out.Memory.Since); since != "" && len(d.in.Slots) > 0 {
-		d.tell(MaintenanceEnded, "visitors get the app again%s%s", d.lasted(since), d.out.Memory.byItself())
+		d.tell(MaintenanceEnded, "visitors get the app again%s", d.lasted(since)+d.out.Memory.byItself()+d.ended()+d.said())
+	} else if ended := d.in.Wanted.Ended; ended != "" {
+		d.tell(EndPassed, "%s: visitors have had the app all the time, since the page could not be shown yet; the request is over%s", ended, d.said())
 	}
 	d.out.Memory = Memory{}
 }

@@ -267,9 +267,9 @@ func (d *draft) swap(plan swap.Plan) {
 	status.Since = d.since()
 	switch {
 	case first:
-		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)%s", annotations.Clip(d.page.Name), d.page.Set, m.byItself())
+		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)%s%s", annotations.Clip(d.page.Name), d.page.Set, m.byItself(), d.terms())
 	case d.onPage && d.status.PageSet != d.page.Set:
-		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)", annotations.Clip(d.page.Name), d.page.Set, annotations.Clip(d.status.PageSet))
+		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)%s", annotations.Clip(d.page.Name), d.page.Set, annotations.Clip(d.status.PageSet), d.terms())
 	}
 	d.update(plan.Writes, status)
 	d.again(d.in.Settings.SettleOf(d.in.Classes))

@@ -17,6 +17,8 @@ const (
 	PageNotFound        Reason = "PageNotFound"
 	InvalidAnnotation   Reason = "InvalidAnnotation"
 	UnknownAnnotation   Reason = "UnknownAnnotation"
+	EndPassed           Reason = "EndPassed"
+	LeaseNotHeld        Reason = "LeaseNotHeld"
 	NothingToSwap       Reason = "NothingToSwap"
 	BackendLeftAlone    Reason = "BackendLeftAlone"
 	PageHidden          Reason = "PageHidden"
@@ -61,6 +63,10 @@ func Reasons() []About {
 			Remedy: "mend the value; remove large annotations"},
 		{Reason: UnknownAnnotation, Warning: true, Meaning: "a key under `maintenance/` that does not exist, such as a typo",
 			Remedy: "mend or remove it"},
+		{Reason: EndPassed, Warning: true, Meaning: "`maintenance/until` is past: maintenance does not begin, or has ended before the page could be shown, or has ended and the request cannot be taken off, since an Apply manager would write it again",
+			Remedy: "set a later `maintenance/until`; or take the annotations out of what is applied. See [when maintenance ends by itself](docs/until.md)"},
+		{Reason: LeaseNotHeld, Warning: true, Meaning: "a Lease that `maintenance/lease` names is not there, has not the label `maintenance/lease`, says no duration, or cannot be read; or none of them is renewed, so that maintenance does not begin",
+			Remedy: "see [when maintenance ends by itself](docs/until.md#as-long-as-a-lease-is-renewed)"},
 		{Reason: NothingToSwap, Warning: true, Meaning: "the target has no backend that may be swapped",
 			Remedy: "see [What is left alone](#what-is-left-alone); put the annotation on the object that has the backends"},
 		{Reason: BackendLeftAlone, Warning: true, Meaning: "a part of the target stays as it is: a port that does not speak HTTP, a backend of a shape that could not be put back, or one that AWS's load balancer controller knows by its name",

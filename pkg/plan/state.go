@@ -88,8 +88,9 @@ type State struct {
 	Settings Settings
 	Request  annotations.Request
 	Problems []annotations.Problem
-	// Wanted is what is wanted now.
+	// Wanted is what is wanted now, and Keys are those that a request is taken off by.
 	Wanted wanted.Answer
+	Keys   annotations.Keys
 	// Gate is what the end of maintenance waits for; nil is nothing.
 	Gate *Gate
 	// Object is the raw target as just read from the API server, Slots its slots,

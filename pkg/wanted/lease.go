@@ -1,6 +1,7 @@
 package wanted
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -24,6 +25,8 @@ const (
 
 // Lease is one that a request names, as far as it is known.
 type Lease struct {
+	// Unread says why nothing is known of it; empty if anything is.
+	Unread string
 	// Problem says why it does not count; empty if it does. Since is then since when that
 	// is so.
 	Problem string
@@ -61,14 +64,11 @@ func held(a Answer, r annotations.Request, f Facts, now time.Time) Answer {
 	holds, known := false, true
 	for _, name := range r.Leases {
 		l, ok := f.Leases[name]
-		if !ok {
-			known = false
-			continue
+		if why := cmp.Or(l.Unread, l.Problem); why != "" {
+			a.Problems = append(a.Problems, Problem{Sort: NotAlive, Message: fmt.Sprintf("annotation %s names Lease %q, %s: %s", annotations.Lease, name, why, meanwhile(l, f.Begun))})
 		}
-		if l.Problem != "" {
-			a.Problems = append(a.Problems, Problem{Sort: NotAlive, Message: fmt.Sprintf("annotation %s names %q, %s", annotations.Lease, name, l.Problem)})
-		}
-		holds = holds || now.Before(l.Expires(f.Begun))
+		known = known && ok && l.Unread == ""
+		holds = holds || ok && l.Unread == "" && now.Before(l.Expires(f.Begun))
 	}
 	switch {
 	case holds:
@@ -86,6 +86,17 @@ func held(a Answer, r annotations.Request, f Facts, now time.Time) Answer {
 		a.Problems = []Problem{{Sort: NotAlive, Message: fmt.Sprintf("annotation %s: %s: maintenance begins when one is renewed", annotations.Lease, lapsed(r.Leases))}}
 	}
 	return Answer{Problems: a.Problems}
+}
+
+// meanwhile says what comes of a Lease that does not count.
+func meanwhile(l Lease, begun bool) string {
+	switch {
+	case !begun:
+		return "maintenance does not begin for its sake"
+	case l.Unread != "":
+		return "maintenance has no end until it is"
+	}
+	return fmt.Sprintf("unless that changes, it counts as expired after %s", Chance)
 }
 
 // lapsed names the first few.

@@ -50,6 +50,15 @@ type Answer struct {
 	Problems []Problem
 }
 
+// Until is when maintenance ends by itself, as visitors are told; zero if it is not known,
+// as of Leases, or if no person has asked for it.
+func (a Answer) Until(r annotations.Request) time.Time {
+	if a.By != Person {
+		return time.Time{}
+	}
+	return r.Until
+}
+
 // Sort of a Problem.
 type Sort int
 
@@ -105,7 +114,7 @@ func Decide(r annotations.Request, f Facts, now time.Time) Answer {
 // person decides on what a person asks for.
 func person(r annotations.Request, f Facts, now time.Time) Answer {
 	if !r.Until.IsZero() && !now.Before(r.Until) {
-		return over(f, fmt.Sprintf("annotation %s is %s, which is past", annotations.Until, r.Until.Format(time.RFC3339)), "set a later one")
+		return over(f, fmt.Sprintf("annotation %s is %s, which is past", annotations.Until, r.Until.Format(time.RFC3339)))
 	}
 	a := Answer{On: true, By: Person, Next: r.Until}
 	if len(r.Leases) > 0 {
@@ -115,9 +124,9 @@ func person(r annotations.Request, f Facts, now time.Time) Answer {
 }
 
 // over is the end of a request: of one that has begun, or before it could.
-func over(f Facts, why, todo string) Answer {
+func over(f Facts, why string) Answer {
 	if f.Begun {
 		return Answer{Ended: why}
 	}
-	return Answer{Problems: []Problem{{Sort: Expired, Message: fmt.Sprintf("%s: maintenance does not begin, and the app is served; %s, or take annotation %s off", why, todo, annotations.Until)}}}
+	return Answer{Problems: []Problem{{Sort: Expired, Message: why + ": the app is served; set a later one for maintenance"}}}
 }

@@ -19,6 +19,7 @@ default holds.
   "ENABLED_VALUE" (list "controller.annotations.enabledValue" $keys.enabledValue)
   "CUSTOM_PAGE_KEY" (list "controller.annotations.customPage" $keys.customPage)
   "NAMESPACE_PAGES" (list "maintenance.namespacePages" (ternary "" "false" .Values.maintenance.namespacePages))
+  "WATCH_LEASES" (list "controller.watchLeases" (ternary "" "false" $c.watchLeases))
   "PAGE_LEAD_TIME" (list "controller.pageLeadTime" $c.pageLeadTime)
   "SETTLE_TIME" (list "controller.settleTime" $c.settleTime)
   "SETTLE_TIME_CLASSES" (list "controller.settleTimeClasses" (include "maintenance.json" $c.settleTimeClasses))

@@ -54,6 +54,12 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- if $c.watchLeases }}
+# To see that those who hold maintenance up still do: Leases that a target names.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, list, watch]
+{{- end }}
 {{- end }}
 
 {{/* What Services as targets take beside: to take away the origin of one whose maintenance has ended. */}}
