@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
+	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/notice"
@@ -30,6 +31,7 @@ import (
 	"maintenance-controller.io/pkg/queue"
 	"maintenance-controller.io/pkg/setmanager"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/visits"
 	"maintenance-controller.io/pkg/watch"
 )
 
@@ -82,6 +84,8 @@ type Config struct {
 	Workers int
 	// DoorLimits bound page sets with doors.
 	DoorLimits DoorLimits
+	// AskPod asks a page Pod who was let through; nil asks it over HTTP.
+	AskPod func(ctx context.Context, address string) (access.Summary, error)
 }
 
 // Controller brings targets to what their annotations ask for.
@@ -96,6 +100,7 @@ type Controller struct {
 	notices *notice.Board[target.Ref]
 	lookout *lookout // nil if targets may not ask for what needs it
 	doors   *doors
+	visits  *visits.Watch
 
 	mu     sync.Mutex
 	memory map[target.Ref]plan.Memory
@@ -150,6 +155,7 @@ func New(c Config) *Controller {
 		Client: c.Client, Clock: c.Clock, Cache: seen{ctl.watches}, Template: c.Template, Installation: c.Installation, Grace: c.Grace,
 		Confirm: ctl.confirm, Found: ctl.queueTargets,
 	})
+	ctl.visits = visits.New(visits.Config{Sets: ctl.asks, Ask: c.AskPod, Heard: ctl.heard, Log: c.Log, Clock: c.Clock})
 	return ctl
 }
 
@@ -200,6 +206,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.config.Log.Info("watching", zap.Strings("kinds", c.kindNames()), zap.Strings("namespaces", c.config.Namespaces))
 	c.watches.leases.Start(ctx, &wg)
 	wg.Go(func() { c.alarms.Run(ctx) })
+	wg.Go(func() { c.visits.Run(ctx) })
 	wg.Go(func() { c.queues.sets.Run(ctx, c.config.Workers, c.reconcileSet) })
 	c.queues.targets.Run(ctx, c.config.Workers, c.reconcileTarget)
 	return nil

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pages"
+	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/kubetest"
 	"maintenance-controller.io/pkg/pageset"
@@ -32,7 +34,8 @@ type world struct {
 	*kubetest.Cluster
 	events   *record.FakeRecorder
 	services *readiness.Watcher
-	asked    int // requests that sent has listed
+	asked    int                                      // requests that sent has listed
+	says     func(pod string) (access.Summary, error) // what page Pods answer
 }
 
 // inWorld runs a test with a controller that works, and an Ingress called my-app.
@@ -53,7 +56,13 @@ func inWorldBy(t *testing.T, c clock.WithTicker, test func(w *world)) {
 			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(), Ending: pages.Until,
 			Template:   pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},
 			DoorLimits: DoorLimits{Doors: 3, Sets: 2},
-			Grace:      2 * time.Minute, Debounce: time.Second, Discover: 10 * time.Second, Workers: 2,
+			AskPod: func(_ context.Context, pod string) (access.Summary, error) {
+				if w.says == nil {
+					return access.Summary{}, errors.New("nobody answers")
+				}
+				return w.says(pod)
+			},
+			Grace: 2 * time.Minute, Debounce: time.Second, Discover: 10 * time.Second, Workers: 2,
 			Settings: plan.Settings{Lead: time.Second, Settle: 3 * time.Second},
 		})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -21,6 +21,7 @@ import (
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 	"maintenance-controller.io/pkg/upstream"
+	"maintenance-controller.io/pkg/visits"
 )
 
 // DoorLimits bound page sets with doors.
@@ -71,6 +72,7 @@ func (c *Controller) letThrough(ctx context.Context, ref target.Ref, state *plan
 		there[state.Page.Set] = settings
 	}
 	state.Access.Doors = numbered(there, apps)
+	c.report(ref.Namespace, state, there)
 	return content, nil
 }
 
@@ -179,6 +181,52 @@ func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.S
 	return why
 }
 
+// report takes over what the page Pods say that the target is on, or what they said
+// before the controller began if they have not been asked yet.
+func (c *Controller) report(namespace string, state *plan.State, sets map[string]access.Settings) {
+	status := annotations.StatusOf(annotationsOf(state.Object))
+	if _, on := sets[status.PageSet]; !on {
+		return
+	}
+	report, heard := c.visits.Of(pageset.ID{Namespace: namespace, Name: status.PageSet})
+	if !heard {
+		state.Access.Summary = status.Access
+		return
+	}
+	state.Access.Summary = report.Summary
+	for _, t := range report.Troubles {
+		state.Access.Told = append(state.Access.Told, plan.Event{Reason: plan.BypassNotWorking, Message: annotations.ClipTo(t.Text, annotations.MaxMessage)})
+	}
+}
+
+// asks lists the page Pods with doors, to be asked who was let through.
+func (c *Controller) asks() (all []visits.Set) {
+	for _, id := range c.manager.WithDoors("") {
+		o := c.watches.own.Observe(id)
+		if !o.Alive() {
+			continue
+		}
+		set := visits.Set{ID: id, Settings: pageset.Settings(o.ConfigMap)}
+		for _, p := range o.Own() {
+			if pageset.Ready(p) && p.Status.PodIP != "" {
+				set.Pods = append(set.Pods, p.Status.PodIP)
+			}
+		}
+		all = append(all, set)
+	}
+	return all
+}
+
+// heard has the targets of a page set told what its Pods say, and Services read again
+// that could not be reached.
+func (c *Controller) heard(id pageset.ID, report visits.Report) {
+	for _, host := range report.Unreachable() {
+		name, _, _ := strings.Cut(host, ".")
+		c.doors.lose(id.Namespace, name)
+	}
+	c.queueTargets(c.manager.Claims.Users(id))
+}
+
 // freed queues the targets that may have the page set that they want, now that another
 // one is used by nobody any more.
 func (c *Controller) freed(id pageset.ID) {
@@ -223,13 +271,18 @@ func (d *doors) keep(ref target.Ref, used map[string]bool) {
 	maps.DeleteFunc(d.services[ref], func(name string, _ *corev1.Service) bool { return !used[name] })
 }
 
-// lose forgets a Service, and gives the targets that lead to it.
+// lose forgets a Service, or one that leads to the app of another meanwhile, and gives the
+// targets that lead to it.
 func (d *doors) lose(namespace, name string) (users []target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for ref, services := range d.services {
-		if ref.Namespace == namespace && services[name] != nil {
-			delete(services, name)
+		if ref.Namespace != namespace {
+			continue
+		}
+		before := len(services)
+		maps.DeleteFunc(services, func(asked string, svc *corev1.Service) bool { return asked == name || svc.Name == name })
+		if len(services) < before {
 			users = append(users, ref)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
 
 	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/annotations"
@@ -223,5 +224,134 @@ func TestTooManyDoorsBlock(t *testing.T) {
 		w.pass(time.Minute)
 		assert.Equal(w, []string{set + ":8101", set + ":8102", set + ":8103", set + ":80"}, w.leads())
 		w.quiet(time.Hour)
+	})
+}
+
+// addressed gives the page Pods addresses, as the kubelet does.
+func (w *world) addressed() {
+	w.Helper()
+	pods, err := w.Client.CoreV1().Pods(namespace).List(w.Context(), metav1.ListOptions{})
+	require.NoError(w, err)
+	for i := range pods.Items {
+		pods.Items[i].Status.PodIP = fmt.Sprintf("10.0.0.%d", i+1)
+		_, err := w.Client.CoreV1().Pods(namespace).Update(w.Context(), &pods.Items[i], metav1.UpdateOptions{})
+		require.NoError(w, err)
+	}
+}
+
+// TestWhatPagePodsSayIsSeen: who was let through is on the target, and what keeps people
+// from the app is told once, while it lasts; an app that cannot be reached is looked for.
+func TestWhatPagePodsSayIsSeen(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a")
+		w.lead("a")
+		w.annotate(annotations.BypassSecret, "team")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.addressed()
+		w.pass(10 * time.Second)
+		require.Equal(w, annotations.Active, w.state())
+		set := w.get().GetAnnotations()[annotations.PageSet]
+		w.told()
+		seen := func() string { return w.get().GetAnnotations()[annotations.AccessReport] }
+		assert.Empty(w, seen())
+
+		said := access.Summary{PageSet: set, Secret: access.Secret{Name: "team", Missing: true}}
+		w.says = func(string) (access.Summary, error) { return said, nil }
+		w.pass(20 * time.Second)
+		assert.Contains(w, seen(), "nobody was let through yet; there is no Secret team")
+		assert.Equal(w, annotations.Active, w.state())
+		assert.Empty(w, w.get().GetAnnotations()[annotations.Message])
+		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BypassNotWorking there is no Secret team")
+		w.quiet(time.Hour)
+		assert.Empty(w, w.told(), "it is told once")
+
+		said.Secret = access.Secret{Name: "team", Tokens: 1}
+		said.Holders = map[string]access.Holder{"alice": {Requests: 1}}
+		said.Through = map[access.By]uint64{access.ByHeader: 1}
+		w.pass(20 * time.Second)
+		assert.Equal(w, "let through by token or link: alice", seen())
+		w.quiet(time.Hour)
+		said.Holders["alice"] = access.Holder{Requests: 1000}
+		w.quiet(time.Hour)
+
+		// The app moves to another port; the page cannot reach it, and finds it.
+		require.NoError(w, w.Client.CoreV1().Services(namespace).Delete(w.Context(), "a", metav1.DeleteOptions{}))
+		w.service("a", func(svc *corev1.Service) { svc.Spec.Ports[0].AppProtocol = ptr.To("https") })
+		said.Doors = []access.DoorState{{Name: "d1", Unreachable: "connection refused"}}
+		w.pass(20 * time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(10 * time.Second)
+		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BypassNotWorking the app at a.shop.svc:80 cannot be reached from the page Pods (connection refused)")
+		next, settings := w.settings()
+		require.NotEqual(w, set, next)
+		assert.Equal(w, access.HTTPS, settings.Doors[0].Scheme)
+
+		w.annotate(annotations.DefaultEnabled, "")
+		w.pass(time.Second)
+		assert.Empty(w, seen())
+		w.pass(5 * time.Minute)
+		w.quiet(time.Hour)
+	})
+}
+
+// TestAnAppInMaintenanceItself is reached by the Service that leads to it meanwhile.
+func TestAnAppInMaintenanceItself(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a", func(svc *corev1.Service) {
+			svc.Spec.Selector = map[string]string{annotations.PageSetLabel: "maintenance-00000000000000aa"}
+		})
+		controller := true
+		w.service("maintenance-origin-a", func(svc *corev1.Service) {
+			svc.Labels = map[string]string{annotations.ManagedByLabel: annotations.ManagedBy, annotations.ComponentLabel: annotations.ComponentOrigin}
+			svc.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: "a", UID: "a", Controller: &controller}}
+		})
+		w.lead("a")
+		w.annotate(annotations.OpenPaths, "/admin")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(10 * time.Second)
+		_, settings := w.settings()
+		require.Len(w, settings.Doors, 1)
+		assert.Equal(w, "maintenance-origin-a.shop.svc", settings.Doors[0].Host)
+	})
+}
+
+// TestTooManySetsBlock, until one of them is used by nobody any more.
+func TestTooManySetsBlock(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a")
+		for i, name := range []string{"one", "two"} {
+			u := ingress()
+			u.SetName(name)
+			u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true", annotations.OpenPaths: fmt.Sprintf("/%d", i)})
+			require.NoError(w, unstructured.SetNestedField(u.Object, "a", "spec", "defaultBackend", "service", "name"))
+			_, err := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace).Create(w.Context(), u, metav1.CreateOptions{})
+			require.NoError(w, err)
+		}
+		w.pass(time.Second)
+		w.lead("a")
+		w.annotate(annotations.OpenPaths, "/3")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		assert.Equal(w, annotations.Blocked, w.state())
+		assert.Contains(w, w.get().GetAnnotations()[annotations.Message], "2 other page sets of the namespace have doors")
+		w.annotate(annotations.OpenPaths, "/1")
+		w.pass(time.Second)
+		assert.Equal(w, annotations.Pending, w.state(), "who shares a set needs no other")
+		w.annotate(annotations.OpenPaths, "/3")
+		w.pass(time.Second)
+		assert.Equal(w, annotations.Blocked, w.state())
+
+		client := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace)
+		u, err := client.Get(w.Context(), "one", metav1.GetOptions{})
+		require.NoError(w, err)
+		u.SetAnnotations(nil)
+		_, err = client.Update(w.Context(), u, metav1.UpdateOptions{})
+		require.NoError(w, err)
+		w.pass(time.Second)
+		assert.Equal(w, annotations.Pending, w.state(), "there is room")
 	})
 }

@@ -14,6 +14,7 @@ func (c *Controller) Snapshot() metrics.Snapshot {
 		Targets:    map[metrics.Target]int{},
 		Unrestored: map[string]int{},
 		PageSets:   c.watches.own.Sets(),
+		Bypass:     c.visits.Troubles(),
 		Queued:     map[string]int{c.queues.targets.Name(): c.queues.targets.Len(), c.queues.sets.Name(): c.queues.sets.Len()},
 	}
 	c.watches.targets.Concerned(func(ref target.Ref, all map[string]string) {

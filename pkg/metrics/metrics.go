@@ -21,6 +21,9 @@ type Snapshot struct {
 	Oldest   time.Time
 	PageSets int
 	Queued   map[string]int // by queue
+	// Bypass counts, by reason, the page sets of which something keeps those who should be
+	// let through from the app.
+	Bypass map[string]int
 }
 
 // Target labels a count of targets.
@@ -95,6 +98,10 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(describe("maintenance_oldest_start_timestamp_seconds",
 		"Unix time at which the longest maintenance that goes on began; 0 if there is none."), prometheus.GaugeValue, oldest)
 	ch <- prometheus.MustNewConstMetric(describe("maintenance_page_sets", "Page sets there are."), prometheus.GaugeValue, float64(now.PageSets))
+	bypass := describe("maintenance_bypass_troubles", "Page sets of which somebody who should be let through is not, by reason (secret-missing, secret-unusable, app-unreachable).", "reason")
+	for reason, n := range now.Bypass {
+		ch <- prometheus.MustNewConstMetric(bypass, prometheus.GaugeValue, float64(n), reason)
+	}
 	queued := describe("maintenance_queue_length", "Keys that wait to be reconciled.", "queue")
 	for name, n := range now.Queued {
 		ch <- prometheus.MustNewConstMetric(queued, prometheus.GaugeValue, float64(n), name)

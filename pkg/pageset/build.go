@@ -53,8 +53,8 @@ type Template struct {
 	CookieLifetime time.Duration
 }
 
-// metricsPort of a page Pod.
-const metricsPort = 9090
+// MetricsPort of a page Pod, where it also says who was let through.
+const MetricsPort = 9090
 
 // labels of everything in the set. Never a label of the app's: GitOps tools
 // prune by them, and other Services select by them.
@@ -198,7 +198,7 @@ func container(cm *corev1.ConfigMap, t Template) corev1.Container {
 		Args:            args,
 		Ports: []corev1.ContainerPort{
 			{Name: page.PortName, ContainerPort: page.Port, Protocol: corev1.ProtocolTCP},
-			{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP},
+			{Name: "metrics", ContainerPort: MetricsPort, Protocol: corev1.ProtocolTCP},
 		},
 		// Cloud load balancers derive their health check from this probe, so it
 		// is on the serving port.

@@ -27,7 +27,7 @@ const (
 func Policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
 	id := ID{cm.Namespace, cm.Name}
 	tcp := corev1.ProtocolTCP
-	serving, metrics := intstr.FromInt32(page.Port), intstr.FromInt32(metricsPort)
+	serving, metrics := intstr.FromInt32(page.Port), intstr.FromInt32(MetricsPort)
 	policy := &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: labels(id), OwnerReferences: owner(cm)},
 		Spec: networkingv1.NetworkPolicySpec{

@@ -44,6 +44,10 @@ func fit(s annotations.Status, all map[string]string) annotations.Status {
 	if over <= 0 {
 		return s
 	}
+	if s.Access != "" {
+		s.Access = ""
+		return fit(s, all)
+	}
 	if room := len(s.Message) - over; room >= least {
 		s.Message = annotations.ClipTo(s.Message, room)
 	} else {

@@ -1,0 +1,103 @@
+package visits
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pkg/access"
+)
+
+var settings = access.Settings{BypassSecret: "team", Doors: []access.Door{{Name: "d1", Scheme: access.Auto, Host: "a.shop.svc", Port: 80}}}
+
+func pod(change ...func(*access.Summary)) access.Summary {
+	s := access.Summary{Secret: access.Secret{Name: "team", Tokens: 1}, Doors: []access.DoorState{{Name: "d1"}}}
+	for _, c := range change {
+		c(&s)
+	}
+	return s
+}
+
+// TestAReportStaysTheSame while nothing new is heard: it is written on targets.
+func TestAReportStaysTheSame(t *testing.T) {
+	t.Parallel()
+	var k known
+	used := func(name string, n uint64) func(*access.Summary) {
+		return func(s *access.Summary) {
+			s.Holders = map[string]access.Holder{name: {Requests: n}}
+			s.Through = map[access.By]uint64{access.ByCookie: n, access.ByPath: n}
+		}
+	}
+	assert.Equal(t, "nobody was let through yet", k.report(settings, []access.Summary{pod()}).Summary)
+	first := k.report(settings, []access.Summary{pod(used("bob", 1)), pod(used("alice", 1))})
+	assert.Equal(t, "let through by token or link: alice, bob, by open path", first.Summary)
+	assert.True(t, first.same(k.report(settings, []access.Summary{pod(used("alice", 99))})), "counts do not matter, and what was heard is kept")
+
+	down := func(why string) func(*access.Summary) {
+		return func(s *access.Summary) { s.Doors[0].Unreachable = why }
+	}
+	failing := k.report(settings, []access.Summary{pod(down("dial 10.0.0.1:4711")), pod()})
+	require.Len(t, failing.Troubles, 1)
+	assert.Equal(t, []string{"a.shop.svc:80"}, failing.Unreachable())
+	assert.True(t, failing.same(k.report(settings, []access.Summary{pod(down("dial 10.0.0.1:4712"))})), "the words stay while it lasts")
+	assert.Empty(t, k.report(settings, []access.Summary{pod()}).Troubles)
+}
+
+func TestWhatIsWrongWithASecret(t *testing.T) {
+	t.Parallel()
+	for want, secret := range map[string]access.Secret{
+		"there is no Secret team":  {Missing: true},
+		"Secret team has no token": {},
+		"Secret team: line 2":      {Tokens: 1, Problems: []string{"line 2"}},
+	} {
+		var k known
+		r := k.report(settings, []access.Summary{pod(func(s *access.Summary) { s.Secret = secret })})
+		require.Len(t, r.Troubles, 1)
+		assert.Contains(t, r.Troubles[0].Text, want)
+		assert.Contains(t, r.Summary, want)
+	}
+	open := settings
+	open.BypassSecret = ""
+	var k known
+	assert.Empty(t, k.report(open, []access.Summary{pod(func(s *access.Summary) { s.Secret = access.Secret{} })}).Troubles, "none was asked for")
+}
+
+func TestNamesAreBounded(t *testing.T) {
+	t.Parallel()
+	var k known
+	many := pod(func(s *access.Summary) {
+		s.Holders = map[string]access.Holder{}
+		for i := range 100 {
+			s.Holders[fmt.Sprintf("name-%02d", i)] = access.Holder{Requests: 1}
+		}
+	})
+	assert.Contains(t, k.report(settings, []access.Summary{many}).Summary, "name-09 and 90 more")
+}
+
+// TestOnlyAnAnswerIsRead: not what it leads to, and not more than may be.
+func TestOnlyAnAnswerIsRead(t *testing.T) {
+	t.Parallel()
+	answers := map[string]http.HandlerFunc{
+		"is not there": http.NotFound,
+		"leads away":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"is too long": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"pageSet": %q}`, strings.Repeat("x", access.MaxSummary))
+		},
+	}
+	for name, answer := range answers {
+		server := httptest.NewServer(answer)
+		defer server.Close()
+		_, err := read(t.Context(), client(), server.URL)
+		assert.Error(t, err, name)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"pageSet": "x"}`)) }))
+	defer server.Close()
+	s, err := read(t.Context(), client(), server.URL)
+	require.NoError(t, err)
+	assert.Equal(t, "x", s.PageSet)
+}
