@@ -30,7 +30,7 @@ get() {
 	local answer body
 	show curl -i "$@"
 	answer=$(curl -si --max-time 10 --noproxy '*' "$@" | tr -d '\r')
-	grep -Ei '^(HTTP|content-type|retry-after|cache-control|maintenance-page-set)' <<<"${answer%%$'\n\n'*}"
+	grep -Ei '^(HTTP|content-type|retry-after|cache-control|maintenance-page-set|maintenance-bypass)' <<<"${answer%%$'\n\n'*}"
 	body=${answer#*$'\n\n'}
 	printf '\n%s\n' "$(head -n 7 <<<"$body" | cut -c 1-100)"
 	[ "$(wc -l <<<"$body")" -le 7 ] || note "… $(wc -c <<<"$body") bytes in all"
@@ -60,7 +60,7 @@ title 'What is installed'
 run helm list --namespace maintenance-system
 
 title 'Two apps: my-app behind an Ingress, shop behind a Traefik IngressRoute'
-kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- maintenance/custom-page- >/dev/null 2>&1 || true # of an earlier demo
+kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- maintenance/custom-page- maintenance/bypass-secret- maintenance/open-paths- >/dev/null 2>&1 || true # of an earlier demo
 run kubectl apply -f e2e/demo/apps.yaml
 kubectl rollout status --timeout=60s deployment/my-app deployment/shop >/dev/null
 await 200 $app && await 200 $shop
@@ -102,6 +102,24 @@ if [ "$before" != "$(spec ingress/my-app; spec ingressroute/shop)" ]; then
 	exit 1
 fi
 note 'the specs of both are the same, byte for byte'
+
+title 'Second act: the team stays in, and the admin page is open'
+run kubectl annotate ingress my-app maintenance/enabled=true maintenance/bypass-secret=team maintenance/open-paths=/admin
+run kubectl wait --for="$state=active" ingress/my-app --timeout=60s
+note 'the public'
+get $app/
+note 'somebody with a token of the Secret; people open a link with it instead'
+get $app/orders -H 'Maintenance-Bypass: 6S0mQ1yVb2bq9N0kJ8wFZrVwq0u3Qm5H'
+note 'the admin page, which ends the maintenance that hides the rest'
+get $app/admin
+get -X POST $app/admin/end
+await 200 $app
+get $app/
+kubectl annotate ingress/my-app maintenance/bypass-secret- maintenance/open-paths- >/dev/null
+if [ "$before" != "$(spec ingress/my-app; spec ingressroute/shop)" ]; then
+	echo 'demo: the specs are not what they were' >&2
+	exit 1
+fi
 
 title 'Now you'
 cat <<END

@@ -27,6 +27,8 @@ func run(ctx context.Context) error {
 	name := os.Getenv("APP_NAME")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /admin", adminPage)
+	mux.HandleFunc("POST /admin/end", endMaintenance)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = fmt.Fprintf(w, "hello from %s: %s %s\n", name, r.Method, r.URL.Path) // the visitor has gone
