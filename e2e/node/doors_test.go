@@ -22,8 +22,8 @@ import (
 // member is somebody of the team, with a token of the Secret.
 const memberToken = "dGhlIHRva2VuIG9mIGFsaWNl"
 
-// twoApps is an Ingress with two apps, of which the second may be another one.
-func twoApps(host, second string) string {
+// twoApps is an Ingress with two apps.
+func twoApps(host string) string {
 	return fmt.Sprintf(`apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: one}
@@ -33,8 +33,8 @@ spec:
       http:
         paths:
           - {path: /, pathType: Prefix, backend: {service: {name: my-app, port: {number: 80}}}}
-          - {path: /second, pathType: Prefix, backend: {service: {name: %s, port: {name: web}}}}
-`, host, second)
+          - {path: /second, pathType: Prefix, backend: {service: {name: other, port: {name: web}}}}
+`, host)
 }
 
 // askFor is a load of visitors of one path.
@@ -52,7 +52,7 @@ func TestTheTeamStaysIn(t *testing.T) {
 	w := newWorld(t)
 	w.watchSoundness()
 	host := w.host("team")
-	w.serve([]string{host}, appOf("my-app", "/lasting-app", ""), app("other"), app("third"), twoApps(host, "other"),
+	w.serve([]string{host}, appOf("my-app", "/lasting-app", ""), app("other"), app("third"), twoApps(host),
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: team}\nstringData: {maintenance-bypass-token: \"alice "+memberToken+"\\n\"}\n")
 	spec := w.spec("ingress/one")
 	public, second, open := w.loadBy(askFor("/"), 20, "", host), w.loadBy(askFor("/second/x"), 20, "", host), w.loadBy(askFor("/admin/x"), 20, "", host)
@@ -70,10 +70,13 @@ func TestTheTeamStaysIn(t *testing.T) {
 	w.requireLetThrough(host, set)
 
 	// Another app is written in the middle, and then who is let through is changed.
-	w.apply(twoApps(host, "third"))
+	phase("another app")
+	w.kubectl("patch", "ingress/one", "--type=json", "-p", `[{"op": "replace", "path": "/spec/rules/0/http/paths/1/backend", "value": {"service": {"name": "third", "port": {"name": "web"}}}}]`)
 	next := w.untilOnOther(set)
 	w.arrives(host, from(next))
+	phase("on with another app")
 	w.requireLetThrough(host, next)
+	phase("becoming read-only")
 	w.kubectl("annotate", "ingress/one", annotations.ReadOnly+"=true")
 	last := w.untilOnOther(next)
 	phase("read-only")
@@ -89,9 +92,12 @@ func TestTheTeamStaysIn(t *testing.T) {
 	for _, l := range loads {
 		l.stop()
 	}
-	public.only("on", fromPage)
-	second.only("on", fromPage)
-	for _, name := range []string{"switching on", "on", "read-only", "switching off"} {
+	public.only("another app", fromPage)
+	for _, l := range []*load{public, second} {
+		l.only("on", fromPage)
+		l.only("on with another app", fromPage)
+	}
+	for _, name := range []string{"switching on", "on", "another app", "on with another app", "becoming read-only", "read-only", "switching off"} {
 		w.report("visitors of an open path who did not get the app in "+name, notFromApp(open.during(name)))
 	}
 	assert.Equal(w, strings.ReplaceAll(spec, "other", "third"), w.spec("ingress/one"))
