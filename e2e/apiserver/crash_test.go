@@ -117,6 +117,31 @@ func crashScenarios() map[string]crashScenario {
 			},
 			goals: append([]goal{{configMaps, defaultSet(), absent}}, active...),
 		},
+		"by itself": {
+			act: func(w *world) {
+				w.apply(plain("plain"))
+				w.annotate(ingresses, "plain", byItself())
+				w.annotate(services, "my-app", byItself())
+			},
+			goals: []goal{
+				{ingresses, "plain", onSet(1, annotations.Active)},
+				{services, "my-app", onSet(1, annotations.Active)},
+				{services, originOf("my-app"), leadsToApp(service("my-app"))},
+			},
+		},
+		"by itself, and back once the app is ready": {
+			setup: func(w *world) {
+				w.apply(plain("plain"))
+				w.annotate(ingresses, "plain", byItself(annotations.RestoreWhen, annotations.RestoreReady))
+				w.until(ingresses, "plain", "active", state(annotations.Active))
+			},
+			act: func(w *world) { w.appRuns() },
+			goals: []goal{
+				{ingresses, "plain", specIs(plain("plain"))},
+				{configMaps, backup.Name(target.Ref{Kind: "Ingress", Name: "plain"}), absent},
+				{configMaps, defaultSet(), usedBy("Ingress/plain")},
+			},
+		},
 		"one of two leaves": {
 			setup: func(w *world) { enter(w); untilActive(w) },
 			act:   func(w *world) { w.off(ingresses, "my-app") },

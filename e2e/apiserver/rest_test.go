@@ -29,6 +29,7 @@ import (
 	ids "maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/pageset"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/readiness"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -55,6 +56,7 @@ func (w *world) start(options ...option) *running {
 		BuiltIn: pages.Default(), Ending: pages.Until, Template: pageset.Template{Image: imageServes, Replicas: 2, NetworkPolicy: pageset.PolicyAuto},
 		Grace: 300 * time.Millisecond, Debounce: 20 * time.Millisecond, Discover: time.Second, Workers: 8,
 		Settings: plan.Settings{Settle: 100 * time.Millisecond},
+		AutoFor:  100 * time.Millisecond, AutoRecovery: 300 * time.Millisecond,
 	}
 	for _, o := range options {
 		o(&c, config)
@@ -75,14 +77,22 @@ func (w *world) start(options ...option) *running {
 	require.NoError(w, err)
 	c.Metadata, err = metadata.NewForConfig(config)
 	require.NoError(w, err)
+	readers := readiness.New(readiness.Config{Client: kube, Log: c.Log})
+	c.Readiness = readers
 	events := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 1000}))
 	events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: w.client.CoreV1().Events("")})
 	c.Recorder = events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	r := &running{Controller: controller.New(c), requests: requests}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		readers.Run(ctx)
+	}()
 	go func() {
 		defer close(done)
+		defer func() { <-read }()
 		defer events.Shutdown()
 		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
 			w.Errorf("controller: %v", err)

@@ -28,6 +28,7 @@ import (
 	"maintenance-controller.io/pkg/part"
 	"maintenance-controller.io/pkg/readiness"
 	"maintenance-controller.io/pkg/version"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // Process is what the program gets from the operating system.
@@ -182,6 +183,6 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, w watche
 		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(), Ending: pages.Until,
 		LeasesOff: !o.watchLeases, Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
 		DoorLimits: controller.DoorLimits{Doors: o.page.maxDoors, Sets: o.page.maxSetsWithDoors},
-		Settings:   settings, Readiness: services, AutoFor: o.autoFor,
+		Settings:   settings, Readiness: services, AutoFor: o.autoFor, AutoRecovery: wanted.Recovery,
 	}), nil
 }

@@ -72,6 +72,8 @@ type Config struct {
 	// AutoFor is how long none of a target's backends must have had a ready endpoint before
 	// maintenance begins by itself; 0 is at once.
 	AutoFor time.Duration
+	// AutoRecovery is how long any of them must have had one before it ends; 0 is at once.
+	AutoRecovery time.Duration
 	// Debounce is how long changes of pages are gathered before targets follow; 0 is
 	// not at all.
 	Debounce time.Duration

@@ -24,6 +24,7 @@ import (
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/readiness"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 const namespace = "shop"
@@ -51,7 +52,7 @@ func inWorldBy(t *testing.T, c clock.WithTicker, test func(w *world)) {
 		w := &world{T: t, Cluster: kubetest.New(t), events: record.NewFakeRecorder(1000)}
 		w.services = readiness.New(readiness.Config{Client: w.Client, Log: zap.NewNop()})
 		ctl := New(Config{
-			Readiness: w.services, AutoFor: time.Second,
+			Readiness: w.services, AutoFor: time.Second, AutoRecovery: wanted.Recovery,
 			Clock: c, Client: w.Client, Dynamic: w.Dynamic, Metadata: w.Metadata, Discovery: w.Client.Discovery(), Recorder: w.events, Log: zap.NewNop(),
 			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(), Ending: pages.Until,
 			Template:   pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},

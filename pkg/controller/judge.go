@@ -41,8 +41,8 @@ func unjudged(ref target.Ref, b swap.Backend, s readiness.State) string {
 
 // seenOf judges all backends of a target together: one that serves is enough. Nobody is
 // sent to a weight of 0.
-func seenOf(ref target.Ref, backends []swap.Backend, states []readiness.State, autoFor time.Duration) wanted.Seen {
-	seen := wanted.Seen{For: autoFor, Recovery: wanted.Recovery}
+func seenOf(ref target.Ref, backends []swap.Backend, states []readiness.State) wanted.Seen {
+	var seen wanted.Seen
 	ups, downs, unknown := []time.Time{}, []time.Time{}, false
 	for i, b := range backends {
 		s := states[i]
@@ -137,7 +137,8 @@ func (c *Controller) look(ref target.Ref, state plan.State) (wanted.Seen, *plan.
 	switch {
 	case !auto:
 	case r.Auto == annotations.AutoBackends:
-		seen = seenOf(ref, all[:own], states[:own], c.config.AutoFor)
+		seen = seenOf(ref, all[:own], states[:own])
+		seen.For, seen.Recovery = c.config.AutoFor, c.config.AutoRecovery
 	}
 	c.lookout.keep(ref, seen)
 	if !gated || !onPage {

@@ -27,7 +27,8 @@ func (c *Controller) parse(all map[string]string) (annotations.Request, []annota
 func (c *Controller) wants(ref target.Ref, all map[string]string) bool {
 	req, _ := c.parse(all)
 	facts := wanted.Facts{Begun: annotations.HasWritten(all), Leases: c.watches.leases.Of(ref.Namespace, req.Leases)}
-	facts.Auto = wanted.Automatic{Seen: c.lookout.seen(ref), Kept: wanted.ParseSpell(all[annotations.Cause]), Shown: facts.Begun}
+	facts.Auto = automatic(all, all[annotations.PageSet] != "")
+	facts.Auto.Seen = c.lookout.seen(ref)
 	return wanted.Decide(req, facts, c.config.Clock.Now()).On
 }
 
@@ -64,4 +65,10 @@ func (c *Controller) decideWanted(ctx context.Context, ref target.Ref, req annot
 func (c *Controller) unfollow(ref target.Ref) {
 	c.watches.leases.Follow(ref, nil)
 	c.alarms.Set(ref, time.Time{})
+}
+
+// automatic is what a target itself says of maintenance that begins by itself.
+func automatic(all map[string]string, shown bool) wanted.Automatic {
+	status := annotations.StatusOf(all)
+	return wanted.Automatic{Kept: wanted.ParseSpell(status.Cause), Shown: shown, Restoring: status.State == annotations.Restoring}
 }

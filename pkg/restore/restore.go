@@ -29,6 +29,7 @@ import (
 	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/wanted"
 )
 
 // Config of a Restorer.
@@ -134,9 +135,9 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 	if out.LeftAlone = out.Other != "" && r.ownOnly; out.LeftAlone {
 		return nil
 	}
-	if req, _ := r.Keys.Parse(object.GetAnnotations()); req.Enabled == annotations.On && r.Working != "" && !r.RemoveAnnotations {
+	if key := r.asks(object); key != "" && r.Working != "" && !r.RemoveAnnotations {
 		return fmt.Errorf("%w: it asks for maintenance, and a controller works (%s) that would put it in again: take the annotation %s off and the controller restores it, or remove it in the same breath with --remove-annotations, or scale the controller to 0 first",
-			errStays, r.Working, r.Keys.Enabled)
+			errStays, r.Working, key)
 	}
 	for range maxSteps {
 		next, warnings, err := r.step(ctx, kind, out.Ref, object)
@@ -148,14 +149,27 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 			continue
 		}
 		out.After = object
-		req, _ := r.Keys.Parse(object.GetAnnotations())
-		out.Enabled = req.Enabled == annotations.On
+		out.Enabled = r.asks(object) != ""
 		if slots, err := kind.Slots(object.Object); err == nil && swap.OnPage(slots) {
 			return fmt.Errorf("%w: %s", errStays, strings.Join(warnings, "; "))
 		}
 		return nil
 	}
 	return fmt.Errorf("%w: somebody else keeps writing to it", errStays)
+}
+
+// asks names the annotation for which a controller would put the target in maintenance
+// again; empty if none would.
+func (r *Restorer) asks(object *unstructured.Unstructured) string {
+	req, _ := r.Keys.Parse(object.GetAnnotations())
+	begun := wanted.ParseSpell(object.GetAnnotations()[annotations.Cause]).On()
+	switch {
+	case req.Enabled == annotations.On:
+		return r.Keys.Enabled
+	case req.Enabled == annotations.Unasked && req.Auto != "" && begun:
+		return annotations.Auto
+	}
+	return ""
 }
 
 // other gives the id of another installation that has the target in maintenance.

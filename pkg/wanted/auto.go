@@ -50,8 +50,9 @@ type Automatic struct {
 	Seen Seen
 	// Kept is what the target says has begun.
 	Kept Spell
-	// Shown says whether visitors are on a page, be it of some backends.
-	Shown bool
+	// Shown says whether visitors are on a page, be it of some backends, and Restoring
+	// whether that is only until the app is ready.
+	Shown, Restoring bool
 }
 
 // Spell is a maintenance that began by itself, as it is kept on its target: a restart
@@ -108,9 +109,11 @@ func (s Spell) On() bool { return !s.Since.IsZero() && !s.Spent }
 //
 //	so far     | seen                                 | it is
 //	-----------+--------------------------------------+----------------------------------
-//	nothing    | unknown, up, gone                    | off
+//	nothing    | up, gone                             | off
+//	nothing    | unknown                              | off
 //	nothing    | down for less than For               | off, until then
 //	nothing    | down for For                         | on
+//	a person's | down, or unknown                     | on
 //	on         | down, or unknown                     | on
 //	on         | up, and no visitor is on the page yet| off
 //	on         | up, or gone, for less than Recovery  | on, until then
@@ -128,9 +131,12 @@ func automatic(r annotations.Request, f Facts, now time.Time) Answer {
 		kept.Since = now
 	}
 	lasted := max(0, now.Sub(s.Since))
+	ended := f.Auto.Shown && !f.Auto.Restoring && !kept.On() // a person's, this moment
 	switch {
 	case kept.Spent:
 		return a.spent(kept, s, lasted, now)
+	case ended && (s.Verdict == Unknown || s.Verdict == Down):
+		kept = Spell{Cause: unknown, Since: now.Truncate(time.Second)}
 	case !kept.On() && s.Verdict != Down:
 		return a
 	case !kept.On() && lasted < s.For:
@@ -145,6 +151,9 @@ func automatic(r annotations.Request, f Facts, now time.Time) Answer {
 	}
 	return a.on(r, kept, s, now)
 }
+
+// unknown is the cause of what is held for the moment.
+const unknown = "it is not known yet whether the app can serve"
 
 // comesBack says whether maintenance ends if it stays so.
 func (s Seen) comesBack() bool { return s.Verdict == Up || s.Verdict == Gone }

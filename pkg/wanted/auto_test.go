@@ -38,10 +38,13 @@ func TestAutomatic(t *testing.T) {
 		next    time.Time
 		givenUp bool
 	}{
-		"nothing is known yet":             {seen: Seen{}},
+		"nothing is known yet":             {seen: Seen{}, hidden: true},
+		"a person's ends, and unknown":     {seen: Seen{}, on: true, spell: Spell{Cause: unknown, Since: now}, next: now.Add(10 * time.Minute)},
+		"a person's ends, and up":          {seen: seen(Up, 0)},
 		"up":                               {seen: seen(Up, time.Hour)},
 		"there is no checker":              {seen: seen(Gone, time.Hour)},
-		"down for less than that":          {seen: seen(Down, 999*time.Millisecond), next: now.Add(time.Millisecond)},
+		"a person's ends, and down":        {seen: seen(Down, 0), on: true, spell: Spell{Cause: app, Since: now}, next: now.Add(10 * time.Minute)},
+		"down for less than that":          {seen: seen(Down, 999*time.Millisecond), hidden: true, next: now.Add(time.Millisecond)},
 		"down for that":                    {seen: seen(Down, time.Second), on: true, spell: Spell{Cause: app, Since: now}, next: now.Add(10 * time.Minute)},
 		"down from the start":              {seen: Seen{Verdict: Down, Causes: []string{app}}, on: true, spell: Spell{Cause: app, Since: now}, next: now.Add(10 * time.Minute)},
 		"down, without a bound":            {seen: seen(Down, time.Second), never: true, on: true, spell: Spell{Cause: app, Since: now}},
@@ -126,6 +129,12 @@ func TestOnlyWhatAPersonAskedForEndsByItself(t *testing.T) {
 	got = Decide(r, Facts{Begun: true, Auto: Automatic{Seen: down, Shown: true}}, now)
 	assert.True(t, got.On, "an end that is past is not auto's")
 	assert.Empty(t, got.Ended)
+}
+
+func TestWhatWaitsForTheAppIsNotBegunAgain(t *testing.T) {
+	t.Parallel()
+	r := annotations.Request{Unattended: annotations.Unattended{Auto: annotations.AutoBackends}}
+	assert.False(t, Decide(r, Facts{Begun: true, Auto: Automatic{Shown: true, Restoring: true}}, now).On)
 }
 
 func TestNobodyHasAskedForIt(t *testing.T) {

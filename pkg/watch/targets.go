@@ -193,7 +193,7 @@ func (t *Targets) waits(m *metav1.PartialObjectMetadata) bool {
 		return false
 	}
 	req, _ := t.config.Keys.Parse(m.Annotations)
-	auto := wanted.Automatic{Kept: wanted.ParseSpell(m.Annotations[annotations.Cause]), Shown: true}
+	auto := wanted.Automatic{Kept: wanted.ParseSpell(m.Annotations[annotations.Cause])}
 	return wanted.Decide(req, wanted.Facts{Begun: annotations.HasWritten(m.Annotations), Auto: auto}, t.config.Clock.Now()).On
 }
 
