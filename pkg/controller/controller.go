@@ -69,6 +69,8 @@ type Config struct {
 	Settings plan.Settings
 	// Readiness tells whether Services can serve; nil if targets may not ask for it.
 	Readiness Readiness
+	// Checkers tell what ServiceCheckers say; nil if there are none.
+	Checkers Checkers
 	// AutoFor is how long none of a target's backends must have had a ready endpoint before
 	// maintenance begins by itself; 0 is at once.
 	AutoFor time.Duration
@@ -147,7 +149,7 @@ func New(c Config) *Controller {
 		ctl.kinds[k.Name] = k
 	}
 	ctl.watches = ctl.watch()
-	ctl.lookout = newLookout(c.Readiness, ctl.queues.targets.Add)
+	ctl.lookout = newLookout(c.Readiness, c.Checkers, ctl.queues.targets.Add)
 	ctl.alarms = queue.NewAlarms(c.Clock, ctl.queues.targets.Add)
 	ctl.book = pagebook.New(pagebook.Config{
 		Source: ctl.watches.pages, Recorder: c.Recorder, OwnNamespace: c.OwnNamespace, NamespacePages: c.NamespacePages,

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/checker"
 	"maintenance-controller.io/pkg/plan"
 	"maintenance-controller.io/pkg/readiness"
 	"maintenance-controller.io/pkg/swap"
@@ -74,6 +75,22 @@ func seenOf(ref target.Ref, backends []swap.Backend, states []readiness.State) w
 	return seen
 }
 
+// seenBy is what a checker says. It has waited for as long as its spec asks for, but for its
+// own end.
+func seenBy(name string, v checker.Verdict) wanted.Seen {
+	switch v.State {
+	case checker.Up:
+		return wanted.Seen{Verdict: wanted.Up, Since: v.Since}
+	case checker.Down:
+		return wanted.Seen{Verdict: wanted.Down, Since: v.Since, Causes: v.Causes}
+	case checker.Deleted:
+		note := fmt.Sprintf("there is no ServiceChecker %q: maintenance does not begin by itself, and what has begun so ends after %s", annotations.Clip(name), v.RecoverFor)
+		return wanted.Seen{Verdict: wanted.Gone, Since: v.Since, Recovery: v.RecoverFor, Notes: []string{note}}
+	case checker.Unknown:
+	}
+	return wanted.Seen{}
+}
+
 func earliest(times []time.Time) time.Time {
 	first := times[0]
 	for _, t := range times {
@@ -132,13 +149,21 @@ func (c *Controller) look(ref target.Ref, state plan.State) (wanted.Seen, *plan.
 	if gated && onPage {
 		all = append(all, state.Behind()...)
 	}
-	states := c.lookout.at(ref, all)
+	goesBy := ""
+	if auto && r.Auto == annotations.AutoChecker {
+		goesBy = r.Checker
+	}
+	states := c.lookout.at(ref, all, goesBy)
 	var seen wanted.Seen
 	switch {
 	case !auto:
 	case r.Auto == annotations.AutoBackends:
 		seen = seenOf(ref, all[:own], states[:own])
 		seen.For, seen.Recovery = c.config.AutoFor, c.config.AutoRecovery
+	case c.config.Checkers != nil:
+		seen = seenBy(r.Checker, c.config.Checkers.Down(ref.Namespace, r.Checker))
+	default:
+		seen.Notes = []string{fmt.Sprintf("annotation %s=%s has no effect: ServiceCheckers are switched off for this controller", annotations.Auto, annotations.AutoChecker)}
 	}
 	c.lookout.keep(ref, seen)
 	if !gated || !onPage {

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"maintenance-controller.io/pkg/checker"
 	"maintenance-controller.io/pkg/readiness"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
@@ -19,6 +20,12 @@ type Readiness interface {
 	Notify(f func(namespace, service string))
 }
 
+// Checkers say whether critical services are down.
+type Checkers interface {
+	Down(namespace, name string) checker.Verdict
+	Notify(f func(namespace, checker string))
+}
+
 // lookout knows which targets look at which Services, and tells each when one of its own
 // begins or ceases to be ready. What changes otherwise all day, such as how many endpoints
 // there are, costs no request.
@@ -29,15 +36,17 @@ type lookout struct {
 	mu      sync.Mutex
 	looks   map[target.Ref]*look
 	targets map[subject]map[target.Ref]bool
+	by      map[subject]map[target.Ref]bool // the targets of a ServiceChecker
 }
 
-// subject is a Service that targets look at.
+// subject is a Service, or a ServiceChecker, that targets look at.
 type subject struct{ namespace, name string }
 
 // look is what one target looks at.
 type look struct {
 	release func()
 	at      map[through]readiness.State // as it was when the target was decided on
+	checker string                      // that the target goes by; empty for none
 	seen    wanted.Seen
 }
 
@@ -48,19 +57,22 @@ type through struct {
 }
 
 // newLookout gives nil if nothing may be looked at.
-func newLookout(r Readiness, queue func(target.Ref)) *lookout {
+func newLookout(r Readiness, checkers Checkers, queue func(target.Ref)) *lookout {
 	if r == nil {
 		return nil
 	}
-	l := &lookout{readiness: r, queue: queue, looks: map[target.Ref]*look{}, targets: map[subject]map[target.Ref]bool{}}
+	l := &lookout{readiness: r, queue: queue, looks: map[target.Ref]*look{}, targets: map[subject]map[target.Ref]bool{}, by: map[subject]map[target.Ref]bool{}}
 	r.Notify(l.changed)
+	if checkers != nil {
+		checkers.Notify(l.judged)
+	}
 	return l
 }
 
 // at gives the states of a target's backends, in their order, and tells the target from now
-// on when one of them changes. Without backends its namespace is watched all the same: it
-// is about to ask.
-func (l *lookout) at(ref target.Ref, backends []swap.Backend) []readiness.State {
+// on when one of them changes, or the checker that it goes by. Without backends its
+// namespace is watched all the same: it is about to ask.
+func (l *lookout) at(ref target.Ref, backends []swap.Backend, goesBy string) []readiness.State {
 	l.mu.Lock()
 	current := l.looks[ref]
 	if current == nil {
@@ -68,16 +80,16 @@ func (l *lookout) at(ref target.Ref, backends []swap.Backend) []readiness.State 
 		l.looks[ref] = current
 	}
 	l.unregister(ref, current)
-	current.at = map[through]readiness.State{}
+	current.at, current.checker = map[through]readiness.State{}, goesBy
 	for _, b := range backends {
 		if judged(ref, b) {
 			t := throughOf(b)
 			current.at[t] = readiness.State{}
-			if l.targets[t.subject] == nil {
-				l.targets[t.subject] = map[target.Ref]bool{}
-			}
-			l.targets[t.subject][ref] = true
+			register(l.targets, t.subject, ref)
 		}
+	}
+	if goesBy != "" {
+		register(l.by, subject{ref.Namespace, goesBy}, ref)
 	}
 	l.mu.Unlock()
 	// It is looked at after changes are told: none can be missed.
@@ -97,12 +109,33 @@ func (l *lookout) at(ref target.Ref, backends []swap.Backend) []readiness.State 
 	return states
 }
 
-// unregister takes a target off the list of those that are told.
+// register has a target told of a subject.
+func register(told map[subject]map[target.Ref]bool, s subject, ref target.Ref) {
+	if told[s] == nil {
+		told[s] = map[target.Ref]bool{}
+	}
+	told[s][ref] = true
+}
+
+// unregister takes a target off the lists of those that are told.
 func (l *lookout) unregister(ref target.Ref, current *look) {
-	for t := range current.at {
-		if delete(l.targets[t.subject], ref); len(l.targets[t.subject]) == 0 {
-			delete(l.targets, t.subject)
+	off := func(told map[subject]map[target.Ref]bool, s subject) {
+		if delete(told[s], ref); len(told[s]) == 0 {
+			delete(told, s)
 		}
+	}
+	for t := range current.at {
+		off(l.targets, t.subject)
+	}
+	off(l.by, subject{ref.Namespace, current.checker})
+}
+
+// judged tells the targets that go by a checker of which something has changed.
+func (l *lookout) judged(namespace, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ref := range l.by[subject{namespace, name}] {
+		l.queue(ref)
 	}
 }
 

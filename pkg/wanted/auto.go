@@ -3,6 +3,8 @@ package wanted
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,8 +169,8 @@ func (a Answer) on(r annotations.Request, kept Spell, s Seen, now time.Time) Ans
 		}
 		a.Next = sooner(a.Next, end)
 	}
-	if s.Verdict == Down {
-		kept.Cause = cause(s)
+	if now := cause(s); s.Verdict == Down && !slices.Equal(services(now), services(kept.Cause)) {
+		kept.Cause = now
 	}
 	a.On, a.By, a.Cause, a.Spell = true, Auto, kept.Cause, kept
 	return a
@@ -224,6 +226,11 @@ func cause(s Seen) string {
 	}
 	return annotations.Line(text, maxCause)
 }
+
+// services that a cause names. How many endpoints each has is no other cause.
+func services(cause string) []string { return named.FindAllString(cause, -1) }
+
+var named = regexp.MustCompile(`\bService \S+`)
 
 // sooner of two times, of which zero is never.
 func sooner(a, b time.Time) time.Time {
