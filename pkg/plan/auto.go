@@ -35,6 +35,15 @@ func (s State) Prewarms() bool {
 	return s.Request.Auto != "" && s.Request.Enabled != annotations.Off
 }
 
+// handedOver takes off what a person had asked for whose maintenance has ended by itself
+// while the app is down: from then on it is the controller's own.
+func (d *draft) handedOver(all map[string]string) map[string]string {
+	if !d.in.Wanted.On {
+		return all
+	}
+	return d.finish(all)
+}
+
 // whose says which of the two has the target in maintenance, a person or the controller
 // itself, where it could be either.
 func (d *draft) whose() string {

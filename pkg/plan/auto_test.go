@@ -109,6 +109,26 @@ func TestWhoHasItInMaintenance(t *testing.T) {
 	require.Equal(t, "app-a", s.backends())
 }
 
+// TestAnEndHandsOverWhereTheAppIsDown: it is that of what a person asked for, and visitors
+// keep the page.
+func TestAnEndHandsOverWhereTheAppIsDown(t *testing.T) {
+	t.Parallel()
+	s := itself(t)
+	s.annotate(annotations.DefaultEnabled, "true")
+	s.annotate(annotations.Until, s.now.Add(time.Hour).Format(time.RFC3339))
+	s.settle()
+	s.see(wanted.Down)
+	s.later(time.Hour)
+	require.Equal(t, setA, s.backends())
+	require.Empty(t, s.annotations()[annotations.DefaultEnabled])
+	require.Empty(t, s.annotations()[annotations.Until])
+	require.Contains(t, s.annotations()[annotations.Message], "by itself")
+	require.Zero(t, s.told(MaintenanceEnded))
+	s.see(wanted.Up)
+	s.later(wanted.Recovery)
+	require.Equal(t, "app-a", s.backends())
+}
+
 // TestARestartDoesNotEndWhatBeganByItself, at whatever write it comes, nor begin it.
 func TestARestartDoesNotEndWhatBeganByItself(t *testing.T) {
 	t.Parallel()

@@ -63,7 +63,7 @@ func (d *draft) bare() annotations.Status { return annotations.Status{Cause: d.s
 // annotate plans to write the status.
 func (d *draft) annotate(status annotations.Status) {
 	all := d.object.GetAnnotations()
-	want := fit(status, all).Write(all)
+	want := d.handedOver(fit(status, all).Write(all))
 	if !maps.Equal(want, all) && !d.unsaid(want) && annotations.Size(want) <= annotations.MaxTotalSize { // the API server would refuse it
 		d.update(nil, status)
 	}
@@ -99,7 +99,7 @@ func (d *draft) update(writes []swap.Write, status annotations.Status) {
 	}
 	u := unstructured.Unstructured{Object: object}
 	all := u.GetAnnotations()
-	setAnnotations(&u, fit(status, all).Write(all))
+	setAnnotations(&u, d.handedOver(fit(status, all).Write(all)))
 	if equality.Semantic.DeepEqual(object, d.in.Object) {
 		return
 	}
@@ -116,7 +116,7 @@ func (d *draft) marked(status annotations.Status, all map[string]string) map[str
 	if status != (annotations.Status{}) && d.in.Installation != "" {
 		status.Installation = d.in.Installation
 	}
-	return fit(status, all).Write(all)
+	return d.handedOver(fit(status, all).Write(all))
 }
 
 // setAnnotations leaves no empty map behind where there was none.
