@@ -94,6 +94,10 @@ bench: ## Run the benchmarks.
 bench-page: ## Race maintenance-page against nginx (needs Debian's nginx and wrk).
 	@e2e/pageserver/bench/run.sh $(BENCH_ARGS)
 
+.PHONY: bench-proxy
+bench-proxy: ## Race a door of maintenance-page against nginx's proxy_pass (needs Debian's nginx and wrk).
+	@e2e/pageserver/bench/run.sh --proxy $(BENCH_ARGS)
+
 .PHONY: lint
 lint: ## Run golangci-lint over all modules, and check the scripts.
 	@for module in . e2e e2e/pageserver; do (cd $$module && echo "lint $$module" && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); done

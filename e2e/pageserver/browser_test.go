@@ -65,6 +65,16 @@ func appBehind(t *testing.T, page string) string {
 
 func look(t *testing.T) report {
 	t.Helper()
+	s := start(t)
+	var r report
+	browse(t, &r, "check.mjs", "http://"+s.address, appBehind(t, s.address))
+	return r
+}
+
+// browse runs a script of the folder browser, with Chromium, the arguments and a folder
+// for screenshots, and reads what it prints.
+func browse(t *testing.T, report any, script string, args ...string) {
+	t.Helper()
 	chromium := need(t, "chromium", "chromium-browser", "google-chrome")
 	need(t, "node")
 	if _, err := os.Stat("browser/node_modules"); err != nil {
@@ -82,18 +92,15 @@ func look(t *testing.T) report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := start(t)
-	c := exec.Command("node", "check.mjs", chromium, "http://"+s.address, appBehind(t, s.address), screenshots)
+	c := exec.Command("node", append(append([]string{script, chromium}, args...), screenshots)...)
 	c.Dir, c.Stderr = "browser", os.Stderr
 	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("check.mjs: %v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", script, err, out)
 	}
-	var r report
-	if err := json.Unmarshal(out, &r); err != nil {
+	if err := json.Unmarshal(out, report); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return r
 }
 
 func TestChromium(t *testing.T) {

@@ -25,7 +25,7 @@ type box struct{ dir, peak string }
 // defaultLimit is what the chart gives a page Pod.
 const defaultLimit = 96 << 20
 
-func newBox(t *testing.T) box {
+func newBox(t *testing.T, size int) box {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
@@ -50,7 +50,7 @@ func newBox(t *testing.T) box {
 			}
 		}
 	})
-	if err := os.WriteFile(filepath.Join(b.dir, limit), []byte(strconv.Itoa(defaultLimit)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(b.dir, limit), []byte(strconv.Itoa(size)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -81,7 +81,7 @@ func (b box) used(t *testing.T) int {
 // Whatever holds on to the server, it stays within the Pod's own limit and goes
 // on answering.
 func TestMemoryLimitOfThePod(t *testing.T) {
-	b := newBox(t)
+	b := newBox(t, defaultLimit)
 	s := startAs(t, b.in)
 	for _, attack := range []struct {
 		name        string

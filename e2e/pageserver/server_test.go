@@ -90,7 +90,12 @@ func start(t *testing.T) *server {
 // startAs starts it by the command that is made of its name and arguments.
 func startAs(t *testing.T, command func(name string, args ...string) *exec.Cmd) *server {
 	t.Helper()
-	c := command(built.binary, "--page-dir="+built.pageDir, "--page-set="+built.pageSet, "--listen=127.0.0.1:0", "--metrics-listen=", "--drain=0s")
+	return launch(t, command(built.binary, "--page-dir="+built.pageDir, "--page-set="+built.pageSet, "--listen=127.0.0.1:0", "--metrics-listen=", "--drain=0s"))
+}
+
+// launch starts the command and waits for its first answer.
+func launch(t *testing.T, c *exec.Cmd) *server {
+	t.Helper()
 	logs, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

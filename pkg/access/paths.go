@@ -103,12 +103,16 @@ func plain(raw string) bool {
 		rest = rest[i+3:]
 	}
 	path, err := url.PathUnescape(raw)
-	return err == nil && utf8.ValidString(path) && !strings.ContainsFunc(path, isControl)
+	return err == nil && utf8.ValidString(path) && !strings.ContainsFunc(path, changes)
 }
 
 func ambiguous(c byte) bool { return strings.IndexByte(`/\.;%`, c) >= 0 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+// changes says whether some programs drop the rune, end the path at it, or make ASCII of
+// it: controls, full-width forms, and what looks like dots and slashes (Unicode's NFKC).
+func changes(r rune) bool {
+	return r < ' ' || r == 0x7f || 0xff01 <= r && r <= 0xff5e || 0x2024 <= r && r <= 0x2026 || r == 0x2044 || r == 0x2215 || r == 0xfe52 || r == 0xfe68
+}
 
 func unhex(c byte) int {
 	switch {

@@ -4,6 +4,7 @@
 package bypass
 
 import (
+	"io"
 	"log"
 	"net/http"
 	"sync/atomic"
@@ -19,7 +20,10 @@ type Config struct {
 	Page     http.Handler // what everybody else gets; it answers the ready path
 	// Lifetime of a cookie; 12 hours if zero.
 	Lifetime time.Duration
-	Now      func() time.Time // time.Now if nil
+	// Stall bounds how long a client may take nothing of a part of an answer, and send
+	// nothing of its content, since each holds a place; a minute if zero.
+	Stall time.Duration
+	Now   func() time.Time // time.Now if nil
 	// Log is called for each request that was let through, if set.
 	Log      func(Entry)
 	ErrorLog *log.Logger // remarks on clients and apps; nothing if nil
@@ -54,6 +58,12 @@ type Server struct {
 func New(c Config) *Server {
 	if c.Lifetime == 0 {
 		c.Lifetime = DefaultLifetime
+	}
+	if c.Stall == 0 {
+		c.Stall = time.Minute
+	}
+	if c.ErrorLog == nil {
+		c.ErrorLog = log.New(io.Discard, "", 0)
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/page"
@@ -136,7 +135,3 @@ func isWebSocket(r *http.Request) bool {
 	upgrade := r.Header["Upgrade"]
 	return r.Method == http.MethodGet && r.ProtoMajor == 1 && len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket")
 }
-
-// stall bounds how long a client may take no byte of an answer, and send none of a
-// request: each holds a place.
-const stall = time.Minute

@@ -95,14 +95,18 @@ func (h *holder) revoke() {
 
 // sockets are the WebSockets that are open.
 type sockets struct {
-	mu   sync.Mutex
-	open map[*func()]struct{}
+	mu     sync.Mutex
+	closed bool
+	open   map[*func()]struct{}
 }
 
-// add notes one, and gives what takes it off again.
+// add notes one, and gives what takes it off again. After closeAll it ends at once.
 func (s *sockets) add(end func()) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		end()
+	}
 	if s.open == nil {
 		s.open = map[*func()]struct{}{}
 	}
@@ -117,6 +121,7 @@ func (s *sockets) add(end func()) (remove func()) {
 func (s *sockets) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	for end := range s.open {
 		(*end)()
 	}

@@ -164,6 +164,9 @@ func (l *linkPage) lead(w http.ResponseWriter, status int, rest string) {
 	l.common(h)
 	h.Set("Location", "?"+rest)
 	if status != http.StatusNoContent {
+		// Without a fragment of its own a redirect keeps the one before, which is the
+		// token (https://fetch.spec.whatwg.org/#http-redirect-fetch).
+		h.Set("Location", "?"+rest+"#")
 		h.Set("Content-Length", strconv.Itoa(0))
 	}
 	w.WriteHeader(status)

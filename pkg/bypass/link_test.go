@@ -47,7 +47,7 @@ func TestALink(t *testing.T) {
 
 		got := w.exchange(t, "/any//path?a=b&maintenance-bypass&c=%20", anna, script, "Origin", "https://shop.example")
 		assert.Equal(t, map[bool]int{true: 204, false: 303}[script], got.status)
-		assert.Equal(t, []string{"?a=b&c=%20"}, got.header["Location"])
+		assert.Equal(t, []string{map[bool]string{true: "?a=b&c=%20", false: "?a=b&c=%20#"}[script]}, got.header["Location"], "no fragment is inherited")
 		set := got.header.Get("Set-Cookie")
 		cookie, err := http.ParseSetCookie(set)
 		require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestALinkIsLeft(t *testing.T) {
 	w := newWorld(t, onlyTokens(), newApp(t, echo), access.HTTP)
 	got := w.get(t, "/x?a=b&maintenance-bypass=off", "Cookie", w.cookie(t, anna))
 	assert.Equal(t, 303, got.status)
-	assert.Equal(t, "?a=b", got.header.Get("Location"))
+	assert.Equal(t, "?a=b#", got.header.Get("Location"))
 	gone := map[string]bool{}
 	for _, line := range got.header["Set-Cookie"] {
 		cookie, err := http.ParseSetCookie(line)

@@ -26,9 +26,9 @@ type passage struct {
 func (p *passage) serve(ctx context.Context, w http.ResponseWriter) {
 	s := p.door.server
 	in := p.in.WithContext(ctx)
-	content := newSteadyReader(w, in)
+	content := newSteadyReader(w, in, s.Stall)
 	in.Body = content
-	out := newSteadyWriter(w, in)
+	out := newSteadyWriter(w, s.Stall)
 	p.header = w.Header()
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -45,12 +45,18 @@ func (p *passage) serve(ctx context.Context, w http.ResponseWriter) {
 		},
 	}
 	defer p.note()
+	if in.ProtoMajor == 1 {
+		defer out.begin() // net/http sends the end of the answer, and takes the deadline back
+	}
 	proxy.ServeHTTP(out, in)
 }
 
-// forwarded are what ReverseProxy takes off, and what reaches the app as it came: the
-// page is not there for the app.
-var forwarded = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+// isForwarded says whether a header tells the app whom the proxies in front speak for.
+// It reaches the app as it came, for which the page is not there: ReverseProxy takes
+// some off, and a client may have them all taken off by naming them in Connection.
+func isForwarded(name string) bool {
+	return name == "Forwarded" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-")
+}
 
 // rewrite makes the request to the app: the one that came, but for what is between
 // two programs (RFC 9110 7.6.1) or between us and the client.
@@ -58,8 +64,8 @@ func (p *passage) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL = p.url()
 	r.Out.Trailer = p.in.Trailer // its values come after the content
 	h := r.Out.Header
-	for _, name := range forwarded {
-		if values, ok := p.in.Header[name]; ok {
+	for name, values := range p.in.Header {
+		if isForwarded(name) {
 			h[name] = values
 		}
 	}
@@ -136,6 +142,9 @@ func (p *passage) answer(response *http.Response) error {
 func (p *passage) failed(ctx context.Context, w http.ResponseWriter, err error) {
 	s := p.door.server
 	p.status = 0
+	if p.closing {
+		w.Header().Set("Connection", "close") // as in answer
+	}
 	if ctx.Err() != nil { // the token was taken away, or the Pod is being stopped
 		s.counts.refuse(access.WrongToken)
 	} else {

@@ -31,14 +31,13 @@ func (b *bufferPool) Put(buffer []byte) { b.pool.Put((*[bufferSize]byte)(buffer)
 // Between two writes it has all the time of the world: the app is not in a hurry.
 type steadyWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	// In HTTP/2 a deadline that passes ends the stream also while nothing is written.
-	clear    bool
+	control  *http.ResponseController
+	stall    time.Duration
 	hijacked bool // for a WebSocket
 }
 
-func newSteadyWriter(w http.ResponseWriter, r *http.Request) *steadyWriter {
-	return &steadyWriter{ResponseWriter: w, control: http.NewResponseController(w), clear: r.ProtoMajor > 1}
+func newSteadyWriter(w http.ResponseWriter, stall time.Duration) *steadyWriter {
+	return &steadyWriter{ResponseWriter: w, control: http.NewResponseController(w), stall: stall}
 }
 
 // Hijack is for WebSockets.
@@ -48,13 +47,11 @@ func (s *steadyWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, buffered, err
 }
 
-func (s *steadyWriter) begin() { _ = s.control.SetWriteDeadline(time.Now().Add(stall)) }
+func (s *steadyWriter) begin() { _ = s.control.SetWriteDeadline(time.Now().Add(s.stall)) }
 
-func (s *steadyWriter) end() {
-	if s.clear {
-		_ = s.control.SetWriteDeadline(time.Time{})
-	}
-}
+// end takes the deadline back: in HTTP/2 one that passes ends the stream also while
+// nothing is written, and in HTTP/1 the end of the answer would come too late for it.
+func (s *steadyWriter) end() { _ = s.control.SetWriteDeadline(time.Time{}) }
 
 func (s *steadyWriter) Write(b []byte) (int, error) {
 	s.begin()
@@ -77,19 +74,20 @@ func (s *steadyWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 type steadyReader struct {
 	io.ReadCloser
 	control *http.ResponseController
+	stall   time.Duration
 	broken  atomic.Bool // it could not be read to its end
 }
 
-func newSteadyReader(w http.ResponseWriter, r *http.Request) *steadyReader {
+func newSteadyReader(w http.ResponseWriter, r *http.Request, stall time.Duration) *steadyReader {
 	body := r.Body
 	if body == nil {
 		body = http.NoBody
 	}
-	return &steadyReader{ReadCloser: body, control: http.NewResponseController(w)}
+	return &steadyReader{ReadCloser: body, control: http.NewResponseController(w), stall: stall}
 }
 
 func (s *steadyReader) Read(b []byte) (int, error) {
-	_ = s.control.SetReadDeadline(time.Now().Add(stall))
+	_ = s.control.SetReadDeadline(time.Now().Add(s.stall))
 	n, err := s.ReadCloser.Read(b)
 	if err == nil || errors.Is(err, io.EOF) {
 		_ = s.control.SetReadDeadline(time.Time{})

@@ -139,10 +139,3 @@ func TestLoadRefusesOtherSettings(t *testing.T) {
 	p := pages.Default()
 	assert.Equal(t, page.SetName(p.Hash()), page.SetName(access.Hash(p, access.Settings{})), "without settings a set is called as ever")
 }
-
-func TestMemoryWithDoors(t *testing.T) {
-	const limit = 256 << 20
-	with, without := planFor(limit).withDoors(), planFor(limit)
-	assert.Equal(t, without.runtime, with.runtime)
-	assert.Less(t, with.connections, without.connections)
-}

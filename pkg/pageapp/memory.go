@@ -20,19 +20,12 @@ type plan struct{ connections, runtime int64 }
 
 func planFor(limit int64) plan { return plan{connections: limit / 2, runtime: limit / 4 * 3} }
 
-// withDoors leaves half of what connections may take to requests on their way to apps,
-// each of which has a connection there and buffers.
-func (p plan) withDoors() plan { return plan{connections: p.connections / 2, runtime: p.runtime} }
-
 // boundMemory gives back what reading the page took, and keeps the runtime under
 // the cgroup's limit unless GOMEMLIMIT says otherwise. It returns what
 // connections may take.
-func boundMemory(logger *zap.Logger, d *doors) int64 {
+func boundMemory(logger *zap.Logger) int64 {
 	limit := cgroupLimit(os.DirFS("/"))
 	p := planFor(limit)
-	if d != nil {
-		p = p.withDoors()
-	}
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(p.runtime)
 	}

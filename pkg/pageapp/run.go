@@ -65,7 +65,7 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 	doors := newDoors(c.access, o, pages, logger)
 	server := httpserve.New(httpserve.Config{
 		Handler:   doors.handler(pages),
-		Memory:    boundMemory(logger, doors),
+		Memory:    boundMemory(logger),
 		DrainTime: o.drain,
 		StopTime:  doors.stopTime(),
 		OnDrain: func() {

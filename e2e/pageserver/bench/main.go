@@ -2,6 +2,9 @@
 // bodies and header, turn by turn.
 //
 //	bench --page-binary bin/maintenance-page --page-dir DIR --page-set maintenance-…
+//
+// With --proxy it compares a door of maintenance-page with nginx's proxy_pass, in
+// front of one app.
 package main
 
 import (
@@ -22,6 +25,7 @@ type settings struct {
 	rounds                   int
 	duration                 time.Duration
 	connections              []int
+	proxy                    bool
 }
 
 func main() {
@@ -31,6 +35,7 @@ func main() {
 	flag.StringVar(&s.pageSet, "page-set", "", "its page set's name")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each server gets its turn")
 	flag.DurationVar(&s.duration, "duration", 5*time.Second, "length of a turn")
+	flag.BoolVar(&s.proxy, "proxy", false, "compare proxies, and not pages")
 	connections := flag.String("connections", "64,1000", "numbers of connections")
 	flag.Parse()
 	for c := range strings.SplitSeq(*connections, ",") {
@@ -58,25 +63,26 @@ func bench(ctx context.Context, s settings) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	page, err := startPage(ctx, s)
+	start := startPages
+	if s.proxy {
+		start = startProxies
+	}
+	ours, theirs, stop, err := start(ctx, dir, s)
+	defer stop()
 	if err != nil {
 		return err
 	}
-	defer page.stop()
-	nginx, err := startNginx(ctx, dir, s, page)
-	if err != nil {
-		return err
-	}
-	defer nginx.stop()
-	if err := sameAnswers(ctx, page, nginx); err != nil {
-		return err
+	for _, other := range theirs {
+		if err := sameAnswers(ctx, ours, other); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("%d cores, load %s; %d turns of %s each, wrk with 2 threads on the same machine\n\n", runtime.NumCPU(), load(), s.rounds, s.duration)
 	fmt.Printf("%-18s%-14s%14s%12s%12s%14s%16s\n", "server", "connections", "requests/s", "p50", "p99", "memory (RSS)", "CPU per request")
 	for _, n := range s.connections {
 		results := map[*server][]result{}
 		for range s.rounds {
-			for _, candidate := range []*server{page, nginx} {
+			for _, candidate := range append([]*server{ours}, theirs...) {
 				r, err := candidate.load(ctx, n, s.duration)
 				if err != nil {
 					return err
@@ -84,13 +90,35 @@ func bench(ctx context.Context, s settings) error {
 				results[candidate] = append(results[candidate], r)
 			}
 		}
-		a, b := median(results[page]), median(results[nginx])
-		a.print(page.name, n)
-		b.print(nginx.name, n)
-		fmt.Printf("%-18s%-14d%13.2fx%11.2fx%11.2fx%13.2fx%15.2fx\n\n", "page / nginx", n, a.perSecond/b.perSecond,
-			float64(a.p50)/float64(b.p50), float64(a.p99)/float64(b.p99), float64(a.rss)/float64(b.rss), float64(a.cpu)/float64(b.cpu))
+		a := median(results[ours])
+		a.print(ours.name, n)
+		for _, other := range theirs {
+			b := median(results[other])
+			b.print(other.name, n)
+			fmt.Printf("%-18s%-14d%13.2fx%11.2fx%11.2fx%13.2fx%15.2fx\n", "  ours / that", n, a.perSecond/b.perSecond,
+				float64(a.p50)/float64(b.p50), float64(a.p99)/float64(b.p99), float64(a.rss)/float64(b.rss), float64(a.cpu)/float64(b.cpu))
+		}
+		fmt.Println()
 	}
 	return nil
+}
+
+// startPages starts the page server and nginx that serves the same.
+func startPages(ctx context.Context, dir string, s settings) (ours *server, theirs []*server, stop func(), err error) {
+	stop = func() {}
+	page, err := startPage(ctx, s)
+	if err != nil {
+		return nil, nil, stop, err
+	}
+	stop = page.stop
+	nginx, err := startNginx(ctx, dir, s, page)
+	if err != nil {
+		return nil, nil, stop, err
+	}
+	return page, []*server{nginx}, func() {
+		nginx.stop()
+		page.stop()
+	}, nil
 }
 
 // result is one turn.

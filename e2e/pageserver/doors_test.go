@@ -1,0 +1,182 @@
+package pageserver
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	doorToken = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+	// doorLimit is what page Pods with doors get.
+	doorLimit = 256 << 20
+	// maxProxied are on their way to apps at once.
+	maxProxied = 1000
+)
+
+// doored is a running maintenance-page with one door, to an app.
+type doored struct {
+	*server
+	door string // its address
+}
+
+// startDoor starts it by the command that is made of its name and arguments. Doors have
+// fixed ports, so that it gets an address of its own.
+func startDoor(t *testing.T, app *httptest.Server, command func(name string, args ...string) *exec.Cmd) doored {
+	t.Helper()
+	host, port, err := net.SplitHostPort(app.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := fmt.Sprintf(`{"version":1,"bypassSecret":"team","openPaths":["/open"],"doors":[{"name":"d1","scheme":"http","host":%q,"port":%s}]}`, host, port)
+	dir, secret := filepath.Join(t.TempDir(), "page"), t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(built.pageDir)); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{filepath.Join(dir, "access.json"): settings, filepath.Join(secret, "maintenance-bypass-token"): "ci " + doorToken} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	return doored{
+		launch(t, command(built.binary, "--page-dir="+dir, "--page-set=maintenance-"+contentHash(t, dir)[:16], "--listen="+own+":0", "--metrics-listen=", "--drain=0s", "--bypass-dir="+secret)),
+		own + ":8101",
+	}
+}
+
+// contentHash is the hash of a page set with the folder's files.
+func contentHash(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := map[string]string{}
+	for _, entry := range entries {
+		body, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[entry.Name()] = string(body)
+	}
+	sum := sha256.New()
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		for _, s := range []string{key, data[key]} {
+			sum.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
+			sum.Write([]byte(s))
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// TestMemoryOfProxiedRequests: as many as are let through at once, which nobody
+// finishes, stay within the Pod's own limit, and the next visitor gets the page.
+func TestMemoryOfProxiedRequests(t *testing.T) {
+	large := make([]byte, 1<<20)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			_, _ = io.Copy(io.Discard, r.Body)
+			return
+		}
+		for {
+			if _, err := w.Write(large); err != nil {
+				return
+			}
+		}
+	}))
+	defer app.CloseClientConnections()
+	for _, load := range []struct {
+		name string
+		on   func(net.Conn) error
+	}{
+		{"answers that are read slowly", func(c net.Conn) error {
+			return errors.Join(write(c, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(c))
+		}},
+		{"uploads that stop", func(c net.Conn) error {
+			return write(c, "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\nX: "+strings.Repeat("x", 4000)+"\r\n\r\n"+strings.Repeat("x", 100_000))
+		}},
+		{"answers that are read slowly, in TLS", func(c net.Conn) error {
+			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // self-signed by design
+			return errors.Join(write(secure, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n"), readSome(secure))
+		}},
+	} {
+		t.Run(load.name, func(t *testing.T) {
+			b := newBox(t, doorLimit)
+			s := startDoor(t, app, b.in)
+			at := &server{address: s.door, process: s.process}
+			held := at.many(maxProxied+200, load.on)
+			defer func() {
+				for _, c := range held {
+					_ = c.Close()
+				}
+			}()
+			begin := time.Now()
+			at.answers(t)
+			used := b.used(t)
+			t.Logf("%d connections; a visitor was answered after %v; %d KiB at most, RSS %d KiB", len(held), time.Since(begin).Round(time.Millisecond), used>>10, s.rss(t))
+			if used >= doorLimit {
+				t.Errorf("%d bytes were in use, the limit is %d", used, doorLimit)
+			}
+		})
+	}
+}
+
+// TestLargeUploads: 5 GiB go through without a stop, and without memory for them.
+func TestLargeUploads(t *testing.T) {
+	const size = 5 << 30
+	got := make(chan int64, 1)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		got <- n
+		if err == nil {
+			_, _ = io.WriteString(w, "thanks")
+		}
+	}))
+	defer app.Close()
+	b := newBox(t, doorLimit)
+	s := startDoor(t, app, b.in)
+	c, err := net.Dial("tcp", s.door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := write(c, fmt.Sprintf("PUT /backup HTTP/1.1\r\nHost: a\r\nMaintenance-Bypass: %s\r\nContent-Length: %d\r\n\r\n", doorToken, int64(size))); err != nil {
+		t.Fatal(err)
+	}
+	begin, part := time.Now(), make([]byte, 1<<20)
+	for range size / len(part) {
+		if _, err := c.Write(part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if n := <-got; n != size || response.StatusCode != 200 {
+		t.Errorf("%d bytes arrived of %d, and %s", n, int64(size), response.Status)
+	}
+	t.Logf("after %v, with %d KiB", time.Since(begin).Round(time.Millisecond), b.used(t)>>10)
+	if used := b.used(t); used > 64<<20 {
+		t.Errorf("%d bytes were in use", used)
+	}
+}
