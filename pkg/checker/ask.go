@@ -4,6 +4,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/apis/v1alpha1"
+	"maintenance-controller.io/pkg/metrics"
 )
 
 // Down says what a checker says of its critical services. It asks nobody and is quick.
@@ -121,28 +122,16 @@ func (s Service) before(o Service) bool {
 	return s.Message > o.Message
 }
 
-// Counts are how many checkers there are, and services in them.
-type Counts struct {
-	Checkers map[string]int // by status of their condition Available
-	Services map[Count]int
-}
-
-// Count labels a count of services.
-type Count struct {
-	State    string
-	Critical bool
-}
-
 // Counts counts what there is now.
-func (r *Registry) Counts() Counts {
+func (r *Registry) Counts() metrics.Checks {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := Counts{Checkers: map[string]int{}, Services: map[Count]int{}}
+	n := metrics.Checks{Checkers: map[string]int{}, Services: map[metrics.Checked]int{}}
 	for _, c := range r.checkers {
 		n.Checkers[string(available(c.entries, c.wrong).Status)]++
 		for i := range c.entries {
 			e := &c.entries[i]
-			n.Services[Count{State: string(e.state()), Critical: e.Critical}]++
+			n.Services[metrics.Checked{State: string(e.state()), Critical: e.Critical}]++
 		}
 	}
 	return n

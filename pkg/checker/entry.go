@@ -83,6 +83,7 @@ type entry struct {
 	wanted
 	spell
 	named     time.Time // when it was first seen in the spec
+	seen      bool      // this process has known it once
 	endpoints int
 	unjudged  bool // it counts as up, since nobody can tell
 	message   string
@@ -94,6 +95,7 @@ func (e *entry) see(s readiness.State, now time.Time, w waits) time.Time {
 	ready := !s.Judgeable || s.Ready >= int(e.MinReady) || e.MinReady == 1 && s.Serving() > 0
 	var due time.Time
 	e.spell, due = e.spell.next(s.Known && e.invalid == "", ready, now, w)
+	e.seen = e.seen || e.known
 	switch {
 	case e.invalid != "":
 		e.message = e.invalid

@@ -84,7 +84,7 @@ func (r *Registry) name(c, before *checked, now time.Time) []entry {
 	for _, w := range (limits{namespaces: r.config.Namespaces, across: r.config.AcrossNamespaces}).services(c.object.ServiceChecker) {
 		e := entry{wanted: w, named: now}
 		if was, ok := known[w.key()]; ok {
-			e.spell, e.named = was.spell, was.named
+			e.spell, e.named, e.seen = was.spell, was.named, was.seen
 		}
 		if w.invalid != "" {
 			e.spell = spell{}

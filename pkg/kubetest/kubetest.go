@@ -7,11 +7,13 @@ package kubetest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,6 +29,7 @@ import (
 	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"maintenance-controller.io/pkg/apis/v1alpha1"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -49,6 +52,7 @@ func New(t *testing.T) *Cluster {
 	for _, k := range target.Kinds() {
 		lists[k.Resource] = k.Name + "List"
 	}
+	lists[v1alpha1.Resource()] = v1alpha1.Kind + "List"
 	scheme := metadatafake.NewTestScheme()
 	check(t, metav1.AddMetaToScheme(scheme))
 	c := &Cluster{
@@ -118,6 +122,13 @@ func (c *Cluster) keepVersions(f *clienttesting.Fake, tracker clienttesting.Obje
 		stored("update", a.GetResource(), m)
 		return true, object, nil
 	})
+	f.PrependReactor("patch", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		patch, ok := a.(clienttesting.PatchActionImpl)
+		if !ok || patch.PatchType != types.MergePatchType {
+			return false, nil, nil
+		}
+		return c.merge(tracker, patch, stored)
+	})
 	f.PrependReactor("delete", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		del, ok := a.(clienttesting.DeleteActionImpl)
 		if !ok {
@@ -135,6 +146,42 @@ func (c *Cluster) keepVersions(f *clienttesting.Fake, tracker clienttesting.Obje
 		return true, nil, tracker.Delete(a.GetResource(), a.GetNamespace(), del.Name)
 	})
 	c.count(f) // first of all
+}
+
+// merge is a merge patch, which stands on a version if it names one.
+func (c *Cluster) merge(tracker clienttesting.ObjectTracker, a clienttesting.PatchActionImpl, stored func(verb string, gvr schema.GroupVersionResource, object metav1.Object)) (bool, runtime.Object, error) {
+	there, err := tracker.Get(a.GetResource(), a.GetNamespace(), a.Name)
+	if err != nil {
+		return true, nil, err
+	}
+	u, ok := there.DeepCopyObject().(*unstructured.Unstructured)
+	if !ok {
+		return false, nil, nil
+	}
+	before, err := u.MarshalJSON()
+	if err != nil {
+		return true, nil, err
+	}
+	after, err := jsonpatch.MergePatch(before, a.Patch)
+	if err != nil {
+		return true, nil, err
+	}
+	merged := &unstructured.Unstructured{}
+	if err := merged.UnmarshalJSON(after); err != nil {
+		return true, nil, err
+	}
+	if merged.GetResourceVersion() != u.GetResourceVersion() {
+		return true, nil, conflict(a, a.Name)
+	}
+	if reflect.DeepEqual(u.Object, merged.Object) {
+		return true, merged, nil // nothing changed: the API server keeps the version
+	}
+	merged.SetResourceVersion(c.next())
+	if err := tracker.Update(a.GetResource(), merged, a.GetNamespace()); err != nil {
+		return true, nil, err
+	}
+	stored("update", a.GetResource(), merged)
+	return true, merged, nil
 }
 
 func (c *Cluster) next() string {

@@ -34,6 +34,7 @@ type Metrics struct {
 	registry  *prometheus.Registry
 	reconcile *prometheus.HistogramVec
 	leader    prometheus.Gauge
+	statuses  prometheus.Counter
 }
 
 // New registers the metrics.
@@ -42,7 +43,7 @@ func New() *Metrics {
 		registry: prometheus.NewRegistry(),
 		reconcile: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "maintenance_reconcile_duration_seconds",
-			Help:    "How long reconciles took, by queue (target, page-set) and result (ok, conflict, error).",
+			Help:    "How long reconciles took, by queue (target, page-set, checker, checker-status) and result (ok, conflict, error).",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"queue", "result"}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -50,7 +51,11 @@ func New() *Metrics {
 			Help: "1 if this replica is the one that works, else 0.",
 		}),
 	}
-	m.registry.MustRegister(m.reconcile, m.leader, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.statuses = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "maintenance_checker_status_writes_total",
+		Help: "Writes of the status of ServiceCheckers.",
+	})
+	m.registry.MustRegister(m.reconcile, m.leader, m.statuses, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
