@@ -145,8 +145,9 @@ func TestRightsAreThoseThatAreUsed(t *testing.T) {
 	used, rights := map[right]bool{}, granted(t)
 	for _, c := range record.calls(t) {
 		assert.False(t, c.forbidden(), "%s %s", c.Verb, c.RequestURI)
+		resource := strings.TrimSuffix(c.ObjectRef.Resource+"/"+c.ObjectRef.Subresource, "/")
 		for _, name := range []string{c.ObjectRef.Name, ""} {
-			if r := (right{c.Verb, c.ObjectRef.APIGroup, c.ObjectRef.Resource, name}); rights[r] && c.ObjectRef.Subresource == "" {
+			if r := (right{c.Verb, c.ObjectRef.APIGroup, resource, name}); rights[r] {
 				used[r] = true
 			}
 		}
@@ -176,6 +177,8 @@ func everythingItDoes(w, taken *world, kubeconfig string) {
 			do(k.Resource)
 		}
 	}
+	w.apply(serviceChecker("my-checker", "{services: [{name: my-app}]}"))
+	w.until(checkers, "my-checker", "a status", checkerSees("Available", "True"))
 	for range 2 { // the second time an event of the first is counted up
 		each(func(gvr schemaGVR) { w.on(gvr, "my-app") })
 		each(func(gvr schemaGVR) { w.until(gvr, "my-app", "active", state(annotations.Active)) })

@@ -60,6 +60,7 @@ type options struct {
 	workers int
 
 	api                 apiOptions
+	checkers            checkerOptions
 	listen, debugListen string
 	logFormat, logLevel string
 	version             bool
@@ -114,6 +115,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f.IntVar(&o.burst, "kube-api-burst", 1000, "requests at once, at most")
 	f.IntVar(&o.workers, "workers", 16, "targets, and page sets, that are worked on at once")
 	f.StringVar(&o.listen, "listen", ":8081", "address of /healthz, /readyz and /metrics; empty = none")
+	o.checkers.flags(f)
 	o.api.flags(f)
 	f.StringVar(&o.debugListen, "debug-listen", "", "address of /debug/pprof/, of the loopback alone, such as 127.0.0.1:6060; kubectl port-forward reaches it. Empty = none")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or console")

@@ -96,7 +96,11 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	// Unhealthy once the Lease has not been renewed for so long after it ran out.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
 	services := readiness.New(readiness.Config{Client: c.client, Log: log}) // it watches what somebody asks for
-	frontEnds, err := o.serveAPI(config, nil, log)
+	checkers, err := o.checking(config, services, m, log)
+	if err != nil {
+		return err
+	}
+	frontEnds, err := o.serveAPI(config, checkers.told(), log)
 	if err != nil {
 		return err
 	}
@@ -109,6 +113,7 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 		}},
 		{Run: func(ctx context.Context) error { services.Run(ctx); return nil }},
 	}
+	parts = append(parts, checkers.parts()...)
 	if frontEnds != nil {
 		parts = append(parts, part.Part{Run: frontEnds.run})
 	}

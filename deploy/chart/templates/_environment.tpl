@@ -53,6 +53,8 @@ default holds.
   "PAGE_MAX_SETS_WITH_DOORS" (list "pagePods.doors.maxSets" (toString $p.doors.maxSets))
   "PAGE_BYPASS_COOKIE_LIFETIME" (list "pagePods.doors.cookieLifetime" $p.doors.cookieLifetime)
   "PAGE_NETWORK_POLICY" (list "pagePods.networkPolicy" $p.networkPolicy)
+  "SERVICE_CHECKERS" (list "checkers.enabled" (ternary "" "false" .Values.checkers.enabled))
+  "CHECKERS_ACROSS_NAMESPACES" (list "checkers.acrossNamespaces" (ternary "true" "" .Values.checkers.acrossNamespaces))
   "API_LISTEN" (list "api.enabled" (ternary ":8443" "" $api.enabled))
   "API_TLS_CERT" (list "api.tlsSecret" (ternary "/etc/maintenance-api/tls.crt" "" (include "maintenance.apiSecret" . | not | not)))
   "API_TLS_KEY" (list "api.tlsSecret" (ternary "/etc/maintenance-api/tls.key" "" (include "maintenance.apiSecret" . | not | not)))

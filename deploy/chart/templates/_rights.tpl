@@ -51,6 +51,15 @@
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
+{{- if .Values.checkers.enabled }}
+# To say in the status of ServiceCheckers which Services can serve.
+- apiGroups: [maintenance-controller.io]
+  resources: [servicecheckers]
+  verbs: [list, watch]
+- apiGroups: [maintenance-controller.io]
+  resources: [servicecheckers/status]
+  verbs: [patch]
+{{- end }}
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
