@@ -57,6 +57,7 @@ func (w *world) start(options ...option) *running {
 		Grace: 300 * time.Millisecond, Debounce: 20 * time.Millisecond, Discover: time.Second, Workers: 8,
 		Settings: plan.Settings{Settle: 100 * time.Millisecond},
 		AutoFor:  100 * time.Millisecond, AutoRecovery: 300 * time.Millisecond,
+		DoorLimits: controller.DoorLimits{Doors: 20, Sets: 10},
 	}
 	for _, o := range options {
 		o(&c, config)

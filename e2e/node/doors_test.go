@@ -55,6 +55,7 @@ func TestTheTeamStaysIn(t *testing.T) {
 	w.serve([]string{host}, appOf("my-app", "/lasting-app", ""), app("other"), app("third"), twoApps(host),
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: team}\nstringData: {maintenance-bypass-token: \"alice "+memberToken+"\\n\"}\n")
 	spec := w.spec("ingress/one")
+	const few = 20 // visitors in each part
 	public, second, open := w.loadBy(askFor("/"), 20, "", host), w.loadBy(askFor("/second/x"), 20, "", host), w.loadBy(askFor("/admin/x"), 20, "", host)
 	loads := []*load{public, second, open}
 	phase := func(name string) {
@@ -68,6 +69,7 @@ func TestTheTeamStaysIn(t *testing.T) {
 	w.arrives(host, fromPage)
 	phase("on")
 	w.requireLetThrough(host, set)
+	second.await(few)
 
 	// Another app is written in the middle, and then who is let through is changed.
 	phase("another app")
@@ -76,6 +78,7 @@ func TestTheTeamStaysIn(t *testing.T) {
 	w.arrives(host, from(next))
 	phase("on with another app")
 	w.requireLetThrough(host, next)
+	second.await(few)
 	phase("becoming read-only")
 	w.kubectl("annotate", "ingress/one", annotations.ReadOnly+"=true")
 	last := w.untilOnOther(next)
@@ -84,6 +87,7 @@ func TestTheTeamStaysIn(t *testing.T) {
 	require.Equal(w, "method", get.header.Get(access.Header), "%d %s", get.status, get.body)
 	require.Equal(w, anApp, get.from)
 	assert.Equal(w, last, post.from, "what writes gets the page")
+	second.await(few)
 
 	phase("switching off")
 	w.off("ingress/one")

@@ -111,7 +111,7 @@ func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State)
 			app, known := all[way]
 			if !known {
 				var err error
-				if app, err = c.app(ctx, ref, way, state.Kind.ByTraefik(state.Object)); err != nil {
+				if app, err = c.app(ctx, ref, way); err != nil {
 					return nil, nil, err
 				}
 				all[way] = app
@@ -126,15 +126,15 @@ func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State)
 	return all, why, nil
 }
 
-func (c *Controller) app(ctx context.Context, ref target.Ref, way swap.Way, traefik bool) (upstream.App, error) {
+func (c *Controller) app(ctx context.Context, ref target.Ref, way swap.Way) (upstream.App, error) {
 	if way.Refused != "" || !upstream.Named(way.Service) {
-		return upstream.Of(way, nil, traefik), nil
+		return upstream.Of(way, nil), nil
 	}
 	svc, err := c.service(ctx, ref, way.Service)
 	if err != nil {
 		return upstream.App{}, fmt.Errorf("%s, to whose apps people are to be let through: %w", ref, err)
 	}
-	return upstream.Of(way, svc, traefik), nil
+	return upstream.Of(way, svc), nil
 }
 
 // service reads a Service of the target's namespace, once, or while that is in maintenance
@@ -177,7 +177,9 @@ func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.S
 	case others >= limits.Sets && !slices.Contains(there, wanted):
 		why = fmt.Sprintf("%d other page sets of the namespace have doors, which is as many as may be (--page-max-sets-with-doors): give targets the same settings, or end the maintenance of one", others)
 	}
-	c.doors.bar(ref, why != "")
+	if c.doors.clear(ref); why != "" {
+		c.doors.bar(ref)
+	}
 	return why
 }
 
@@ -289,14 +291,16 @@ func (d *doors) lose(namespace, name string) (users []target.Ref) {
 	return users
 }
 
-func (d *doors) bar(ref target.Ref, barred bool) {
+func (d *doors) bar(ref target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if barred {
-		d.barred[ref] = true
-	} else {
-		delete(d.barred, ref)
-	}
+	d.barred[ref] = true
+}
+
+func (d *doors) clear(ref target.Ref) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.barred, ref)
 }
 
 func (d *doors) barredIn(namespace string) (refs []target.Ref) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -15,12 +14,10 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// What a page Pod with doors has more. Requests on their way to an app may go on for
-// doorStop when it is stopped, after the drain.
+// Where a page Pod has the tokens.
 const (
 	bypassVolume = "bypass"
 	bypassDir    = "/bypass"
-	doorStop     = 10 * time.Minute
 )
 
 // doorMemory is the least limit of memory of a page Pod with doors.
@@ -46,7 +43,7 @@ func Settings(cm *corev1.ConfigMap) access.Settings {
 func withDoors(ports []corev1.ServicePort, s access.Settings) []corev1.ServicePort {
 	for _, d := range s.Doors {
 		ports = append(ports, corev1.ServicePort{
-			Name: d.ServicePortName(), Port: int32(d.ContainerPort()), //nolint:gosec // 8101 to 8199
+			Name: d.ServicePortName(), Port: int32(d.ContainerPort()),
 			TargetPort: intstr.FromString(d.ContainerPortName()), Protocol: corev1.ProtocolTCP,
 		})
 	}
@@ -60,9 +57,9 @@ func addDoors(spec *corev1.PodSpec, s access.Settings, t Template) {
 	}
 	c := &spec.Containers[0]
 	for _, d := range s.Doors {
-		c.Ports = append(c.Ports, corev1.ContainerPort{Name: d.ContainerPortName(), ContainerPort: int32(d.ContainerPort()), Protocol: corev1.ProtocolTCP}) //nolint:gosec // as above
+		c.Ports = append(c.Ports, corev1.ContainerPort{Name: d.ContainerPortName(), ContainerPort: int32(d.ContainerPort()), Protocol: corev1.ProtocolTCP})
 	}
-	*spec.TerminationGracePeriodSeconds += int64(doorStop.Seconds())
+	*spec.TerminationGracePeriodSeconds += int64(access.StopTime.Seconds())
 	if limit, bounded := c.Resources.Limits[corev1.ResourceMemory]; bounded && limit.Cmp(doorMemory()) < 0 {
 		c.Resources.Limits = maps.Clone(c.Resources.Limits)
 		c.Resources.Limits[corev1.ResourceMemory] = doorMemory()
@@ -91,7 +88,7 @@ func tokens(secret string) corev1.Volume {
 func doorPorts(s access.Settings) (ports []networkingv1.NetworkPolicyPort) {
 	tcp := corev1.ProtocolTCP
 	for _, d := range s.Doors {
-		port := intstr.FromInt32(int32(d.ContainerPort())) //nolint:gosec // as above
+		port := intstr.FromInt32(int32(d.ContainerPort()))
 		ports = append(ports, networkingv1.NetworkPolicyPort{Protocol: &tcp, Port: &port})
 	}
 	return ports

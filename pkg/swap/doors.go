@@ -6,6 +6,8 @@ type Way struct {
 	Service, Port string
 	// Scheme that the original names; empty if it names none.
 	Scheme string
+	// TLSPorts says that port 443, and one whose name begins with https, mean TLS.
+	TLSPorts bool
 	// Refused says why no door may lead there, for people; empty if one may.
 	Refused string
 }

@@ -167,6 +167,7 @@ func serviceDoor(set string, original map[string]any, n int) map[string]any {
 
 func serviceWay(entry map[string]any, way swap.Way) swap.Way {
 	way.Scheme, _ = entry["scheme"].(string)
+	way.TLSPorts = true // to Traefik
 	transport, _ := entry["serversTransport"].(string)
 	switch {
 	case transport != "":
@@ -203,11 +204,4 @@ func refWay(entry map[string]any, way swap.Way) swap.Way {
 		}
 	}
 	return way
-}
-
-// ByTraefik says whether Traefik serves the object, as far as it says so: to Traefik, port
-// 443 of a Service means TLS.
-func (k Kind) ByTraefik(object map[string]any) bool {
-	class, _ := ingressClass(object)
-	return k.Resource.Group == "traefik.io" || k.Name == "Ingress" && class == "traefik"
 }

@@ -126,7 +126,7 @@ func requireOwnDoors(t require.TestingT, k target.Kind, object map[string]any, w
 	for _, s := range slots {
 		var want []int
 		for _, way := range ways[s.ID] {
-			want = append(want, d.To(d.Exact, way))
+			want = append(want, d.Of[d.Exact][way]) // not what the product says of it
 		}
 		got := doorsOf(s.Value)
 		if slices.Max(append(got, 0)) == 0 {
@@ -301,8 +301,9 @@ func TestDoorsKeepHowVisitorsAreSplit(t *testing.T) {
 				list, field = "rules", "backendRefs"
 			}
 			object := decoded(t, `{"metadata":{"namespace":"shop"},"spec":{"parentRefs":[{"name":"gw"}],"`+list+`":[{"match":"Host(`+"`a`"+`)","`+field+`":`+tc.original+`}]}}`)
+			traefik := tc.kind.Name == "IngressRoute"
 			d := swap.Doors{Exact: setA, Last: map[string]int{setA: 2}, Of: map[string]map[swap.Way]int{setA: {
-				{Service: "a", Port: "80"}: 1, {Service: "b", Port: "80"}: 2, {Service: "b", Port: "web"}: 2}}}
+				{Service: "a", Port: "80", TLSPorts: traefik}: 1, {Service: "b", Port: "80", TLSPorts: traefik}: 2, {Service: "b", Port: "web", TLSPorts: traefik}: 2}}}
 			swapped, _ := through(t, tc.kind, object, swap.Record{}, d)
 			assertJSON(t, strings.ReplaceAll(tc.during, "SET", setA), follow(swapped, []any{"spec", list, 0, field}))
 		})

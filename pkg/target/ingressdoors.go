@@ -52,7 +52,8 @@ func ingressWays(object map[string]any, value any) []swap.Way {
 		return nil
 	}
 	b := ingressBackends(namespaceOf(object), value)[0]
-	way := swap.Way{Service: b.Name, Port: b.Port, Refused: b.Unjudged}
+	class, _ := ingressClass(object)
+	way := swap.Way{Service: b.Name, Port: b.Port, Refused: b.Unjudged, TLSPorts: class == "traefik"}
 	if way.Refused == "" {
 		way.Scheme, way.Refused = ingressScheme(object, b.Name)
 	}

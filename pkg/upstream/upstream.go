@@ -30,9 +30,8 @@ type App struct {
 	Refused string
 }
 
-// Of says how an app is reached by its Service, which is nil if there is none. To Traefik
-// port 443, and a port whose name begins with https, speak TLS.
-func Of(way swap.Way, svc *corev1.Service, traefik bool) App {
+// Of says how an app is reached by its Service, which is nil if there is none.
+func Of(way swap.Way, svc *corev1.Service) App {
 	if way.Refused != "" {
 		return App{Refused: way.Refused}
 	}
@@ -43,7 +42,7 @@ func Of(way swap.Way, svc *corev1.Service, traefik bool) App {
 	if port == nil {
 		return App{Refused: fmt.Sprintf("Service %s has no port %q", svc.Name, annotations.Clip(way.Port))}
 	}
-	scheme, why := schemeOf(way, svc, port, traefik)
+	scheme, why := schemeOf(way, svc, port)
 	return App{Refused: why, Door: access.Door{Scheme: scheme, Host: svc.Name + "." + svc.Namespace + ".svc", Port: int(port.Port)}}
 }
 
@@ -83,9 +82,8 @@ func portOf(svc *corev1.Service, named string) *corev1.ServicePort {
 	return nil
 }
 
-// schemeOf: what the target says, else the Service, else what its port says to Traefik,
-// else as the ingress controller speaks to the door.
-func schemeOf(way swap.Way, svc *corev1.Service, port *corev1.ServicePort, traefik bool) (scheme access.Scheme, refused string) {
+// schemeOf: what the target says, else the Service, else what its port says, else as the ingress controller speaks to the door.
+func schemeOf(way swap.Way, svc *corev1.Service, port *corev1.ServicePort) (scheme access.Scheme, refused string) {
 	if port.Protocol != "" && port.Protocol != corev1.ProtocolTCP {
 		return "", fmt.Sprintf("port %d of Service %s is not TCP", port.Port, svc.Name)
 	}
@@ -99,7 +97,7 @@ func schemeOf(way swap.Way, svc *corev1.Service, port *corev1.ServicePort, traef
 	case "https", "kubernetes.io/wss", "wss", "tls":
 		return access.HTTPS, ""
 	case "":
-		if traefik && (port.Port == 443 || strings.HasPrefix(port.Name, "https")) {
+		if way.TLSPorts && (port.Port == 443 || strings.HasPrefix(port.Name, "https")) {
 			return access.HTTPS, ""
 		}
 		return access.Auto, ""

@@ -76,7 +76,8 @@ func TestOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := Of(tc.way, tc.svc, tc.traefik)
+			tc.way.TLSPorts = tc.traefik
+			got := Of(tc.way, tc.svc)
 			if tc.refused != "" {
 				assert.Contains(t, got.Refused, tc.refused)
 				return
