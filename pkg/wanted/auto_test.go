@@ -13,6 +13,7 @@ import (
 // TestAutomatic is the table above automatic, line by line and for each thing that a
 // person may say.
 func TestAutomatic(t *testing.T) {
+	t.Parallel()
 	const app = "Service shop/my-app has no ready endpoint"
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	seen := func(v Verdict, lasted time.Duration) Seen {
