@@ -66,17 +66,17 @@ func everything() access.Settings {
 	return access.Settings{BypassSecret: secret, OpenPaths: []string{"/open"}, ReadOnly: true}
 }
 
-func newWorld(t *testing.T, settings access.Settings, app *httptest.Server, scheme access.Scheme) *world {
-	t.Helper()
+func newWorld(tb testing.TB, settings access.Settings, app *httptest.Server, scheme access.Scheme) *world {
+	tb.Helper()
 	w := &world{app: app, now: time.Now()}
 	host, port, err := net.SplitHostPort(app.Listener.Addr().String())
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	number, err := strconv.Atoi(port)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	settings.Doors = []access.Door{{Name: "d1", Scheme: scheme, Host: host, Port: number}}
-	require.NoError(t, settings.Validate())
+	require.NoError(tb, settings.Validate())
 	pages, err := pageserver.New(pageserver.Config{Page: pages.Default(), PageSet: set})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.bypass = New(Config{Settings: settings, PageSet: set, Page: pages, Now: w.clock, Log: func(e Entry) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -85,7 +85,7 @@ func newWorld(t *testing.T, settings access.Settings, app *httptest.Server, sche
 	}})
 	w.bypass.SetTokens(tokens)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.address = l.Addr().String()
 	server := httpserve.New(httpserve.Config{Handler: w.bypass.Doors()[0]})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -93,9 +93,9 @@ func newWorld(t *testing.T, settings access.Settings, app *httptest.Server, sche
 	go func() { done <- server.Serve(ctx, l) }()
 	w.stop = sync.OnceFunc(func() {
 		cancel()
-		require.NoError(t, <-done)
+		require.NoError(tb, <-done)
 	})
-	t.Cleanup(w.stop)
+	tb.Cleanup(w.stop)
 	return w
 }
 
@@ -140,10 +140,10 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(raw)
 }
 
-func newApp(t *testing.T, h http.HandlerFunc) *httptest.Server {
-	t.Helper()
+func newApp(tb testing.TB, h http.HandlerFunc) *httptest.Server {
+	tb.Helper()
 	app := httptest.NewServer(h)
-	t.Cleanup(app.Close)
+	tb.Cleanup(app.Close)
 	return app
 }
 

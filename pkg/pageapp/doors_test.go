@@ -117,6 +117,64 @@ func TestRunServesDoors(t *testing.T) {
 	_ = w.Close()
 }
 
+// TestRequestsEndBeforeThePodDoes: whoever has begun an upload to an app ends it, although
+// the Pod was told to stop.
+func TestRequestsEndBeforeThePodDoes(t *testing.T) {
+	began, end := make(chan struct{}), make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(began)
+		<-end
+		_, _ = io.WriteString(w, "done")
+	}))
+	defer app.Close()
+	o, ports := withDoors(t, app)
+	logs, w := io.Pipe()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, o, w) }()
+	lines := bufio.NewScanner(logs)
+	next := func(message string) {
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), `"message":"`+message+`"`) {
+				return
+			}
+		}
+	}
+	next("serving")
+	door := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
+	answered := make(chan string, 1)
+	go func() {
+		response, err := http.Post("http://"+door+"/open", "text/plain", strings.NewReader("x"))
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		defer func() { _ = response.Body.Close() }()
+		body, _ := io.ReadAll(response.Body)
+		answered <- string(body)
+	}()
+	<-began
+	stop()
+	next("draining")
+	go func() { _, _ = io.Copy(io.Discard, logs) }()
+	for { // until nobody new is taken in
+		c, err := net.Dial("tcp", door)
+		if err != nil {
+			break
+		}
+		_ = c.Close()
+	}
+	close(end)
+	assert.Equal(t, "done", <-answered)
+	assert.NoError(t, <-done)
+	_ = w.Close()
+	var none *doors
+	page := http.NewServeMux()
+	assert.Same(t, page, none.handler(page), "nothing stands in front of a page without doors")
+	assert.Zero(t, none.stopTime(), "it ends as soon as ever")
+	assert.Equal(t, access.StopTime, (&doors{}).stopTime())
+}
+
 // TestAllDoorsOrNone: the page is not ready where a door does not listen.
 func TestAllDoorsOrNone(t *testing.T) {
 	app := httptest.NewServer(http.NotFoundHandler())
