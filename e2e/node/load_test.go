@@ -21,6 +21,9 @@ type load struct {
 	at    string // where they ask; Traefik if empty
 	hosts []string
 	end   func() // no more visitors, and all answers are there
+	// kept has their connections. Those of others may lead to a process of a proxy that
+	// was replaced before these hosts were there.
+	kept *http.Client
 
 	mu      sync.Mutex
 	answers []answer
@@ -57,7 +60,8 @@ func (w *world) load(rate int, at string, hosts ...string) *load {
 // loadBy is a load of visitors who ask in another way than a browser.
 func (w *world) loadBy(ask func(context.Context, visit) answer, rate int, at string, hosts ...string) *load {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
-	l := &load{w: w, at: at, hosts: hosts, more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
+	transport := &http.Transport{MaxIdleConnsPerHost: 100}
+	l := &load{w: w, at: at, hosts: hosts, kept: client(transport), more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
 	var all sync.WaitGroup
 	all.Go(func() {
 		begin := time.Now()
@@ -75,14 +79,14 @@ func (w *world) loadBy(ask func(context.Context, visit) answer, rate int, at str
 			}
 		}
 	})
-	l.end = sync.OnceFunc(func() { cancel(); all.Wait() })
+	l.end = sync.OnceFunc(func() { cancel(); all.Wait(); transport.CloseIdleConnections() })
 	w.Cleanup(l.end)
 	return l
 }
 
 // visit is the n-th. The remainders have no common divisor, so that all mixtures come.
 func (l *load) visit(n int) visit {
-	v := visit{method: http.MethodGet, at: l.at, host: l.hosts[n%len(l.hosts)], path: fmt.Sprintf("/%d", n), as: formats[n/2%len(formats)], fresh: n%2 == 0}
+	v := visit{method: http.MethodGet, at: l.at, host: l.hosts[n%len(l.hosts)], path: fmt.Sprintf("/%d", n), as: formats[n/2%len(formats)], fresh: n%2 == 0, kept: l.kept}
 	if n%5 == 0 {
 		v.method = http.MethodPost
 	}

@@ -44,7 +44,8 @@ type visit struct {
 	method, host, path string
 	at                 string // where it is asked; Traefik if empty
 	as                 format
-	fresh              bool // a connection of its own
+	fresh              bool         // a connection of its own
+	kept               *http.Client // whose connections it uses if not; browser's if nil
 }
 
 type answer struct {
@@ -134,7 +135,7 @@ func exchange(ctx context.Context, v visit) (status int, _ http.Header, body str
 	// breaks one must not be let off; at a Service, that may be a Pod that has gone.
 	connections := 0
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections++ }}))
-	c := browser
+	c := cmp.Or(v.kept, browser)
 	if v.fresh {
 		c = passerBy
 	}
