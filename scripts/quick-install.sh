@@ -196,7 +196,7 @@ by_helm() {
 	command+=(${helm_flags[@]+"${helm_flags[@]}"})
 	if $dry; then
 		would "${command[@]}"
-		"${command[@]}" --dry-run >/dev/null
+		"${command[@]}" --dry-run=server >/dev/null
 		return
 	fi
 	"${command[@]}" || trouble

@@ -43,6 +43,9 @@ func (p *person) underMaintenance(namespace, id string) (spec string) {
 	return spec
 }
 
+// theCRD stays after an uninstall, with the checkers that people have made.
+const theCRD = "customresourcedefinition.apiextensions.k8s.io/servicecheckers.maintenance-controller.io\n"
+
 // refuses makes the API server refuse or allow updates of the namespace's Ingresses.
 func (p *person) refuses(namespace string) (allow func()) {
 	p.Helper()
@@ -113,7 +116,7 @@ func TestUninstallOfManifests(t *testing.T) {
 	assert.Contains(t, out, "Namespace from-manifests stays, with the pages page-spring")
 	assert.Equal(t, before, p.run(fmt.Sprintf(specOf, "ingress/my-app")))
 	left := "for file in install service-targets; do sed s/maintenance-system/from-manifests/ deploy/manifests/$file.yaml; echo ---; done | kubectl get -f - --ignore-not-found -o name"
-	assert.Equal(t, "namespace/from-manifests\n", p.run(left))
+	assert.Equal(t, "namespace/from-manifests\n"+theCRD, p.run(left))
 
 	// Again, with more to take away, and without a program since nothing is in maintenance.
 	out = p.run("scripts/uninstall.sh from-manifests --remove-annotations --remove-namespace")
@@ -166,7 +169,7 @@ func TestUninstallOfWhatWasRendered(t *testing.T) {
 		out := p.run("scripts/uninstall.sh rendered --program " + p.restorer())
 		assert.Contains(t, out, "Found Deployment x-maintenance-controller in namespace rendered, from manifests.")
 		assert.Contains(t, out, "Namespace rendered stays, with the pages page-spring (")
-		assert.Empty(t, p.run(render+settings+" | kubectl get -f - --ignore-not-found -o name"))
+		assert.Equal(t, theCRD, p.run(render+settings+" | kubectl get -f - --ignore-not-found -o name"))
 		p.run("kubectl -n rendered delete serviceaccount other")
 		p.run("kubectl delete clusterrole helms")
 	}
