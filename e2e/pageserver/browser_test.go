@@ -40,6 +40,25 @@ type report struct {
 		}
 	}
 	Noscript string
+	Ends     []struct {
+		Name, Text              string
+		Refused, Violations     []string
+		Hidden, ScrollsSideways bool
+	}
+}
+
+// ends is when the maintenance of the second page is over.
+const ends = "2026-11-29T18:30:00Z"
+
+// endingPage serves the built-in page of a maintenance that ends by itself.
+func endingPage(t *testing.T) *server {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "page")
+	set, err := inRoot("go", "run", "./pages/export", dir, ends)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startPage(t, dir, strings.TrimSpace(set), exec.Command)
 }
 
 // appBehind answers with the maintenance page until /switch is asked for, then
@@ -67,7 +86,7 @@ func look(t *testing.T) report {
 	t.Helper()
 	s := start(t)
 	var r report
-	browse(t, &r, "check.mjs", "http://"+s.address, appBehind(t, s.address))
+	browse(t, &r, "check.mjs", "http://"+s.address, appBehind(t, s.address), "http://"+endingPage(t).address)
 	return r
 }
 
@@ -148,6 +167,24 @@ func TestChromium(t *testing.T) {
 		}
 		if r.Reload.After != "the app" || !strings.HasSuffix(r.Reload.URL, "/somewhere?a=b") {
 			t.Errorf("after it: %+v", r.Reload)
+		}
+	})
+	t.Run("the page says when maintenance ends, in the visitor's language and time zone", func(t *testing.T) {
+		want := map[string]string{
+			"phone-en-New_York": "November 29, 2026 at 1:30 PM", "desktop-de-Berlin": "29. November 2026 um 19:30", "phone-ar-Dubai": "29 نوفمبر 2026 في 10:30 م",
+			"today-de-Berlin": "19:30", "past-de-Berlin": "19:30", "noscript-de-Berlin": "29.11.2026, 18:30 UTC",
+		}
+		if len(r.Ends) != len(want) {
+			t.Errorf("%d looks, want %d", len(r.Ends), len(want))
+		}
+		for _, l := range r.Ends {
+			// Which blank is between the hour and AM is a matter of the ICU that it was built with.
+			if got := strings.Join(strings.Fields(l.Text), " "); got != want[l.Name] {
+				t.Errorf("%s says %q, want %q", l.Name, got, want[l.Name])
+			}
+			if len(l.Refused) > 0 || len(l.Violations) > 0 || l.ScrollsSideways || l.Hidden != strings.HasPrefix(l.Name, "past") {
+				t.Errorf("%s: %+v", l.Name, l)
+			}
 		}
 	})
 	t.Run("without JavaScript there is a meta refresh", func(t *testing.T) {

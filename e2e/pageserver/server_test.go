@@ -90,7 +90,13 @@ func start(t *testing.T) *server {
 // startAs starts it by the command that is made of its name and arguments.
 func startAs(t *testing.T, command func(name string, args ...string) *exec.Cmd) *server {
 	t.Helper()
-	return launch(t, command(built.binary, "--page-dir="+built.pageDir, "--page-set="+built.pageSet, "--listen=127.0.0.1:0", "--metrics-listen=", "--drain=0s"))
+	return startPage(t, built.pageDir, built.pageSet, command)
+}
+
+// startPage starts it with a page of that folder.
+func startPage(t *testing.T, pageDir, pageSet string, command func(name string, args ...string) *exec.Cmd) *server {
+	t.Helper()
+	return launch(t, command(built.binary, "--page-dir="+pageDir, "--page-set="+pageSet, "--listen=127.0.0.1:0", "--metrics-listen=", "--drain=0s"))
 }
 
 // launch starts the command and waits for its first answer.

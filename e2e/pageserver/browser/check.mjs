@@ -1,16 +1,17 @@
 // Looks at the built-in page in Chromium and prints what it finds as JSON.
-// usage: node check.mjs CHROMIUM PAGE_URL APP_URL SCREENSHOTS
+// usage: node check.mjs CHROMIUM PAGE_URL APP_URL END_URL SCREENSHOTS
 //   PAGE_URL  answers with the maintenance page
 //   APP_URL   answers /app with a page of another origin, and after a GET of
 //             /switch answers everything else with the app, before with the page
+//   END_URL   answers with the page of a maintenance that ends on 2026-11-29 at 18:30 UTC
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
-const [executablePath, pageURL, appURL, screenshots] = process.argv.slice(2);
+const [executablePath, pageURL, appURL, endURL, screenshots] = process.argv.slice(2);
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
-const report = { looks: [], cors: null, reload: null, noscript: null };
+const report = { looks: [], cors: null, reload: null, noscript: null, ends: [] };
 
 const phone = { width: 360, height: 740 }, desktop = { width: 1280, height: 800 };
 const looks = [
@@ -90,6 +91,34 @@ for (const [name, viewport, colorScheme, locale] of looks) {
   try { await back; title = await page.title(); } catch (e) { title = String(e); }
   report.reload = { before, whileDown, after: title, url: page.url() };
   await page.close();
+}
+
+{ // when maintenance ends: the page's clock is ours, or it would be another text each day
+  const before = '2026-11-27T12:00:00Z';
+  const ends = [
+    ['phone-en-New_York', phone, 'en-US', 'America/New_York', before], ['desktop-de-Berlin', desktop, 'de-DE', 'Europe/Berlin', before],
+    ['phone-ar-Dubai', phone, 'ar-EG', 'Asia/Dubai', before], ['today-de-Berlin', phone, 'de-DE', 'Europe/Berlin', '2026-11-29T08:00:00Z'],
+    ['past-de-Berlin', phone, 'de-DE', 'Europe/Berlin', '2026-11-29T18:32:00Z'], ['noscript-de-Berlin', phone, 'de-DE', 'Europe/Berlin', null],
+  ];
+  for (const [name, viewport, locale, timezoneId, now] of ends) {
+    const context = await browser.newContext({ viewport, locale, timezoneId, javaScriptEnabled: now !== null });
+    const page = await context.newPage();
+    const refused = [];
+    page.on('console', m => { if (/content security policy/i.test(m.text())) refused.push(m.text()); });
+    page.on('pageerror', e => refused.push(String(e)));
+    if (now) await page.clock.setFixedTime(now);
+    await page.goto(endURL);
+    await page.screenshot({ path: `${screenshots}/until-${name}.png` });
+    const time = page.locator('#until');
+    const look = { name, text: await time.textContent(), hidden: !await time.isVisible(), refused, violations: [] };
+    if (now) {
+      look.scrollsSideways = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+      const axe = await page.evaluate(axeSource + '; axe.run({ resultTypes: ["violations"] })');
+      look.violations = axe.violations.map(v => v.id);
+    }
+    report.ends.push(look);
+    await context.close();
+  }
 }
 
 { // without JavaScript
