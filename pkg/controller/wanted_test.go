@@ -3,6 +3,7 @@ package controller
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,10 +22,12 @@ import (
 // put is a clock whose time of day is put forward and back, which timers do not see.
 type put struct {
 	clock.RealClock
-	by time.Duration
+	by atomic.Int64
 }
 
-func (p *put) Now() time.Time { return time.Now().Round(0).Add(p.by) }
+func (p *put) Now() time.Time { return time.Now().Round(0).Add(time.Duration(p.by.Load())) }
+
+func (p *put) set(by time.Duration) { p.by.Store(int64(by)) }
 
 // on switches maintenance on with other annotations, and waits until the page is shown.
 func (w *world) on(pairs ...string) {
@@ -84,13 +87,13 @@ func TestTheClockIsPutForwardAndBack(t *testing.T) {
 	c := &put{}
 	inWorldBy(t, c, func(w *world) {
 		w.on(annotations.Until, in(6*time.Hour))
-		c.by = -3 * time.Hour
+		c.set(-3 * time.Hour)
 		w.pass(8 * time.Hour)
 		assert.NotEqual(w, "my-app", w.backend(), "it is not yet time")
-		c.by = 0
+		c.set(0)
 		w.pass(time.Minute)
 		assert.True(w, w.ended(), "the time of day is what counts, at once")
-		c.by = -3 * time.Hour
+		c.set(-3 * time.Hour)
 		w.pass(10 * time.Minute)
 		assert.True(w, w.ended(), "what has ended does not begin again")
 	})

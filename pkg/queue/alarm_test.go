@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,23 +16,32 @@ import (
 // put is a clock whose time of day is put forward and back, which timers do not see.
 type put struct {
 	clock.RealClock
-	by time.Duration
+	by atomic.Int64
 }
 
-func (p *put) Now() time.Time { return time.Now().Round(0).Add(p.by) }
+func (p *put) Now() time.Time { return time.Now().Round(0).Add(time.Duration(p.by.Load())) }
+
+func (p *put) set(by time.Duration) { p.by.Store(int64(by)) }
 
 // alarmed runs a test with alarms that note when what was told.
 func alarmed(t *testing.T, test func(c *put, a *Alarms[string], told func() []string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := &put{}
+		var mu sync.Mutex
 		var keys []string
-		a := NewAlarms(c, func(key string) { keys = append(keys, key) })
+		a := NewAlarms(c, func(key string) {
+			mu.Lock()
+			defer mu.Unlock()
+			keys = append(keys, key)
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { a.Run(ctx); close(done) }()
 		test(c, a, func() []string {
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			all := keys
 			keys = nil
 			return all
@@ -65,12 +76,12 @@ func TestAlarmsGoByTheTimeOfDay(t *testing.T) {
 	alarmed(t, func(c *put, a *Alarms[string], told func() []string) {
 		a.Set("a", c.Now().Add(time.Hour))
 		time.Sleep(time.Minute)
-		c.by = time.Hour
+		c.set(time.Hour)
 		time.Sleep(lookAgain)
 		assert.Equal(t, []string{"a"}, told(), "the clock was put forward")
-		c.by = 0
+		c.set(0)
 		a.Set("a", c.Now().Add(time.Hour))
-		c.by = -time.Hour
+		c.set(-time.Hour)
 		time.Sleep(2*time.Hour - lookAgain)
 		assert.Empty(t, told(), "the clock was put back")
 		time.Sleep(2 * lookAgain)

@@ -40,23 +40,22 @@ type Lease struct {
 	Duration time.Duration
 }
 
-// Expires is when the Lease holds maintenance no longer if nothing changes. What it is
-// that holds depends on whether maintenance has begun.
-func (l Lease) Expires(begun bool) time.Time {
-	switch {
-	case l.Problem != "" && begun:
-		return l.Since.Add(Chance)
-	case l.Problem != "":
-		return time.Time{}
-	}
-	end, late := l.Since.Add(l.Duration), lateToBegin
-	if begun {
-		late = lateToEnd
+// Expires is when the Lease no longer holds what has begun, if nothing changes.
+func (l Lease) Expires() time.Time { return l.holds(Chance, lateToEnd) }
+
+// Begins is until when maintenance may begin for its sake, if nothing changes.
+func (l Lease) Begins() time.Time { return l.holds(0, lateToBegin) }
+
+// holds is until when the Lease counts, given for how long one does that is none, and how
+// late it may have been renewed when it was first seen.
+func (l Lease) holds(chance, late time.Duration) time.Time {
+	if l.Problem != "" {
+		return l.Since.Add(chance)
 	}
 	if !l.Renewed && !l.Written.IsZero() && l.Since.Sub(l.Written) > l.Duration+late {
-		return time.Time{}
+		return l.Since
 	}
-	return end
+	return l.Since.Add(l.Duration)
 }
 
 // held decides for how long Leases hold what is asked for.
@@ -68,7 +67,11 @@ func held(a Answer, r annotations.Request, f Facts, now time.Time) Answer {
 			a.Problems = append(a.Problems, Problem{Sort: NotAlive, Message: fmt.Sprintf("annotation %s names Lease %q, %s: %s", annotations.Lease, name, why, meanwhile(l, f.Begun))})
 		}
 		known = known && ok && l.Unread == ""
-		holds = holds || ok && l.Unread == "" && now.Before(l.Expires(f.Begun))
+		end := l.Begins()
+		if f.Begun {
+			end = l.Expires()
+		}
+		holds = holds || ok && l.Unread == "" && now.Before(end)
 	}
 	switch {
 	case holds:

@@ -42,7 +42,7 @@ type Leases struct {
 	alarms *queue.Alarms[leaseKey]
 
 	mu     sync.Mutex
-	ctx    context.Context //nolint:containedctx // watches begin as they are asked for, and end with the controller
+	child  func() (context.Context, context.CancelFunc) // for a watch, which ends with the controller; nil if none may begin
 	wg     sync.WaitGroup
 	spaces map[string]*leaseSpace
 }
@@ -76,11 +76,11 @@ func NewLeases(c LeasesConfig) *Leases {
 func (l *Leases) Start(ctx context.Context, wg *sync.WaitGroup) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ctx = ctx
+	l.child = func() (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }
 	wg.Go(func() {
 		l.alarms.Run(ctx)
 		l.mu.Lock()
-		l.ctx = nil // none begins any more
+		l.child = nil // none begins any more
 		l.mu.Unlock()
 		l.wg.Wait()
 	})
@@ -100,7 +100,7 @@ func (l *Leases) Follow(ref target.Ref, names []string) {
 		return
 	}
 	if space == nil {
-		if l.config.Off || l.ctx == nil {
+		if l.config.Off || l.child == nil {
 			return
 		}
 		space = l.start(ref.Namespace)
@@ -158,7 +158,7 @@ func (l *Leases) miss(namespace string, space *leaseSpace) {
 
 // arm looks again when the Lease will have expired.
 func (l *Leases) arm(namespace, name string, known *lease) {
-	l.alarms.Set(leaseKey{namespace, name}, known.Expires(true))
+	l.alarms.Set(leaseKey{namespace, name}, known.Expires())
 }
 
 // due tells the users of a Lease that has expired.
@@ -169,7 +169,7 @@ func (l *Leases) due(key leaseKey) {
 	if space == nil || space.leases[key.name] == nil {
 		return
 	}
-	if known := space.leases[key.name]; l.config.Clock.Now().Before(known.Expires(true)) {
+	if known := space.leases[key.name]; l.config.Clock.Now().Before(known.Expires()) {
 		l.arm(key.namespace, key.name, known) // it was renewed this moment
 		return
 	}
@@ -211,7 +211,7 @@ func (l *Leases) Of(namespace string, names []string) map[string]wanted.Lease {
 
 // start watches a namespace.
 func (l *Leases) start(namespace string) *leaseSpace {
-	ctx, cancel := context.WithCancel(l.ctx)
+	ctx, cancel := l.child()
 	space := &leaseSpace{cancel: cancel, users: map[target.Ref][]string{}, leases: map[string]*lease{}}
 	l.spaces[namespace] = space
 	labelled := func(o *metav1.ListOptions) { o.LabelSelector = annotations.LeaseLabel }
@@ -322,7 +322,7 @@ func (l *Leases) observe(space *leaseSpace, seen *coordinationv1.Lease) (known *
 		}
 	}
 	space.leases[seen.Name] = known
-	news = before == nil || before.Problem != known.Problem || known.Problem == "" && !now.Before(before.Expires(false))
+	news = before == nil || before.Problem != known.Problem || known.Problem == "" && !now.Before(before.Begins())
 	return known, news
 }
 
