@@ -33,6 +33,7 @@ type scene struct {
 	classes []string
 	byClass map[string]time.Duration
 	refused map[string]string
+	access  func() Access // who is let through; nil is nobody
 	now     time.Time
 	lead    time.Duration
 	object  map[string]any
@@ -125,6 +126,9 @@ func (s *scene) decide() Decision {
 	state := State{
 		Gate: gate, Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems, Keys: annotations.DefaultKeys(), Wanted: wanted.Decide(request, wanted.Facts{Begun: annotations.HasWritten(s.annotations()) || swap.OnPage(slots), Leases: s.leases, Auto: auto}, s.now),
 		Kind: s.kind, Classes: s.classes, Refused: s.refused, Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
+	}
+	if s.access != nil {
+		state.Access = s.access()
 	}
 	s.on = state.Wanted.On
 	return Decide(state)

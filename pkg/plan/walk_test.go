@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/pageset"
@@ -34,6 +36,9 @@ func TestWhateverHappensComesToRest(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(150) {
 		w := &walker{scene: newScene(t), Rand: rand.New(rand.NewPCG(seed, 9)), apps: map[string]string{}}
+		if seed%2 == 1 {
+			w.access = w.doors
+		}
 		w.insert()
 		w.annotate(annotations.DefaultEnabled, "true")
 		for range 5 + w.IntN(30) {
@@ -254,5 +259,39 @@ func (w *walker) rest() {
 	}
 	for _, s := range slots {
 		require.True(w, s.OnPage() || w.state() != annotations.Active, "active, and %s leads to the app: %s", s.ID, strings.Join(w.story, ", "))
+		if w.access != nil && w.state() == annotations.Active && s.PageSet == w.page.Set {
+			n := int64(w.door(s.PageSet, w.apps[s.ID.Host]))
+			if n > 0 {
+				n += 8020
+			}
+			require.Equal(w, 80+n, portOf(s), "%s is at the door of %s: %s", s.ID, w.apps[s.ID.Host], strings.Join(w.story, ", "))
+		}
 	}
+}
+
+func portOf(s swap.Slot) int64 {
+	port, _, _ := unstructured.NestedInt64(s.Value.(map[string]any), "service", "port", "number")
+	return port
+}
+
+// door of a page set that leads to an app: of one set, each has one; of the other, half of
+// them have none.
+func (w *walker) door(set, app string) int {
+	sum := crc32.ChecksumIEEE([]byte(set + app))
+	if set == setA && sum%2 == 0 {
+		return 0
+	}
+	return 1 + int(sum%90)
+}
+
+func (w *walker) doors() Access {
+	d := swap.Doors{Of: map[string]map[swap.Way]int{setA: {}, setB: {}}, Last: map[string]int{setA: 90, setB: 90}}
+	for _, app := range w.apps {
+		for set, of := range d.Of {
+			if n := w.door(set, app); n > 0 {
+				of[swap.Way{Service: app, Port: "80"}] = n
+			}
+		}
+	}
+	return Access{Doors: d, Summary: "nobody was let through yet"}
 }
