@@ -89,7 +89,7 @@ func (o *restoreOptions) complete(args []string) error {
 	var errs []error
 	for _, arg := range args {
 		kind, name, ok := strings.Cut(arg, "/")
-		k, known := kindByArgument(kind)
+		k, known := target.KindByArgument(kind)
 		switch {
 		case !ok:
 			errs = append(errs, fmt.Errorf("argument %q is not KIND/NAME, such as ingress/my-app", arg))
@@ -130,18 +130,6 @@ func (o *restoreOptions) complete(args []string) error {
 // installation whose maintenance is ended with --all.
 func (o *restoreOptions) installation() installation.Installation {
 	return installed(o.installationID, o.adoptInstallations, o.ownNamespace, o.leaseName)
-}
-
-// kindByArgument finds a kind as kubectl would: by its name, its plural, or
-// either with its group.
-func kindByArgument(arg string) (target.Kind, bool) {
-	name, group, _ := strings.Cut(strings.ToLower(arg), ".")
-	for _, k := range target.Kinds() {
-		if (name == strings.ToLower(k.Name) || name == k.Resource.Resource) && (group == "" || group == k.Resource.Group) {
-			return k, true
-		}
-	}
-	return target.Kind{}, false
 }
 
 // restoreMain runs the restore command.

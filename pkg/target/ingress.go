@@ -22,6 +22,7 @@ func Ingress(solvers ...string) Kind {
 	return Kind{
 		Name:     "Ingress",
 		Resource: networkingv1.SchemeGroupVersion.WithResource("ingresses"),
+		Short:    "ing",
 		Catches:  "visitors of its hosts and paths, through any ingress controller that reads it",
 		Misses:   "callers inside the cluster, other Ingresses to the same app, a LoadBalancer or NodePort of the app",
 		Slots:    func(object map[string]any) ([]swap.Slot, error) { return ingressSlots(object, known) },

@@ -28,6 +28,17 @@ func TestKindByName(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestKindByArgument(t *testing.T) {
+	for arg, want := range map[string]string{
+		"ing": "Ingress", "Ingress": "Ingress", "ingresses": "Ingress", "ingress.networking.k8s.io": "Ingress", "ing.networking.k8s.io": "Ingress",
+		"svc": "Service", "httproutes.gateway.networking.k8s.io": "HTTPRoute", "ingressroute": "IngressRoute",
+		"": "", "pod": "", "ingress.example.com": "", ".": "",
+	} {
+		k, _ := KindByArgument(arg)
+		assert.Equal(t, want, k.Name, arg)
+	}
+}
+
 // TestEveryKindSaysWhomItCatches: a row of the README's table is made of it.
 func TestEveryKindSaysWhomItCatches(t *testing.T) {
 	for _, k := range Kinds() {

@@ -27,6 +27,7 @@ func Service() Kind {
 	return Kind{
 		Name:     "Service",
 		Resource: corev1.SchemeGroupVersion.WithResource("services"),
+		Short:    "svc",
 		Catches:  "everybody who comes to the Service: through every Ingress, IngressRoute, Gateway API route or service mesh in front of it, its LoadBalancer and node ports, and callers inside the cluster by name or ClusterIP",
 		Misses:   "other Services that select the same Pods; connections that are open already, which stay with the app until they are closed; ports that do not speak HTTP, on which nobody answers meanwhile",
 		Slots:    serviceSlots,

@@ -44,6 +44,7 @@ func ParseUser(namespace, entry string) (Ref, error) {
 type Kind struct {
 	Name     string // Ingress
 	Resource schema.GroupVersionResource
+	Short    string // ing, as kubectl has it; empty if there is none
 	// Catches says who gets the page where an object of the kind is in maintenance, and
 	// Misses who does not: the README's table is made from them.
 	Catches, Misses string
@@ -121,6 +122,19 @@ func (k Kind) Note(object map[string]any) Notes {
 func KindByName(name string, solvers ...string) (Kind, bool) {
 	for _, k := range Kinds(solvers...) {
 		if strings.EqualFold(k.Name, name) {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// KindByArgument finds a kind as kubectl would: by its name, its plural, either with its
+// group, or its short name.
+func KindByArgument(arg string) (Kind, bool) {
+	name, group, _ := strings.Cut(strings.ToLower(arg), ".")
+	for _, k := range Kinds() {
+		names := []string{strings.ToLower(k.Name), k.Resource.Resource, k.Short}
+		if name != "" && slices.Contains(names, name) && (group == "" || group == k.Resource.Group) {
 			return k, true
 		}
 	}

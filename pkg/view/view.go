@@ -75,6 +75,9 @@ func Of(kind target.Kind, keys annotations.Keys, object map[string]any) (row Row
 	for _, p := range problems {
 		row.Problems = append(row.Problems, line(p.Message))
 	}
+	if own(u.GetLabels()) {
+		return Row{Kind: row.Kind, Namespace: row.Namespace, Name: row.Name, Hosts: row.Hosts, State: Off}, false
+	}
 	// What began by itself and was given up leaves a trace, and is off.
 	kept, alone := wanted.ParseSpell(status.Cause), status
 	alone.Cause = ""
@@ -92,6 +95,11 @@ func Of(kind target.Kind, keys annotations.Keys, object map[string]any) (row Row
 	}
 	row.Page = line(request.Page)
 	return row, true
+}
+
+// own says whether an object is one that the controller made, and so no target.
+func own(labels map[string]string) bool {
+	return labels[annotations.ManagedByLabel] == annotations.ManagedBy && labels[annotations.ComponentLabel] != ""
 }
 
 // line makes text of others fit for a terminal.

@@ -99,6 +99,15 @@ func TestOddObjectsHaveARow(t *testing.T) {
 	}
 }
 
+func TestWhatTheControllerMadeIsNoTarget(t *testing.T) {
+	object := annotated(map[string]any{"maintenance/enabled": "true", "maintenance/installation": "x", "maintenance/template": "y"})
+	object["metadata"].(map[string]any)["labels"] = map[string]any{annotations.ManagedByLabel: annotations.ManagedBy, annotations.ComponentLabel: annotations.ComponentSet}
+	row, in := view.Of(target.Service(), annotations.DefaultKeys(), object)
+	assert.False(t, in)
+	assert.Empty(t, row.Problems)
+	assert.Equal(t, view.Off, row.State)
+}
+
 func TestTheKeysMayBeOthers(t *testing.T) {
 	keys := annotations.Keys{Enabled: "example.com/down", EnabledValue: "yes", CustomPage: "example.com/page"}
 	row, in := view.Of(target.Ingress(), keys, annotated(map[string]any{"example.com/down": "yes", "example.com/page": "spring", "maintenance/state": "active"}))
