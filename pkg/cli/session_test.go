@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/view"
+)
+
+// The API server's clock is what counts; this machine's only says how long ago it told.
+func TestTheServersClock(t *testing.T) {
+	skewed := time.Date(1999, 12, 31, 23, 59, 0, 0, time.UTC)
+	c := serverClock{now: func() time.Time { return skewed }}
+	_, known := c.Now()
+	assert.False(t, known)
+	assert.Equal(t, skewed, c.Reckon())
+
+	server := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	answers := roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{Header: http.Header{"Date": {server.Format(http.TimeFormat)}}, Body: http.NoBody}, nil
+	})
+	answer, err := c.listen(answers).RoundTrip(&http.Request{})
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	skewed = skewed.Add(90 * time.Second)
+	now, known := c.Now()
+	assert.True(t, known)
+	assert.Equal(t, server.Add(90*time.Second), now)
+
+	c.hear("yesterday")
+	again, _ := c.Now()
+	assert.Equal(t, now, again, "what is no date says nothing")
+}
+
+func TestTableIsAligned(t *testing.T) {
+	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	var out bytes.Buffer
+	s := &session{Process: Process{Stdout: &out}, namespace: "shop", clock: serverClock{now: func() time.Time { return now }}}
+	rows := []view.Row{
+		{Kind: "Ingress", Namespace: "shop", Name: "my-app", State: "active", Since: now.Add(-12 * time.Minute), Until: now.Add(2 * time.Hour), By: "ana", Page: "default", Reason: "moving house"},
+		{Kind: "HTTPRoute", Namespace: "shop", Name: "ü", State: "blocked", Message: "no room", Page: "spring", Leases: []string{"a"}, Problems: []string{"a typo"}},
+		{Kind: "Service", Namespace: "shop", Name: "s", State: "active", Since: now.Add(-30 * time.Second), Cause: "nobody serves", Page: "default", Until: now.Add(-time.Second),
+			Hosts: []target.Host{{Form: target.ExactHost, Name: "a"}, {Form: target.NoHost}}},
+	}
+	cells, notes := s.columns(rows, true, false)
+	(&table{out: &out}).write(cells, notes)
+	assert.Equal(t, strings.TrimPrefix(`
+NAME             STATE     SINCE   UNTIL      BY       PAGE      REASON         HOSTS   PAGE SET
+ingress/my-app   active    12m     in 120m    ana      default   moving house   -       -
+httproute/ü      blocked   -       run ends   run      spring    -              -       -
+  no room
+  a typo
+service/s        active    30s     now        itself   default   -              a, *    -
+  it began by itself: nobody serves
+`, "\n"), out.String())
+}
+
+func TestNothingReachesATerminal(t *testing.T) {
+	assert.Equal(t, "a\\x1b[2Jb\nc\\u202ed\\a", harmless("a\x1b[2Jb\nc\u202ed\a"))
+}
