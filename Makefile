@@ -40,6 +40,13 @@ build: ## Build the programs into bin/.
 	@mkdir -p bin
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+PLUGIN_DIR ?= $(HOME)/.local/bin
+.PHONY: plugin
+plugin: ## Build the kubectl plugin into PLUGIN_DIR, ~/.local/bin by default, with what completes it.
+	@mkdir -p '$(PLUGIN_DIR)'
+	go build -ldflags '$(LDFLAGS)' -o '$(PLUGIN_DIR)/' ./cmd/kubectl-maintenance
+	@install -m 755 pkg/cli/kubectl_complete-maintenance '$(PLUGIN_DIR)/'
+
 .PHONY: image
 image: ## Write the container image to dist/, with docker where it runs, or without.
 	@ARCH=$(ARCH) e2e/image/make.sh $(CURDIR)/dist '$(VERSION)' '$(COMMIT)' '$(DATE)'
@@ -59,6 +66,7 @@ cluster: image node ## Start Kubernetes with Traefik and the controller; kubecon
 .PHONY: demo
 demo: cluster ## Show the whole thing: before, during and after maintenance.
 	@go -C e2e build -ldflags '-s -w' -o $(CURDIR)/dist/sample-app ./sampleapp
+	@$(MAKE) --no-print-directory plugin PLUGIN_DIR=$(CURDIR)/.cluster/bin >/dev/null
 	@$(CLUSTER) image --name sample-app:dev --out $(CURDIR)/dist/sample-app.tar $(CURDIR)/dist/sample-app >/dev/null
 	@$(CLUSTER) load $(STATE) $(CURDIR)/dist/sample-app.tar
 	@e2e/demo/demo.sh

@@ -92,8 +92,19 @@ await_page 'Spring cleaning' $app
 get $app/
 get $app/ -H 'Accept: text/plain'
 
+title 'The plugin of kubectl: what is on, and for as long as a command runs'
+run kubectl maintenance status
+run kubectl maintenance on ingressroute/shop --for 2h --reason 'moving the shop' --by demo --wait
+run kubectl maintenance status ingressroute/shop
+run kubectl maintenance off ingressroute/shop
+await 200 $shop
+get $shop/cart
+run kubectl maintenance run ingressroute/shop -- curl -s -o /dev/null -w 'visitors get %{http_code} while the command runs\n' --noproxy '*' $shop/cart
+await 200 $shop
+get $shop/cart
+
 title 'Maintenance off: everything is as it was'
-run kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- maintenance/custom-page-
+run kubectl annotate ingress my-app maintenance/enabled- maintenance/custom-page-
 await 200 $app && await 200 $shop
 get $app/
 get $shop/cart
@@ -126,6 +137,7 @@ cat <<END
   export KUBECONFIG=$KUBECONFIG PATH=$PWD/.cluster/bin:\$PATH
 
   kubectl annotate ingress my-app maintenance/enabled=true   ${dim}# then open $app${off}
+  kubectl maintenance on ingress/my-app --for 10m            ${dim}# or this; off, status, list and run${off}
   kubectl describe ingress my-app                            ${dim}# the events say what happened${off}
   kubectl -n maintenance-system logs deploy/maintenance-controller -f
   kubectl annotate ingress my-app maintenance/enabled-

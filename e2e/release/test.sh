@@ -42,6 +42,22 @@ for os_arch in linux_amd64 linux_arm64 darwin_arm64; do
 done
 mkdir "$work/programs"
 tar -xzf "dist/maintenance-controller_${version}_linux_$arch.tar.gz" -C "$work/programs"
+say 'the plugin, as krew would install it'
+(cd dist && sha256sum --check --strict --quiet checksums.txt)
+scripts/krew.sh "$version" https://example.com/maintenance-controller/releases/download/v"$version" dist/checksums.txt >"$work/maintenance.yaml"
+platforms=0
+while read -r uri sum; do
+	archive=dist/${uri##*/}
+	[ "$(sha256sum "$archive" | cut -d' ' -f1)" = "$sum" ] || fail "the krew manifest has another checksum of $archive"
+	tar -tzf "$archive" | sort | paste -sd' '
+	tar -tzf "$archive" | grep -qxE 'kubectl-maintenance(\.exe)?' || fail "$archive has no plugin"
+	platforms=$((platforms + 1))
+done < <(awk '$1 == "uri:" { uri = $2 } $1 == "sha256:" { print uri, $2 }' "$work/maintenance.yaml")
+[ $platforms = 6 ] || fail "the krew manifest has $platforms platforms, and not 6"
+tar -xzf "dist/kubectl-maintenance_${version}_linux_$arch.tar.gz" -C "$work/programs"
+! ldd "$work/programs/kubectl-maintenance" 2>/dev/null || fail 'the plugin is not static'
+"$work/programs/kubectl-maintenance" version | tee "$work/said"
+grep -qF "v$version (commit $(git rev-parse HEAD)" "$work/said" || fail 'the plugin does not say what it was built from'
 for program in maintenance-controller maintenance-page; do
 	"$work/programs/$program" --version | tee "$work/said"
 	grep -qF "v$version (commit $(git rev-parse HEAD), built $(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%d)" "$work/said" || fail "$program --version does not say what it was built from"
@@ -82,6 +98,8 @@ visitors 'the app' '^HTTP/1.1 200'
 kubectl get ingress my-app -o jsonpath='{.spec}' >"$work/before"
 kubectl annotate ingress my-app maintenance/enabled=true maintenance/custom-page=spring
 in_maintenance
+PATH=$work/programs:$PATH kubectl maintenance status | tee "$work/said"
+grep -qE '^ingress/my-app +active .* spring ' "$work/said" || fail 'kubectl maintenance does not say what is in maintenance'
 visitors 'the page of the values' 'Spring cleaning'
 
 say 'helm uninstall in the middle of maintenance'
