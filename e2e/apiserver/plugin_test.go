@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"bytes"
+	"io"
 
 	"os"
 	"regexp"
@@ -26,8 +27,9 @@ import (
 type person struct {
 	*world
 	kubeconfig string
-	answers    string // to questions; without it there is nobody to ask
-	shows      bool   // sits at a terminal
+	answers    string    // to questions; without it there is nobody to ask
+	shows      bool      // sits at a terminal
+	input      io.Reader // of a command, in place of answers
 	signals    chan os.Signal
 }
 
@@ -102,9 +104,13 @@ var (
 func (p *person) types(args ...string) said {
 	p.Helper()
 	var out, err bytes.Buffer
+	var in io.Reader = strings.NewReader(p.answers)
+	if p.input != nil {
+		in = p.input
+	}
 	code := cli.Main(p.Context(), cli.Process{
 		Args: append([]string{"--kubeconfig=" + p.kubeconfig, "--namespace=" + p.namespace}, args...),
-		Env:  func(string) (string, bool) { return "", false }, Stdin: strings.NewReader(p.answers),
+		Env:  func(string) (string, bool) { return "", false }, Stdin: in,
 		Stdout: &out, Stderr: &err, Asks: p.answers != "", Shows: p.shows, Signals: p.signals,
 	})
 	return said{code, p.named(out.String()), p.named(err.String())}
