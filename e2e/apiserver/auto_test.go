@@ -165,3 +165,33 @@ func TestTheAppIsWaitedFor(t *testing.T) {
 	w.appRuns()
 	w.until(ingresses, "my-app", "the app", specIs(plain("my-app")))
 }
+
+// TestByWhatACheckerSays: maintenance follows the critical services of a ServiceChecker, and
+// ends when that is deleted, with a Warning.
+func TestByWhatACheckerSays(t *testing.T) {
+	t.Parallel()
+	installCheckers(t, plane)
+	w := newWorld(t)
+	w.app("db")
+	w.app("cache")
+	w.apply(plain("my-app"), serviceChecker("shop", "{services: [{name: db, critical: true}, {name: cache}], for: 0s, recoverFor: 1s}"))
+	says := w.startCheckers()
+	w.start(func(c *controllerConfig, _ *restConfig) { c.Checkers = says.Registry })
+	w.annotate(ingresses, "my-app", map[string]any{annotations.Auto: annotations.AutoChecker, annotations.Checker: "shop"})
+	w.until(configMaps, defaultSet(), "its page kept ready", usedBy("Ingress/my-app"))
+	w.leavesApp("cache")
+	w.until(checkers, "shop", "degraded", checkerSees("Degraded", "True"))
+	require.True(t, specIs(plain("my-app"))(w.get(ingresses, "my-app")), "what is not critical begins nothing")
+
+	w.leavesApp("db")
+	u := w.until(ingresses, "my-app", "maintenance by itself", onSet(1, annotations.Active))
+	assert.Contains(t, u.GetAnnotations()[annotations.Message], fmt.Sprintf("Service %s/db", w.namespace))
+	w.appPod("db")
+	w.until(ingresses, "my-app", "its end by itself", specIs(plain("my-app")))
+
+	w.leavesApp("db")
+	w.until(ingresses, "my-app", "maintenance again", onSet(1, annotations.Active))
+	require.NoError(t, w.dynamic.Resource(checkers).Namespace(w.namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}))
+	w.untilTold("my-app", "BackendNotJudged", "there is no ServiceChecker")
+	w.until(ingresses, "my-app", "its end, for the checker is gone", specIs(plain("my-app")))
+}

@@ -14,6 +14,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/api"
 	"maintenance-controller.io/pkg/checker"
+	"maintenance-controller.io/pkg/controller"
 	"maintenance-controller.io/pkg/metrics"
 	"maintenance-controller.io/pkg/part"
 	"maintenance-controller.io/pkg/readiness"
@@ -81,6 +82,14 @@ func (c *checking) told() api.Services {
 		return nil
 	}
 	return toldBy{c.registry}
+}
+
+// verdicts are what targets go by that name a checker; nil if nothing is checked.
+func (c *checking) verdicts() controller.Checkers {
+	if c == nil {
+		return nil
+	}
+	return c.registry
 }
 
 // toldBy tells the API what a Registry knows.

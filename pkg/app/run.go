@@ -109,7 +109,7 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 		{Run: adminserver.Server{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), Longest: 30 * time.Second}.Run},
 		{Run: adminserver.Server{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), Longest: 5 * time.Minute}.Run},
 		{Leader: true, Run: func(ctx context.Context) error {
-			return o.control(ctx, c, watched{metrics: m, ready: &ready, services: services, log: log})
+			return o.control(ctx, c, watched{metrics: m, ready: &ready, services: services, checkers: checkers.verdicts(), log: log})
 		}},
 		{Run: func(ctx context.Context) error { services.Run(ctx); return nil }},
 	}
@@ -131,6 +131,7 @@ type watched struct {
 	metrics  *metrics.Metrics
 	ready    *atomic.Bool
 	services *readiness.Watcher
+	checkers controller.Checkers
 	log      *zap.Logger
 }
 
@@ -188,6 +189,6 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, w watche
 		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(), Ending: pages.Until,
 		LeasesOff: !o.watchLeases, Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
 		DoorLimits: controller.DoorLimits{Doors: o.page.maxDoors, Sets: o.page.maxSetsWithDoors},
-		Settings:   settings, Readiness: services, AutoFor: o.autoFor, AutoRecovery: wanted.Recovery,
+		Settings:   settings, Readiness: services, Checkers: w.checkers, AutoFor: o.autoFor, AutoRecovery: wanted.Recovery,
 	}), nil
 }
