@@ -30,6 +30,7 @@ func (p *passage) serve(ctx context.Context, w http.ResponseWriter) {
 	in.Body = content
 	out := newSteadyWriter(w, s.Stall)
 	p.header = w.Header()
+	delete(p.header, "Connection") // not in a 100; answer and failed say it
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p.door.ways.of(in),
@@ -128,8 +129,8 @@ func (p *passage) answer(response *http.Response) error {
 		}
 	}
 	h[access.Header] = []string{string(p.decision.By)}
-	if response.StatusCode != http.StatusSwitchingProtocols && p.closing {
-		h["Connection"] = []string{"close"} // an answer before this one may have taken it
+	if p.closing && response.StatusCode != http.StatusSwitchingProtocols {
+		p.header["Connection"] = []string{"close"}
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		p.header["Content-Type"] = nil // or net/http guesses one

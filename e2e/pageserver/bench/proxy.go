@@ -62,10 +62,10 @@ func startProxy(ctx context.Context, dir, name string, values map[string]any) (*
 		return nil, err
 	}
 	values["Dir"], values["Address"] = dir, address
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the workers are another user
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // the same
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // the workers are another user
 		return nil, err
 	}
 	conf, err := os.Create(filepath.Join(dir, "nginx.conf"))
