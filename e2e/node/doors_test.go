@@ -69,6 +69,9 @@ func TestTheTeamStaysIn(t *testing.T) {
 	w.arrives(host, fromPage)
 	phase("on")
 	w.requireLetThrough(host, set)
+	w.until(ingresses, "one", "who was let through", func(u *unstructured.Unstructured) bool {
+		return strings.Contains(u.GetAnnotations()[annotations.AccessReport], "let through by token or link: alice, by open path")
+	})
 	second.await(few)
 
 	// Another app is written in the middle, and then who is let through is changed.
