@@ -1,21 +1,26 @@
 package apiserver
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/cli"
 	"maintenance-controller.io/pkg/target"
 )
@@ -31,6 +36,8 @@ type person struct {
 	shows      bool      // sits at a terminal
 	input      io.Reader // of a command, in place of answers
 	signals    chan os.Signal
+	now        func() time.Time // of their machine's clock; nil is the real one
+	also       io.Writer        // gets the results as they come
 }
 
 // admin may do everything.
@@ -111,7 +118,7 @@ func (p *person) types(args ...string) said {
 	code := cli.Main(p.Context(), cli.Process{
 		Args: append([]string{"--kubeconfig=" + p.kubeconfig, "--namespace=" + p.namespace}, args...),
 		Env:  func(string) (string, bool) { return "", false }, Stdin: in,
-		Stdout: &out, Stderr: &err, Asks: p.answers != "", Shows: p.shows, Signals: p.signals,
+		Stdout: io.MultiWriter(&out, cmp.Or[io.Writer](p.also, io.Discard)), Stderr: &err, Asks: p.answers != "", Shows: p.shows, Signals: p.signals, Now: p.now,
 	})
 	return said{code, p.named(out.String()), p.named(err.String())}
 }
@@ -333,4 +340,61 @@ func TestPluginUnderGitOps(t *testing.T) {
 	require.False(t, strings.HasPrefix(cli.Manager, "kubectl"), "Flux undoes what such managers write")
 	s = ana.results("ingress/my-app restored\n", "off", "ingress/my-app", "--settle-time=0")
 	require.Equal(t, 0, s.code, s)
+}
+
+// TestPluginWaits: what comes between is told, and the clock of the person's machine is
+// not believed.
+func TestPluginWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(ingress("my-app"), ingress("deleted"), ingress("taken-off"))
+	skewed := w.admin()
+	skewed.now = func() time.Time { return time.Now().Add(5 * time.Hour) }
+	require.Equal(t, 0, skewed.types("on", "ingress/my-app", "--for=2h").code)
+	until, err := time.Parse(time.RFC3339, w.get(ingresses, "my-app").GetAnnotations()[annotations.Until])
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now().Add(2*time.Hour), until, time.Minute, "by the API server's clock")
+
+	// No controller works: both wait until something else happens.
+	for name, happens := range map[string]func(){
+		"deleted": func() {
+			require.NoError(t, w.dynamic.Resource(ingresses).Namespace(w.namespace).Delete(t.Context(), "deleted", metav1.DeleteOptions{}))
+		},
+		"taken-off": func() { w.off(ingresses, "taken-off") },
+	} {
+		ended := make(chan said, 1)
+		go func() { ended <- w.admin().types("on", "ingress/"+name, "--wait") }()
+		w.until(ingresses, name, "asked for", func(u *unstructured.Unstructured) bool {
+			return u.GetAnnotations()[annotations.DefaultEnabled] == "true"
+		})
+		happens()
+		s := <-ended
+		require.Equal(t, 1, s.code, s)
+		require.Regexp(t, "^maintenance: ingress/"+name+"(: somebody took the request for maintenance off| was deleted) meanwhile\n$", s.err)
+	}
+
+	// status -w shows what there is, and then a line for each change.
+	follower, ended := w.admin(), make(chan said, 1)
+	lines, out := io.Pipe()
+	follower.signals, follower.also = make(chan os.Signal, 1), out
+	go func() { ended <- follower.types("status", "-w") }()
+	shown := bufio.NewScanner(lines)
+	see := func(want string) {
+		t.Helper()
+		for shown.Scan() {
+			if regexp.MustCompile(want).MatchString(shown.Text()) {
+				return
+			}
+		}
+		t.Fatalf("%s was not shown", want)
+	}
+	see(`^NAME +STATE +SINCE +UNTIL +BY +PAGE +REASON$`)
+	see(`^ingress/my-app +requested +- +in `)
+	w.start()
+	see(`^ingress/my-app +active `)
+	w.off(ingresses, "my-app")
+	see(`^ingress/my-app +off `)
+	follower.signals <- os.Interrupt
+	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	require.Equal(t, 0, (<-ended).code, "to end it is no error")
 }
