@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"io"
 
@@ -110,7 +109,7 @@ var (
 // ! in front. What differs from run to run has a name: SHOP is the namespace.
 func (p *person) types(args ...string) said {
 	p.Helper()
-	var out, err bytes.Buffer
+	var out, err output // a command writes as well
 	var in io.Reader = strings.NewReader(p.answers)
 	if p.input != nil {
 		in = p.input

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/view"
@@ -30,7 +31,7 @@ type keeper struct {
 func newKeeper(s *session, o *runOptions, all []found) *keeper {
 	k := &keeper{session: s, o: o, lapsed: make(chan error, 1)}
 	for _, f := range all {
-		k.all = append(k.all, &holding{found: f})
+		k.all = append(k.all, &holding{found: f, target: f.ref(), uid: f.object.GetUID()})
 	}
 	return k
 }
@@ -100,48 +101,61 @@ const hasty = 2 * time.Second
 
 // renewing renews a Lease three times in its duration.
 func (k *keeper) renewing(ctx context.Context, h *holding) {
-	last := k.Now()
-	next := k.o.lease / 3
-	for {
+	last, often := k.Now(), k.o.lease/3
+	for next := often; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-after(next):
 		}
 		begun := k.Now()
-		try, cancel := context.WithTimeout(ctx, k.o.lease/3)
+		try, cancel := context.WithTimeout(ctx, often)
 		err := k.renew(try, h.ref().Namespace, h.lease)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			if lapsed := begun.Sub(last) > k.o.lease; lapsed {
-				k.recover(ctx, h)
-			}
-			last, next = begun, k.o.lease/3
+			k.renewed(ctx, h, begun.Sub(last) > k.o.lease)
+			last, next = begun, often
 			continue
 		case apierrors.IsNotFound(err):
 			k.lost(h, errors.New("somebody has deleted its Lease, as 'kubectl maintenance off' does"))
 			return
 		}
-		if next == k.o.lease/3 {
+		if k.fails(h) {
 			k.tell("Warning: the Lease of %s could not be renewed, trying again: %v", k.label(h.ref()), err)
 		}
-		next = min(hasty, k.o.lease/3)
+		next = min(hasty, often)
 		if k.Now().Sub(last) > k.o.lease {
 			k.lapse(h, fmt.Errorf("the Lease could not be renewed for %s, so that maintenance may have ended", k.o.lease))
 		}
 	}
 }
 
+// fails notes that a Lease cannot be renewed; first says that it could before.
+func (k *keeper) fails(h *holding) (first bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	first, h.failing = !h.failing, true
+	return first
+}
+
+// renewed notes that it can; after a lapse the target may have to be put in maintenance again.
+func (k *keeper) renewed(ctx context.Context, h *holding, lapsed bool) { //nolint:revive // flag-parameter: what has been
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if lapsed {
+		k.recover(ctx, h)
+	}
+	h.failing, h.warned = false, false
+}
+
 // recover puts a target in maintenance again whose Lease lapsed while nobody could be
 // reached. Somebody who ended it has deleted the Lease.
 func (k *keeper) recover(ctx context.Context, h *holding) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	again, err := k.get(ctx, h.ref())
-	if err == nil && again.object.GetUID() == h.object.GetUID() {
+	if err == nil && again.object.GetUID() == h.uid {
 		h.found = again
 		_, err = k.change(ctx, &h.found, nil, func(w written) (c changes) {
 			c, h.held = w.hold(h.lease, k.ask)
@@ -164,33 +178,53 @@ func (k *keeper) watching(ctx context.Context) {
 			return
 		case g := <-sightings:
 			if g.scope == nil {
-				k.see(g)
+				k.see(ctx, g)
 			}
 		}
 	}
 }
 
-func (k *keeper) see(g sighting) {
+func (k *keeper) see(ctx context.Context, g sighting) {
 	for _, h := range k.all {
-		if h.ref() != g.ref {
+		if h.ref() != g.ref || g.meta != nil && h.holds(k, g.meta.UID, g.meta.Annotations) == stands {
 			continue
 		}
-		switch h.holds(k, g) {
+		switch k.standing(ctx, h) {
 		case deleted:
 			k.lost(h, errors.New("it was deleted"))
 		case ended:
 			k.lost(h, errors.New("somebody has ended it"))
 		case takenOver:
-			k.mu.Lock()
-			was := h.held
-			h.held = false
-			k.mu.Unlock()
-			if was {
-				k.tell("%s was put in maintenance by a person, and stays so when the command ends", k.label(h.ref()))
-			}
+			k.tell("%s was put in maintenance by a person, and stays so when the command ends", k.label(h.ref()))
 		case stands:
 		}
 	}
+}
+
+// standing reads the target itself: a watch may be behind. While the Lease cannot be
+// renewed, that is what counts.
+func (k *keeper) standing(ctx context.Context, h *holding) standing {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h.failing || h.gone {
+		return stands
+	}
+	f, err := k.get(ctx, h.ref())
+	switch {
+	case errors.As(err, &absent{}):
+		return deleted
+	case err != nil:
+		return stands // as far as anybody knows
+	}
+	now := h.holds(k, f.object.GetUID(), f.object.GetAnnotations())
+	if now != takenOver {
+		return now
+	}
+	if !h.held {
+		return stands // people know
+	}
+	h.held = false
+	return takenOver
 }
 
 // standing is what has become of what a command keeps up.
@@ -203,11 +237,11 @@ const (
 	takenOver
 )
 
-func (h *holding) holds(k *keeper, g sighting) standing {
-	if g.meta == nil || g.meta.UID != h.object.GetUID() {
+func (h *holding) holds(k *keeper, uid types.UID, all map[string]string) standing {
+	if uid != h.uid {
 		return deleted
 	}
-	request, _ := k.keys.Parse(g.meta.Annotations)
+	request, _ := k.keys.Parse(all)
 	switch {
 	case request.Enabled != annotations.On:
 		return ended
@@ -231,16 +265,19 @@ func (k *keeper) lost(h *holding, why error) {
 // lapse tells that maintenance does not hold, and ends the command if that is wanted.
 func (k *keeper) lapse(h *holding, why error) {
 	text := fmt.Errorf("%s is not kept in maintenance any more: %w", k.label(h.ref()), why)
-	if !k.o.kill {
-		if !h.warned {
-			k.tell("Warning: %v", text)
+	if k.o.kill {
+		select {
+		case k.lapsed <- text:
+		default: // it is being ended
 		}
-		h.warned = true
 		return
 	}
-	select {
-	case k.lapsed <- text:
-	default: // it is being ended
+	k.mu.Lock()
+	known := h.warned
+	h.warned = true
+	k.mu.Unlock()
+	if !known {
+		k.tell("Warning: %v", text)
 	}
 }
 
@@ -305,7 +342,7 @@ func (k *keeper) releaseOnce(ctx context.Context, h *holding) (last bool, err er
 		return false, nil // and with it the Lease
 	case err != nil:
 		return false, err
-	case again.object.GetUID() != h.object.GetUID():
+	case again.object.GetUID() != h.uid:
 		return false, nil
 	}
 	h.found = again

@@ -100,13 +100,17 @@ func ownedBy(owners []metav1.OwnerReference, f found) bool {
 
 // holding is a target that a command keeps in maintenance.
 type holding struct {
-	found
-	lease string
+	target target.Ref
+	uid    types.UID
+	lease  string
+	found  // as it was read last
+
 	// held says that the command's end ends it. It is false where a person has it in
 	// maintenance, or has ended it.
 	held bool
-	// gone says that somebody has ended it, and warned that people were told of a lapse.
-	gone, warned bool
+	// failing says that the Lease cannot be renewed at the moment, gone that somebody has
+	// ended it, and warned that people were told of a lapse.
+	failing, gone, warned bool
 }
 
-func (h *holding) ref() target.Ref { return h.found.ref() }
+func (h *holding) ref() target.Ref { return h.target }
