@@ -2,6 +2,7 @@ package pageserver
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
@@ -21,6 +22,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 const (
@@ -178,5 +182,48 @@ func TestLargeUploads(t *testing.T) {
 	t.Logf("after %v, with %d KiB", time.Since(begin).Round(time.Millisecond), b.used(t)>>10)
 	if used := b.used(t); used > 64<<20 {
 		t.Errorf("%d bytes were in use", used)
+	}
+}
+
+// TestExtendedConnect: a WebSocket in a stream of HTTP/2 (RFC 8441) is neither offered
+// nor opened.
+func TestExtendedConnect(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it reached the app") }))
+	defer app.Close()
+	s := startDoor(t, app, exec.Command)
+	c, err := net.Dial("tcp", s.door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"}, {":path", "/open"}, {":authority", "a"}} {
+		err = errors.Join(err, encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+	}
+	framer := http2.NewFramer(c, c)
+	err = errors.Join(err, c.SetDeadline(time.Now().Add(30*time.Second)), write(c, http2.ClientPreface), framer.WriteSettings(),
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := frame.(type) {
+		case *http2.SettingsFrame:
+			if on, is := f.Value(http2.SettingEnableConnectProtocol); is && on != 0 {
+				t.Error("it is offered")
+			}
+			if window, is := f.Value(http2.SettingInitialWindowSize); !f.IsAck() && is && window > 64<<10 {
+				t.Errorf("a window of %d", window)
+			}
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			return
+		case *http2.HeadersFrame:
+			t.Fatal("it is answered")
+		}
 	}
 }
