@@ -100,9 +100,9 @@ func merge(checkers map[types.NamespacedName]*checked) []Service {
 
 // and is what two checkers say of one Service, in whatever order.
 func (s Service) and(o Service) Service {
-	first, second := s, o
-	if second.before(first) {
-		first, second = second, first
+	first := s
+	if o.before(s) {
+		first = o
 	}
 	first.Critical = s.Critical || o.Critical
 	first.Known = s.Known && o.Known

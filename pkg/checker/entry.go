@@ -94,7 +94,7 @@ func (e *entry) see(s readiness.State, now time.Time, w waits) time.Time {
 	e.endpoints, e.unjudged, e.message = s.Ready, s.Known && !s.Judgeable, s.Message
 	ready := !s.Judgeable || s.Ready >= int(e.MinReady) || e.MinReady == 1 && s.Serving() > 0
 	var due time.Time
-	e.spell, due = e.spell.next(s.Known && e.invalid == "", ready, now, w)
+	e.spell, due = e.spell.next(sight{known: s.Known && e.invalid == "", ready: ready, at: now}, w)
 	e.seen = e.seen || e.known
 	switch {
 	case e.invalid != "":
@@ -119,7 +119,7 @@ func (e *entry) says() string {
 func (e *entry) status() v1alpha1.ServiceStatus {
 	return v1alpha1.ServiceStatus{
 		Name: e.Name, Namespace: e.Namespace, Port: e.Port,
-		Ready: e.ready, ReadyEndpoints: int32(e.endpoints), //nolint:gosec // no cluster has as many
+		Ready: e.ready, ReadyEndpoints: int32(e.endpoints),
 		State: e.state(), Since: metav1.NewTime(e.begun().Truncate(time.Second)), Message: e.message,
 	}
 }

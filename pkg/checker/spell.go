@@ -19,6 +19,12 @@ type spell struct {
 // waits are how long a service must have been down, and back, before it counts.
 type waits struct{ down, up time.Duration }
 
+// sight is what is seen of a service. What is not known is neither ready nor down.
+type sight struct {
+	known, ready bool
+	at           time.Time
+}
+
 // next is the spell after something was seen, or after time has passed, and when it
 // changes although nothing is seen; zero is never.
 //
@@ -30,22 +36,22 @@ type waits struct{ down, up time.Duration }
 //	yes   | ready | Down      | Up, once it has been for recoverFor
 //	yes   | down  | –, Up     | Down, once it has been for for
 //	yes   | down  | Down      | Down
-func (s spell) next(known, ready bool, now time.Time, w waits) (spell, time.Time) {
-	s.known = known
-	if !known {
+func (s spell) next(now sight, w waits) (spell, time.Time) {
+	s.known = now.known
+	if !now.known {
 		return s, time.Time{}
 	}
-	if s.since.IsZero() || s.ready != ready {
-		s.ready, s.since = ready, now
+	if s.since.IsZero() || s.ready != now.ready {
+		s.ready, s.since = now.ready, now.at
 	}
 	want, wait := v1alpha1.Down, w.down
-	if ready {
+	if now.ready {
 		want, wait = v1alpha1.Up, w.up
 	}
 	switch due := s.since.Add(wait); {
 	case s.counted == want:
 		return s, time.Time{}
-	case ready && s.counted == "", !due.After(now):
+	case now.ready && s.counted == "", !due.After(now.at):
 		s.counted = want
 		return s, time.Time{}
 	default:

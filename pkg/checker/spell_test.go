@@ -81,7 +81,7 @@ func TestSpell(t *testing.T) {
 			s := test.from
 			for _, step := range test.steps {
 				var due time.Time
-				s, due = s.next(step.seen != "?", step.seen == "up", at(step.at), w)
+				s, due = s.next(sight{known: step.seen != "?", ready: step.seen == "up", at: at(step.at)}, w)
 				assert.Equal(t, step.state, s.state(), "at %d", step.at)
 				if !s.since.IsZero() {
 					assert.Equal(t, at(step.since), s.since, "at %d", step.at)
