@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes what is made from other files of this tree: in README.md the flag reference from the program's --help, the
-# tables of states and events from pkg/plan, and the table of kinds from pkg/target, as well as the kinds that the scripts
+# tables of states and events from pkg/plan and pkg/checker, and the table of kinds from pkg/target, as well as the kinds that the scripts
 # and the chart know; deep copies and CRDs from pkg/apis; the schema and the tables of values of the chart from its
 # values.yaml, and the manifests from the chart.
 set -euo pipefail
@@ -121,6 +121,8 @@ for table in states events; do
 	"$work/plandocs" $table >"$work/$table"
 	holds README.md $table <"$work/$table"
 done
+"$work/plandocs" checker-events >"$work/checker-events"
+holds docs/checker.md checker-events <"$work/checker-events"
 
 go -C e2e build -o "$work/kinds" ./cmd/kinds
 "$work/kinds" shell >"$work/kinds.sh"

@@ -183,15 +183,12 @@ func (w *world) appPod(name string) string {
 	return p.Name
 }
 
-// leavesApp takes the Pods of a Service away from it, all in one step each.
+// leavesApp takes a Pod of a Service away from it in one step, as its end would not.
 func (w *world) leavesApp(name string) {
 	w.Helper()
-	list, err := w.client.CoreV1().Pods(w.namespace).List(w.Context(), metav1.ListOptions{LabelSelector: "app=" + name})
+	one := w.list(pods, "app="+name)[0]
+	_, err := w.client.CoreV1().Pods(w.namespace).Patch(w.Context(), one.GetName(), types.MergePatchType, []byte(`{"metadata":{"labels":{"app":"none"}}}`), metav1.PatchOptions{})
 	require.NoError(w, err)
-	for i := range list.Items {
-		_, err := w.client.CoreV1().Pods(w.namespace).Patch(w.Context(), list.Items[i].Name, types.MergePatchType, []byte(`{"metadata":{"labels":{"app":"none"}}}`), metav1.PatchOptions{})
-		require.NoError(w, err)
-	}
 }
 
 // servesUntilItEnds: the last Pod is being deleted, and serves still. Proxies use it, and so
@@ -227,6 +224,13 @@ func TestCheckersOnTheAPIServer(t *testing.T) {
 	w := newWorld(t)
 	c := w.startCheckers()
 	w.refusesBadCheckers()
+	document, err := os.ReadFile("../../docs/checker.md")
+	require.NoError(t, err)
+	example := regexp.MustCompile("(?s)<!-- tested: checker -->\n```yaml\n(.*?)```").FindSubmatch(document)
+	require.NotNil(t, example, "docs/checker.md has a checker")
+	w.apply(string(example[1]))
+	w.until(checkers, "shop", "its status", checkerSees("Degraded", "True"))
+	require.NoError(t, w.dynamic.Resource(checkers).Namespace(w.namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}))
 
 	w.app("web")
 	w.apply(serviceChecker("mine", "{for: 1s, recoverFor: 1s, services: [{name: web, critical: true}, {name: db}]}"))
@@ -244,6 +248,7 @@ func TestCheckersOnTheAPIServer(t *testing.T) {
 	assert.EqualValues(t, 1, conditionOf(u, "Available")["observedGeneration"])
 
 	w.within(2, func() { w.appPod("web") }, sees("readyEndpoints", int64(2)))
+	w.within(1, func() { w.leavesApp("web") }, sees("readyEndpoints", int64(1)))
 	w.within(0, func() { w.leavesApp("web") }, sees("ready", false))
 	w.until(checkers, "mine", "that web counts as down", checkerSees("Available", "False"))
 	w.untilTold("mine", "CriticalServiceDown", "Service "+w.namespace+"/web has no endpoints")

@@ -1,7 +1,7 @@
-// Command plandocs makes the README's tables of what the controller tells people,
+// Command plandocs makes the documentation's tables of what the controller tells people,
 // from the lists that it tells them by.
 //
-//	plandocs states|events
+//	plandocs states|events|checker-events
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"maintenance-controller.io/pkg/checker"
 	"maintenance-controller.io/pkg/plan"
 )
 
@@ -22,13 +23,19 @@ func main() {
 
 func run(args []string, out io.Writer) error {
 	if len(args) != 1 {
-		return errors.New("usage: plandocs states|events")
+		return errors.New("usage: plandocs states|events|checker-events")
 	}
 	switch args[0] {
 	case "states":
 		return write(out, states())
 	case "events":
-		return write(out, events())
+		return write(out, events(plan.Reasons()))
+	case "checker-events":
+		var reasons []plan.About
+		for _, a := range checker.Reasons() {
+			reasons = append(reasons, plan.About{Reason: plan.Reason(a.Reason), Warning: a.Warning, Meaning: a.Meaning, Remedy: a.Remedy})
+		}
+		return write(out, events(reasons))
 	}
 	return fmt.Errorf("there is no table of %q", args[0])
 }
@@ -54,9 +61,9 @@ func states() []string {
 	return lines
 }
 
-func events() []string {
+func events(reasons []plan.About) []string {
 	lines := []string{"| event | meaning | what to do |", "|---|---|---|"}
-	for _, a := range plan.Reasons() {
+	for _, a := range reasons {
 		warning := ""
 		if a.Warning {
 			warning = " (W)"
