@@ -49,9 +49,9 @@ func TestManyCheckers(t *testing.T) {
 	m.inParallel(n, func(ctx context.Context, i int) error { return m.checker(ctx, i) })
 	p.untilMetric(t, fmt.Sprintf(`maintenance_checkers{available="True"} %d`, n))
 	p.untilWritten(t, n)
-	t.Logf("result: checkers=%d slices=%d endpoints=%d until-all-written=%.1fs", n, n*each, n*each*10, time.Since(began).Seconds())
+	t.Logf("measured: checkers=%d slices=%d endpoints=%d until-all-written=%.1fs", n, n*each, n*each*10, time.Since(began).Seconds())
 	wrote := p.number(t, "maintenance_checker_status_writes_total")
-	t.Logf("result: heap-before=%.1fMiB heap-after=%.1fMiB resident=%.1fMiB status-writes=%.0f", empty/mebi,
+	t.Logf("measured: heap-before=%.1fMiB heap-after=%.1fMiB resident=%.1fMiB status-writes=%.0f", empty/mebi,
 		p.number(t, "go_memstats_heap_alloc_bytes")/mebi, p.number(t, "process_resident_memory_bytes")/mebi, wrote)
 
 	// All are down at once: one write when they are seen to be, one when they count.
@@ -62,7 +62,7 @@ func TestManyCheckers(t *testing.T) {
 	m.settled(p)
 	now := p.number(t, "maintenance_checker_status_writes_total")
 	took := time.Since(began)
-	t.Logf("result: all-down-after=%.1fs status-writes=%.0f", took.Seconds(), now-wrote)
+	t.Logf("measured: all-down-after=%.1fs status-writes=%.0f", took.Seconds(), now-wrote)
 	assert.LessOrEqual(t, now-wrote, float64(n)*(took.Seconds()+1), "at most one a second each")
 	select {
 	case <-after(3 * time.Second):

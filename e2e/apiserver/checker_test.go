@@ -328,7 +328,7 @@ func (w *world) within(ready int, do func(), ok condition) {
 	began := time.Now()
 	w.until(checkers, "mine", "what its endpoints are", ok)
 	took := time.Since(began)
-	w.Logf("result: status-after-endpoints=%s", took)
+	w.Logf("measured: status-after-endpoints=%s", took)
 	assert.Less(w, took, time.Second)
 }
 

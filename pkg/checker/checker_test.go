@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +16,12 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/yaml"
 
@@ -35,17 +39,37 @@ type world struct {
 	*kubetest.Cluster
 	registry *checker.Registry
 	events   *record.FakeRecorder
+	served   *served
 	config   checker.Config
 	stop     func()
+}
+
+// served is a discovery in which the CRD is there, or is not.
+type served struct {
+	discovery.DiscoveryInterface
+	crd atomic.Bool
+}
+
+func (s *served) ServerResourcesForGroupVersion(group string) (*metav1.APIResourceList, error) {
+	if !s.crd.Load() {
+		return nil, apierrors.NewNotFound(schema.GroupResource{}, group)
+	}
+	return &metav1.APIResourceList{GroupVersion: group, APIResources: []metav1.APIResource{{Name: v1alpha1.Resource().Resource}}}, nil
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, Cluster: kubetest.New(t), events: record.NewFakeRecorder(1000), served: &served{}}
+	w.config = checker.Config{Dynamic: w.Dynamic, Discovery: w.served, Log: zap.NewNop(), Discover: 10 * time.Second}
+	return w
 }
 
 // inWorld runs a test in which the CRD is served.
 func inWorld(t *testing.T, test func(w *world), change ...func(*checker.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, Cluster: kubetest.New(t), events: record.NewFakeRecorder(1000)}
-		w.serve(true)
-		w.config = checker.Config{Dynamic: w.Dynamic, Discovery: w.Client.Discovery(), Log: zap.NewNop(), Discover: 10 * time.Second}
+		w := newWorld(t)
+		w.served.crd.Store(true)
 		for _, c := range change {
 			c(&w.config)
 		}
@@ -68,16 +92,6 @@ func (w *world) start() {
 	done.Go(func() { writer.Run(ctx) })
 	w.stop = func() { cancel(); done.Wait() }
 	w.pass(time.Second)
-}
-
-// serve installs the CRD, or takes it away.
-func (w *world) serve(yes bool) {
-	w.Client.Resources = nil
-	if yes {
-		w.Client.Resources = []*metav1.APIResourceList{{
-			GroupVersion: v1alpha1.GroupVersion().String(), APIResources: []metav1.APIResource{{Name: v1alpha1.Resource().Resource}},
-		}}
-	}
 }
 
 func (w *world) pass(d time.Duration) {
@@ -383,11 +397,11 @@ func TestDeletedInTheMiddle(t *testing.T) {
 		assert.Equal(t, checker.Down, w.registry.Down(namespace, "mine").State)
 		w.remove("mine")
 		w.pass(2 * time.Second)
-		w.serve(false)
+		w.served.crd.Store(false)
 		w.pass(time.Hour)
 		assert.Equal(t, checker.Unknown, w.registry.Down(namespace, "mine").State)
 		assert.Equal(t, checker.Unknown, w.registry.Down(namespace, "typo").State)
-		w.serve(true)
+		w.served.crd.Store(true)
 		w.apply("mine", onlyWeb)
 		w.pass(30 * time.Second)
 		assert.Equal(t, checker.Down, w.registry.Down(namespace, "mine").State)
@@ -397,8 +411,7 @@ func TestDeletedInTheMiddle(t *testing.T) {
 // TestWithoutItsCRD nothing is known, nothing fails, and front ends are told that there are none.
 func TestWithoutItsCRD(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, Cluster: kubetest.New(t), events: record.NewFakeRecorder(10)}
-		w.config = checker.Config{Dynamic: w.Dynamic, Discovery: w.Client.Discovery(), Log: zap.NewNop(), Discover: 10 * time.Second}
+		w := newWorld(t)
 		w.start()
 		defer func() { w.stop() }()
 		all, known := w.registry.Services()
