@@ -209,6 +209,53 @@ func statusOf(t *testing.T, url string) int {
 	return status
 }
 
+// TestHTTPAPIOfServices: every replica says the same of the Services that checkers name:
+// each once, critical if any checker says so, ready while its Pods are.
+func TestHTTPAPIOfServices(t *testing.T) {
+	t.Parallel()
+	installCheckers(t, plane)
+	w, a := newWorld(t), newAuthority(t)
+	a.sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "api"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, "api")
+	replicas := []*apiReplica{w.apiReplica(a), w.apiReplica(a)}
+	says := func(path string, status int, body string) {
+		t.Helper()
+		for _, r := range replicas {
+			r.untilSays(path, status, body)
+		}
+	}
+	entry := func(name string, ready, critical bool) string {
+		return fmt.Sprintf(`{"name":%q,"namespace":%q,"ready":%t,"critical":%t}`, name, w.namespace, ready, critical)
+	}
+	w.app("db")
+	w.app("mail")
+	w.apply(serviceChecker("one", "{services: [{name: db}, {name: mail}]}"), serviceChecker("two", "{services: [{name: db, critical: true}]}"))
+	says("/services", 200, "["+entry("db", true, true)+","+entry("mail", true, false)+"]")
+	says("/status", 200, `"status":"up","services":{"total":2,"ready":2,"critical":1,"criticalReady":1}`)
+	w.leavesApp("db")
+	says("/services?critical=true", 200, "["+entry("db", false, true)+"]")
+	says("/services/"+w.namespace+"/db", 200, `"readyEndpoints":0`)
+	says("/status", 503, `"status":"down"`)
+	w.appPod("db")
+	says("/status", 200, `"status":"up"`)
+	require.NoError(t, w.dynamic.Resource(checkers).Namespace(w.namespace).Delete(t.Context(), "two", metav1.DeleteOptions{}))
+	says("/services", 200, "["+entry("db", true, false)+","+entry("mail", true, false)+"]")
+}
+
+// untilSays waits until the API answers a path with a status, and a body that has this in it.
+func (r *apiReplica) untilSays(path string, wanted int, text string) {
+	r.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		status, body := r.curl(path)
+		if status == wanted && strings.Contains(body, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.Fatalf("%s: %d %s, wanted %d %s", path, status, body, wanted, text)
+		}
+		<-after(20 * time.Millisecond)
+	}
+}
+
 // TestHTTPAPITellsOfItsNamespaces: of another one it knows nothing.
 func TestHTTPAPITellsOfItsNamespaces(t *testing.T) {
 	t.Parallel()

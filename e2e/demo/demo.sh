@@ -54,6 +54,18 @@ await_page() {
 	echo "demo: $2 did not show \"$1\" within 30 s" >&2
 	return 1
 }
+# ask PATH TEXT: what the HTTP API says, once it says so.
+ask() {
+	local answer
+	show curl -k "$api$1"
+	for _ in {1..300}; do
+		answer=$(curl -sk --max-time 5 --noproxy '*' "$api$1" || true)
+		! grep -qF -- "$2" <<<"$answer" || break
+		sleep 0.1
+	done
+	printf '%s\n\n' "${answer//\},\{/$'},\n '\{}"
+	grep -qF -- "$2" <<<"$answer" || { echo "demo: $1 did not say $2 within 30 s" >&2; return 1; }
+}
 spec() { kubectl get "$1" -o 'jsonpath={.spec}'; }
 
 title 'What is installed'
@@ -91,6 +103,17 @@ run kubectl annotate ingress my-app maintenance/custom-page=spring
 await_page 'Spring cleaning' $app
 get $app/
 get $app/ -H 'Accept: text/plain'
+
+title 'For front ends: which services work, and what is in maintenance'
+api=https://$(kubectl -n maintenance-system get service maintenance-controller-api -o 'jsonpath={.spec.clusterIP}'):8443
+ask /maintenance '"name":"shop"'
+ask '/maintenance?host=my-app.localhost' '"page":"spring"'
+run kubectl apply -f e2e/demo/checker.yaml
+ask /services '"name":"my-app","namespace":"default","ready":true,"critical":true'
+run kubectl scale deployment/my-app --replicas=0
+ask /status '"status":"down"'
+run kubectl scale deployment/my-app --replicas=1
+ask /status '"status":"up"'
 
 title 'The plugin of kubectl: what is on, and for as long as a command runs'
 run kubectl maintenance status
