@@ -184,8 +184,9 @@ func TestHTTPAPI(t *testing.T) {
 	assert.Equal(t, 400, statusOf(t, "http://"+first.api+"/maintenance"), "not in clear")
 
 	// The leader goes and comes back as the one that stands by.
-	first.restart()
+	first.program().Stop()
 	untilMetric(t, second.health, "maintenance_leader 1")
+	first.restart()
 	get(t, first.health, "/readyz")
 	assert.Equal(t, told, first.untilTells("", both))
 	w.off(ingresses, "my-app")
