@@ -3,6 +3,7 @@ package apiserver
 import (
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -21,24 +22,37 @@ type command struct {
 	ended   chan said
 }
 
-// commands are what a run of somebody runs: it says what it reads, and exits with 7.
-const commands = `read x; echo "done with $x"; exit 7`
+// commands are what a run of somebody runs: it says so, and what it reads, and exits with 7.
+const commands = `echo runs; read x; echo "done with $x"; exit 7`
 
-// runs begins a run for an Ingress, and returns when visitors get the page.
+// firstWrite is closed with the first that is written.
+type firstWrite struct {
+	once sync.Once
+	done chan struct{}
+}
+
+func (f *firstWrite) Write(b []byte) (int, error) {
+	f.once.Do(func() { close(f.done) })
+	return len(b), nil
+}
+
+// runs begins a run for an Ingress, and returns when its command runs.
 func (p *person) runs(name string, flags ...string) *command {
 	p.Helper()
 	q := *p
 	in, out, err := os.Pipe() // a file, as a person's is: what is copied is waited for
 	require.NoError(p, err)
 	p.Cleanup(func() { _, _ = in.Close(), out.Close() })
-	q.input, q.signals = in, make(chan os.Signal, 4)
+	begun := &firstWrite{done: make(chan struct{})}
+	q.input, q.also, q.signals = in, begun, make(chan os.Signal, 4)
 	c := &command{person: &q, target: name, proceed: out, ended: make(chan said, 1)}
-	before := len(annotatedLeases(p.get(ingresses, name)))
 	args := append([]string{"run", "ingress/" + name, "--settle-time=0", "--by=ci"}, flags...)
 	go func() { c.ended <- q.types(append(args, "--", "sh", "-c", commands)...) }()
-	p.until(ingresses, name, "active, and held", func(u *unstructured.Unstructured) bool {
-		return state(annotations.Active)(u) && (len(annotatedLeases(u)) > before || u.GetAnnotations()[annotations.By] == "ana")
-	})
+	select {
+	case <-begun.done:
+	case s := <-c.ended:
+		p.Fatalf("it does not run: %s", s)
+	}
 	return c
 }
 
@@ -85,7 +99,7 @@ ingress/alone   active   Ns      run ends   ci   default   migrate
 `, "list")
 	s := c.letGo()
 	require.Equal(t, 7, s.code, s)
-	require.Equal(t, "done with it\n", s.out, "its output is the command's")
+	require.Equal(t, "runs\ndone with it\n", s.out, "its output is the command's")
 	require.Contains(t, s.err, "ingress/alone restored\n")
 	require.True(t, restored(w.get(ingresses, "alone")))
 	require.Empty(t, w.get(ingresses, "alone").GetAnnotations())

@@ -109,6 +109,7 @@ func (k *keeper) renewing(ctx context.Context, h *holding) {
 		case <-after(next):
 		}
 		begun := k.Now()
+		lapsed := begun.Sub(last) > k.o.lease
 		try, cancel := context.WithTimeout(ctx, often)
 		err := k.renew(try, h.ref().Namespace, h.lease)
 		cancel()
@@ -116,7 +117,10 @@ func (k *keeper) renewing(ctx context.Context, h *holding) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			k.renewed(ctx, h, begun.Sub(last) > k.o.lease)
+			if lapsed { // whoever must not run without maintenance has done so
+				k.lapse(h, k.unrenewed())
+			}
+			k.renewed(ctx, h, lapsed)
 			last, next = begun, often
 			continue
 		case apierrors.IsNotFound(err):
@@ -128,9 +132,13 @@ func (k *keeper) renewing(ctx context.Context, h *holding) {
 		}
 		next = min(hasty, often)
 		if k.Now().Sub(last) > k.o.lease {
-			k.lapse(h, fmt.Errorf("the Lease could not be renewed for %s, so that maintenance may have ended", k.o.lease))
+			k.lapse(h, k.unrenewed())
 		}
 	}
+}
+
+func (k *keeper) unrenewed() error {
+	return fmt.Errorf("the Lease could not be renewed for %s, so that maintenance may have ended", k.o.lease)
 }
 
 // fails notes that a Lease cannot be renewed; first says that it could before.
