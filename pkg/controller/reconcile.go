@@ -130,7 +130,7 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 	}
 	c.claim(ref, nil, nil)
 	c.lookout.leave(ref)
-	c.unfollow(ref) //nolint:contextcheck // a watch outlives the reconcile that it begins with
+	c.unfollow(ref)
 	c.notices.Forget(ref)
 	c.doors.forget(ref)
 	c.mu.Lock()

@@ -47,7 +47,7 @@ func (c *Controller) decideWanted(ctx context.Context, ref target.Ref, req annot
 	if req.Enabled != annotations.On || !req.Until.IsZero() && !now.Before(req.Until) {
 		names = nil // they decide nothing
 	}
-	c.watches.leases.Follow(ref, names) //nolint:contextcheck // a watch outlives the reconcile that it begins with
+	c.watches.leases.Follow(ref, names)
 	facts.Leases = c.watches.leases.Of(ref.Namespace, names)
 	answer := wanted.Decide(req, facts, now)
 	if answer.Ended != "" && len(names) > 0 {
