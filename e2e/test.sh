@@ -75,9 +75,10 @@ fi
 built=true
 tier 'build' "the cluster's programs, once a version" in_e2e go run ./cmd/cluster build || built=false
 
-# Tests on nodes wait for containers, drains and Leases, and take a fifth of two processors.
-# So they run beside all others, and ahead of them; those that take the installation or a
-# node to pieces on a cluster of their own. Scripts wait for what they have installed.
+# Tests on nodes wait for containers, drains and Leases. Those that run side by side also
+# measure how soon visitors follow, which tells of the product only where no compiler
+# takes the processors: they come first. Those that take the installation or a node to
+# pieces run beside all others, ahead of them, on a cluster of their own.
 node() { cd e2e && exec "$runner" --times "$times" --only "$1" -vet=off -timeout 25m ./node; }
 scripts() { cd e2e && exec "$runner" --times "$times" -vet=off -timeout 20m "${packages[@]}"; }
 backgrounds=()
@@ -86,9 +87,9 @@ if ! $built; then
 elif [ "$(id -u)" != 0 ] || ! command -v haproxy >/dev/null || ! dpkg -s lua-json >/dev/null 2>&1; then
 	without 'node' 'needs root, and apt-get install haproxy lua-json'
 else
-	backgrounds+=('node' 'node, alone')
+	tier 'node' 'real nodes, containers, Traefik and HAProxy Ingress' eval '(node parallel)'
+	backgrounds+=('node, alone')
 	beside 'node, alone' 'the installation, upgrades and drains, and visitors all the while' node alone
-	beside 'node' 'real nodes, containers, Traefik and HAProxy Ingress' node parallel
 fi
 renice -n 5 $$ >/dev/null
 if $built; then
