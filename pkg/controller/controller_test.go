@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,8 +36,8 @@ type world struct {
 	*kubetest.Cluster
 	events   *record.FakeRecorder
 	services *readiness.Watcher
-	asked    int                                      // requests that sent has listed
-	says     func(pod string) (access.Summary, error) // what page Pods answer
+	asked    int                            // requests that sent has listed
+	says     atomic.Pointer[access.Summary] // what page Pods answer; one that is stored stays as it is
 }
 
 // inWorld runs a test with a controller that works, and an Ingress called my-app.
@@ -57,11 +58,11 @@ func inWorldBy(t *testing.T, c clock.WithTicker, test func(w *world)) {
 			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(), Ending: pages.Until,
 			Template:   pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},
 			DoorLimits: DoorLimits{Doors: 3, Sets: 2},
-			AskPod: func(_ context.Context, pod string) (access.Summary, error) {
-				if w.says == nil {
-					return access.Summary{}, errors.New("nobody answers")
+			AskPod: func(context.Context, string) (access.Summary, error) {
+				if said := w.says.Load(); said != nil {
+					return *said, nil
 				}
-				return w.says(pod)
+				return access.Summary{}, errors.New("nobody answers")
 			},
 			Grace: 2 * time.Minute, Debounce: time.Second, Discover: 10 * time.Second, Workers: 2,
 			Settings: plan.Settings{Lead: time.Second, Settle: 3 * time.Second},

@@ -258,7 +258,8 @@ func TestWhatPagePodsSayIsSeen(t *testing.T) {
 		assert.Empty(w, seen())
 
 		said := access.Summary{PageSet: set, Secret: access.Secret{Name: "team", Missing: true}}
-		w.says = func(string) (access.Summary, error) { return said, nil }
+		say := func(s access.Summary) { w.says.Store(&s) }
+		say(said)
 		w.pass(20 * time.Second)
 		assert.Contains(w, seen(), "nobody was let through yet; there is no Secret team")
 		assert.Equal(w, annotations.Active, w.state())
@@ -270,16 +271,19 @@ func TestWhatPagePodsSayIsSeen(t *testing.T) {
 		said.Secret = access.Secret{Name: "team", Tokens: 1}
 		said.Holders = map[string]access.Holder{"alice": {Requests: 1}}
 		said.Through = map[access.By]uint64{access.ByHeader: 1}
+		say(said)
 		w.pass(20 * time.Second)
 		assert.Equal(w, "let through by token or link: alice", seen())
 		w.quiet(time.Hour)
-		said.Holders["alice"] = access.Holder{Requests: 1000}
+		said.Holders = map[string]access.Holder{"alice": {Requests: 1000}}
+		say(said)
 		w.quiet(time.Hour)
 
 		// The app moves to another port; the page cannot reach it, and finds it.
 		require.NoError(w, w.Client.CoreV1().Services(namespace).Delete(w.Context(), "a", metav1.DeleteOptions{}))
 		w.service("a", func(svc *corev1.Service) { svc.Spec.Ports[0].AppProtocol = ptr.To("https") })
 		said.Doors = []access.DoorState{{Name: "d1", Unreachable: "connection refused"}}
+		say(said)
 		w.pass(20 * time.Second)
 		w.PlayPods(w.T, namespace)
 		w.pass(10 * time.Second)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,9 +170,10 @@ func TestRow(t *testing.T) {
 func TestHostsThatCannotBeReadYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := kubetest.New(t)
-		fails := true
+		var fails atomic.Bool
+		fails.Store(true)
 		c.Dynamic.PrependReactor("get", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
-			if fails {
+			if fails.Load() {
 				return true, nil, fmt.Errorf("the server is busy")
 			}
 			return false, nil, nil
@@ -182,7 +184,7 @@ func TestHostsThatCannotBeReadYet(t *testing.T) {
 		rows, _ := w.roster.Rows()
 		require.Len(t, rows, 1)
 		assert.Nil(t, rows[0].Hosts)
-		fails = false
+		fails.Store(false)
 		time.Sleep(time.Minute)
 		assert.Equal(t, `Ingress/a switching ["a.example"]`, w.rows())
 		require.NoError(t, w.Dynamic.Resource(target.Ingress().Resource).Namespace("shop").Delete(t.Context(), "a", metav1.DeleteOptions{}))
