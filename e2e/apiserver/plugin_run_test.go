@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -119,6 +120,12 @@ ingress/alone   active   Ns      run ends   ci   default   migrate
 	require.Equal(t, 7, s.code)
 	require.Contains(t, s.err, "ingress/before is in maintenance by a person already, and stays so when the command ends")
 	require.True(t, state(annotations.Active)(w.get(ingresses, "before")))
+
+	// Whatever its command exits with is its own.
+	for _, code := range []int{1, 2, 3, 125} {
+		s = ci.types("run", "ingress/before", "--", "sh", "-c", fmt.Sprint("exit ", code))
+		require.Equal(t, code, s.code, s)
+	}
 
 	// during: on takes over, and drops the Lease.
 	c = ci.runs("during")

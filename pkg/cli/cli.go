@@ -79,21 +79,29 @@ func Main(ctx context.Context, p Process) int {
 	if err == nil {
 		return Done
 	}
+	return s.report(ran, err)
+}
+
+// report tells people of an error, and gives its exit code. What is reported already has
+// the code of a command that was run, whatever that is.
+func (s *session) report(ran *cobra.Command, err error) int {
 	code := Failed
 	var f failure
 	if errors.As(err, &f) {
 		code = f.code
 	}
-	if !errors.Is(err, errReported) {
-		s.complain("%s", explain(err))
-		if code == Usage {
-			fmt.Fprintf(p.Stderr, "See '%s --help'.\n", ran.CommandPath())
-		}
+	if errors.Is(err, errReported) {
+		return code
 	}
-	if code == Usage && ran.Name() == runName {
-		code = OwnFailure
+	s.complain("%s", explain(err))
+	if code != Usage {
+		return code
 	}
-	return code
+	fmt.Fprintf(s.Stderr, "See '%s --help'.\n", ran.CommandPath())
+	if ran.Name() == runName {
+		return OwnFailure
+	}
+	return Usage
 }
 
 func (s *session) root() *cobra.Command {
