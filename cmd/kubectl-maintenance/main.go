@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/term"
@@ -17,7 +16,7 @@ import (
 func main() {
 	klog.SetLogger(logr.Discard()) // people are told what they need, and no more
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, cli.Signals()...)
+	cli.Hear(signals)
 	os.Exit(cli.Main(context.Background(), cli.Process{
 		Args: os.Args[1:], Env: os.LookupEnv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Asks: term.IsTerminal(int(os.Stdin.Fd())), Shows: term.IsTerminal(int(os.Stderr.Fd())), Signals: signals,
