@@ -187,7 +187,9 @@ func asksPlainly(q Request) bool {
 // Apps that read them from CGI-like variables know no difference between - and _.
 var (
 	methodHeaders = []string{"x-http-method-override", "x-method-override", "x-http-method", "x-method", "x-original-method", "x-rewrite-method"}
-	pathHeaders   = []string{"x-original-url", "x-rewrite-url", "x-override-url"}
+	// Servers take the prefix in a script name off the path, and gunicorn and WSGI
+	// middleware believe such a name from a header.
+	pathHeaders = []string{"x-original-url", "x-rewrite-url", "x-override-url", "x-script-name", "script-name", "path-info"}
 )
 
 func fold(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
@@ -199,7 +201,7 @@ func overrides(name string, headers []string) bool {
 // asksElsewhere says whether a header may lead the app to another path.
 func asksElsewhere(q Request) bool {
 	for name := range q.Header {
-		if overrides(fold(name), pathHeaders) {
+		if slices.Contains(pathHeaders, fold(name)) {
 			return true
 		}
 	}
