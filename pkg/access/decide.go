@@ -121,11 +121,24 @@ func (r Rules) holder(q Request, now time.Time) (Token, By, Why) {
 	return Token{}, "", firstOf(failed, why)
 }
 
+// cookie looks for the cookie that only this host can have set first, so that no
+// number of others keeps it from being tried.
 func (r Rules) cookie(q Request, now time.Time) (holder Token, found bool, failed Why) {
 	plainName := CookieName(r.Settings.BypassSecret)
+	for _, name := range []string{hostPrefix + plainName, plainName} {
+		var why Why
+		if holder, found, why = r.cookieOf(name, q, now); found {
+			return holder, true, ""
+		}
+		failed = firstOf(failed, why)
+	}
+	return Token{}, false, failed
+}
+
+func (r Rules) cookieOf(wanted string, q Request, now time.Time) (holder Token, found bool, failed Why) {
 	tried := 0
 	eachCookie(q.Header["Cookie"], func(name, value string) {
-		if strings.TrimPrefix(name, hostPrefix) != plainName || found || tried == maxCookies {
+		if name != wanted || found || tried == maxCookies {
 			return
 		}
 		tried++

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,19 @@ func TestDecide(t *testing.T) {
 			assert.Equal(t, []any{test.by, test.holder, test.why}, []any{got.By, got.Token.Name, got.Why})
 		})
 	}
+}
+
+// TestForeignCookiesLockNobodyOut: a subdomain can set as many of the plain name as a
+// browser keeps, and none of the name that begins with __Host-.
+func TestForeignCookiesLockNobodyOut(t *testing.T) {
+	r := rules(t)
+	header := holding(t, r, "anna", "shop.example", now.Add(time.Hour))
+	foreign := strings.Repeat(CookieName("team")+"=1:anna:x; ", 4*maxCookies)
+	header["Cookie"][0] = foreign + header["Cookie"][0]
+	got := r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: header}, now)
+	assert.Equal(t, []any{ByCookie, "anna"}, []any{got.By, got.Token.Name})
+	header["Cookie"][0] = foreign
+	assert.Equal(t, WrongCookie, r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: header}, now).Why)
 }
 
 func TestOtherMethodsInTheQuery(t *testing.T) {

@@ -108,7 +108,7 @@ func TestACookieAmongOthers(t *testing.T) {
 	h := holding(t, r, "anna", "shop.example", now.Add(time.Hour))
 	h["Cookie"] = append([]string{CookieName("team") + "=planted; " + SecureCookieName("team") + "=1:anna:x"}, h["Cookie"]...)
 	assert.Equal(t, ByCookie, r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: h}, now).By)
-	planted := strings.Repeat(CookieName("team")+"=x;", maxCookies)
+	planted := strings.Repeat(SecureCookieName("team")+"=x;", maxCookies)
 	h["Cookie"][0] = planted
 	assert.Empty(t, r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: h}, now).By, "bounded all the same")
 }
