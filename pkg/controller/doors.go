@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,13 +36,34 @@ type doors struct {
 	mu sync.Mutex
 	// services behind the doors of each target, as they were read. They are read again
 	// when the page cannot reach them.
-	services map[target.Ref]map[string]*corev1.Service
+	services map[target.Ref]map[string]readService
+	// looks for Services that targets lead to and that are not there.
+	looks map[target.Ref]nextLook
 	// barred targets may not have the page set that they want, since there are too many.
 	barred map[target.Ref]bool
 }
 
+// readService is one that was read, and is to be read again if it is stale.
+type readService struct {
+	*corev1.Service
+	stale bool
+}
+
+// nextLook is when Services that are not there are looked for again.
+type nextLook struct {
+	at    time.Time
+	every time.Duration
+}
+
+// Between two looks for a Service that is not there: it may be away for a moment, and
+// nothing else tells that it is back.
+const (
+	firstLook = 15 * time.Second
+	mostLook  = 5 * time.Minute
+)
+
 func newDoors() *doors {
-	return &doors{services: map[target.Ref]map[string]*corev1.Service{}, barred: map[target.Ref]bool{}}
+	return &doors{services: map[target.Ref]map[string]readService{}, looks: map[target.Ref]nextLook{}, barred: map[target.Ref]bool{}}
 }
 
 // letThrough finds by which doors people reach the target's apps, and gives the content
@@ -58,7 +80,7 @@ func (c *Controller) letThrough(ctx context.Context, ref target.Ref, state *plan
 		state.Access.Doors = numbered(there, nil)
 		return content, nil
 	}
-	apps, why, err := c.apps(ctx, ref, *state)
+	apps, why, err := c.apps(ctx, ref, *state, len(there) > 0)
 	if err != nil {
 		return content, err
 	}
@@ -103,18 +125,19 @@ func numbered(sets map[string]access.Settings, apps map[swap.Way]upstream.App) s
 
 // apps finds the apps behind the target's slots, and which of these have no door, by the
 // reason.
-func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State) (map[swap.Way]upstream.App, map[string][]swap.ID, error) {
+func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State, atDoors bool) (map[swap.Way]upstream.App, map[string][]swap.ID, error) {
 	all, why := map[swap.Way]upstream.App{}, map[string][]swap.ID{}
-	used := map[string]bool{}
+	used, missing := map[string]bool{}, false
 	for _, slot := range plan.Ways(state) {
 		for _, way := range slot.Ways {
 			app, known := all[way]
 			if !known {
-				var err error
-				if app, err = c.app(ctx, ref, way); err != nil {
+				svc, err := c.behind(ctx, ref, way, atDoors)
+				if err != nil {
 					return nil, nil, err
 				}
-				all[way] = app
+				app = upstream.Of(way, svc)
+				all[way], missing = app, missing || svc == nil && leadsToService(way)
 			}
 			used[way.Service] = true
 			if app.Refused != "" && !slices.Contains(why[app.Refused], slot.Slot) {
@@ -123,29 +146,39 @@ func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State)
 		}
 	}
 	c.doors.keep(ref, used)
+	if after := c.doors.lookAgain(ref, missing, c.config.Clock.Now()); after > 0 {
+		c.queues.targets.AddAfter(ref, after)
+	}
 	return all, why, nil
 }
 
-func (c *Controller) app(ctx context.Context, ref target.Ref, way swap.Way) (upstream.App, error) {
-	if way.Refused != "" || !upstream.Named(way.Service) {
-		return upstream.Of(way, nil), nil
+func leadsToService(way swap.Way) bool { return way.Refused == "" && upstream.Named(way.Service) }
+
+// behind gives the Service that a way leads to; nil if there is none.
+func (c *Controller) behind(ctx context.Context, ref target.Ref, way swap.Way, atDoors bool) (*corev1.Service, error) {
+	if !leadsToService(way) {
+		return nil, nil
 	}
-	svc, err := c.service(ctx, ref, way.Service)
+	svc, err := c.service(ctx, ref, way.Service, atDoors)
 	if err != nil {
-		return upstream.App{}, fmt.Errorf("%s, to whose apps people are to be let through: %w", ref, err)
+		return nil, fmt.Errorf("%s, to whose apps people are to be let through: %w", ref, err)
 	}
-	return upstream.Of(way, svc), nil
+	return svc, nil
 }
 
 // service reads a Service of the target's namespace, once, or while that is in maintenance
 // itself, the one that leads to its app meanwhile. One that is not there is looked for each
-// time.
-func (c *Controller) service(ctx context.Context, ref target.Ref, name string) (*corev1.Service, error) {
-	if svc := c.doors.service(ref, name); svc != nil {
-		return svc, nil
+// time. Of a target that is at doors already, one that has gone stays as it was read: it
+// may be back in a moment, and its door, which waits for it, must not be taken down.
+func (c *Controller) service(ctx context.Context, ref target.Ref, name string, atDoors bool) (*corev1.Service, error) {
+	before := c.doors.service(ref, name)
+	if before.Service != nil && !before.stale {
+		return before.Service, nil
 	}
 	svc, err := c.config.Client.CoreV1().Services(ref.Namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
+	case apierrors.IsNotFound(err) && atDoors:
+		return before.Service, nil
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
@@ -251,7 +284,7 @@ func (c *Controller) rerouted(ref target.Ref) {
 	}
 }
 
-func (d *doors) service(ref target.Ref, name string) *corev1.Service {
+func (d *doors) service(ref target.Ref, name string) readService {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.services[ref][name]
@@ -261,20 +294,39 @@ func (d *doors) remember(ref target.Ref, name string, svc *corev1.Service) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.services[ref] == nil {
-		d.services[ref] = map[string]*corev1.Service{}
+		d.services[ref] = map[string]readService{}
 	}
-	d.services[ref][name] = svc
+	d.services[ref][name] = readService{Service: svc}
 }
 
 // keep forgets the Services that the target does not lead to any more.
 func (d *doors) keep(ref target.Ref, used map[string]bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	maps.DeleteFunc(d.services[ref], func(name string, _ *corev1.Service) bool { return !used[name] })
+	maps.DeleteFunc(d.services[ref], func(name string, _ readService) bool { return !used[name] })
 }
 
-// lose forgets a Service, or one that leads to the app of another meanwhile, and gives the
-// targets that lead to it.
+// lookAgain says after what time a target is to be looked at again, since a Service that
+// it leads to is missing; 0 if none is. However often it is asked meanwhile, the time of
+// the next look stays.
+func (d *doors) lookAgain(ref target.Ref, missing bool, now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !missing {
+		delete(d.looks, ref)
+		return 0
+	}
+	next := d.looks[ref]
+	if !now.Before(next.at) {
+		next.every = min(max(2*next.every, firstLook), mostLook)
+		next.at = now.Add(next.every)
+		d.looks[ref] = next
+	}
+	return next.at.Sub(now)
+}
+
+// lose has a Service, or one that leads to the app of another meanwhile, read again, and
+// gives the targets that lead to it.
 func (d *doors) lose(namespace, name string) (users []target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -282,9 +334,14 @@ func (d *doors) lose(namespace, name string) (users []target.Ref) {
 		if ref.Namespace != namespace {
 			continue
 		}
-		before := len(services)
-		maps.DeleteFunc(services, func(asked string, svc *corev1.Service) bool { return asked == name || svc.Name == name })
-		if len(services) < before {
+		leads := false
+		for asked, read := range services {
+			if asked == name || read.Name == name {
+				services[asked] = readService{read.Service, true}
+				leads = true
+			}
+		}
+		if leads {
 			users = append(users, ref)
 		}
 	}
@@ -320,5 +377,6 @@ func (d *doors) forget(ref target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.services, ref)
+	delete(d.looks, ref)
 	delete(d.barred, ref)
 }

@@ -175,17 +175,56 @@ func TestAppsWithoutADoor(t *testing.T) {
 		told := strings.Join(w.told(), "\n")
 		assert.Contains(w, told, `Warning NoDoor nobody is let through to the app of "Prefix /1": Service out is an ExternalName`)
 		assert.Contains(w, told, `Warning NoDoor nobody is let through to the app of "Prefix /2": there is no Service gone`)
-		w.quiet(time.Hour)
+		before, sent := w.reads("gone"), len(w.Requests())
+		w.pass(time.Hour)
+		assert.InDelta(w, 13, w.reads("gone")-before, 3, "it is looked for, seldom")
+		for _, request := range w.Requests()[sent:] {
+			assert.Regexp(w, "^get ", request, "and nothing is written")
+		}
+		assert.Empty(w, w.told())
 
-		// A Service that comes is found at the next look.
+		// A Service that comes is found, though nobody touches the target.
 		w.service("gone")
-		w.annotate("somebody", "writes")
-		w.annotate(annotations.OpenPaths, "/x")
-		w.pass(time.Second)
+		w.pass(mostLook + time.Second)
 		w.PlayPods(w.T, namespace)
 		w.pass(time.Minute)
-		_, settings := w.settings()
+		next, settings := w.settings()
 		assert.Len(w, settings.Doors, 2)
+		assert.Equal(w, []string{next + ":8101", next + ":80", next + ":8102"}, w.leads())
+		w.pass(5 * time.Minute)
+		w.quiet(time.Hour)
+	})
+}
+
+// TestAServiceThatIsAwayForAMoment, as while a release is installed anew, keeps its door.
+func TestAServiceThatIsAwayForAMoment(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a")
+		w.lead("a")
+		w.annotate(annotations.OpenPaths, "/admin")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.addressed()
+		w.pass(10 * time.Second)
+		set := w.get().GetAnnotations()[annotations.PageSet]
+		require.Equal(w, []string{set + ":8101"}, w.leads())
+
+		require.NoError(w, w.Client.CoreV1().Services(namespace).Delete(w.Context(), "a", metav1.DeleteOptions{}))
+		said := access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1", Unreachable: "no such host"}}}
+		w.says = func(string) (access.Summary, error) { return said, nil }
+		w.pass(2 * time.Minute)
+		assert.Equal(w, []string{set + ":8101"}, w.leads())
+		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BypassNotWorking the app at a.shop.svc:80 cannot be reached")
+
+		w.service("a")
+		said.Doors[0].Unreachable = ""
+		w.pass(time.Minute)
+		now, settings := w.settings()
+		assert.Equal(w, set, now)
+		assert.Len(w, settings.Doors, 1)
+		assert.Equal(w, []string{set + ":8101"}, w.leads())
+		w.quiet(time.Hour)
 	})
 }
 
