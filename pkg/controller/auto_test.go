@@ -225,6 +225,41 @@ func TestVisitorsKeepThePageUntilTheAppIsReady(t *testing.T) {
 	})
 }
 
+// TestVisitorsKeepTheirDoorsUntilTheAppIsReady: who is let through, and who is not, stays
+// where he is, also if nobody is to be let through any more.
+func TestVisitorsKeepTheirDoorsUntilTheAppIsReady(t *testing.T) {
+	for name, ends := range map[string]func(w *world){
+		"a person's end": func(w *world) { w.annotate(annotations.DefaultEnabled, "") },
+		"and without paths": func(w *world) {
+			w.annotate(annotations.DefaultEnabled, "")
+			w.annotate(annotations.OpenPaths, "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.app("my-app", 0, 2)
+				w.annotate(annotations.OpenPaths, "/admin")
+				w.annotate(annotations.RestoreWhen, annotations.RestoreReady)
+				w.annotate(annotations.DefaultEnabled, "true")
+				w.pass(time.Second)
+				w.PlayPods(w.T, namespace)
+				w.pass(time.Minute)
+				require.Equal(w, annotations.Active, w.state())
+				before := w.get().Object["spec"]
+				require.Contains(w, fmt.Sprint(before), "number:8101")
+				ends(w)
+				w.pass(time.Minute)
+				assert.Equal(w, annotations.Restoring, w.state())
+				assert.Equal(w, before, w.get().Object["spec"])
+				w.quiet(8 * time.Minute)
+				w.app("my-app", 1, 2)
+				w.pass(2 * time.Second)
+				assert.Equal(w, ingress().Object["spec"], w.get().Object["spec"])
+			})
+		})
+	}
+}
+
 func TestWhatIsSwitchedOffHasNoEffect(t *testing.T) {
 	c := &Controller{config: Config{Keys: annotations.DefaultKeys()}}
 	req, problems := c.parse(map[string]string{annotations.Auto: annotations.AutoBackends, annotations.RestoreWhen: annotations.RestoreReady})

@@ -173,6 +173,9 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	state.Memory = c.memory[ref]
 	c.mu.Unlock()
 	if state.Page.Set == "" || state.Other != "" {
+		if state.Gate != nil && state.Other == "" { // visitors may have to stay where they are
+			state.Access.Doors = numbered(c.doorsOf(ref.Namespace, state), nil)
+		}
 		c.doors.forget(ref)
 		return state, content, nil
 	}

@@ -121,7 +121,7 @@ func (d *draft) keepPage(b Backend, since time.Time) {
 	}
 	status := said(d.status, annotations.Restoring, why)
 	status.Restoring = since.UTC().Format(time.RFC3339)
-	d.page.Set = d.status.PageSet
+	d.page.Set = "" // nothing is swapped: at whichever door of its set a slot is, it stays
 	plan, err := d.planSwap()
 	if err != nil {
 		plan = swap.Plan{}
