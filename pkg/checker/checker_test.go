@@ -330,6 +330,37 @@ func TestBadInput(t *testing.T) {
 	})
 }
 
+// TestNamedTwice: the schema takes a Service with its namespace and without for two. The
+// first is judged all the same, and the second neither resets it nor makes a write.
+func TestNamedTwice(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("web", 1)
+		w.apply("mine", `{for: 5s, services: [{name: web, critical: true}, {name: web, namespace: shop}]}`)
+		w.pass(time.Minute)
+		w.told()
+		w.service("web", 0)
+		w.pass(4 * time.Second)
+		assert.Equal(t, checker.Up, w.registry.Down(namespace, "mine").State)
+		w.pass(2 * time.Second)
+		assert.Equal(t, checker.Down, w.registry.Down(namespace, "mine").State)
+		before, told := w.writes(), w.told()
+		require.Len(t, told, 1)
+		assert.Contains(t, told[0], "CriticalServiceDown")
+		w.pass(10 * time.Minute)
+		assert.Equal(t, before, w.writes(), "at rest")
+		status := w.get("mine").Status
+		assert.Equal(t, []v1alpha1.ServiceState{v1alpha1.Down, v1alpha1.Unknown}, []v1alpha1.ServiceState{status.Services[0].State, status.Services[1].State})
+
+		w.stop()
+		w.start()
+		assert.Equal(t, checker.Down, w.registry.Down(namespace, "mine").State)
+		w.pass(10 * time.Minute)
+		assert.Equal(t, before, w.writes(), "nor by the process after")
+		assert.Equal(t, status, w.get("mine").Status)
+		assert.NotContains(t, strings.Join(w.told(), "\n"), "CriticalServiceDown", "it was told")
+	})
+}
+
 // TestAcrossNamespaces: where the flag allows it, Services of others are watched.
 func TestAcrossNamespaces(t *testing.T) {
 	inWorld(t, func(w *world) {

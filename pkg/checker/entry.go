@@ -29,6 +29,22 @@ func (w wanted) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: w.Namespace, Name: w.Name}
 }
 
+// place is where a list names a service: a service that is named twice is watched in the
+// first, and what the second is told must not become the first one's past.
+type place struct {
+	key    types.NamespacedName
+	before int // entries of the same service
+}
+
+// places counts how often each service has been named so far.
+type places map[types.NamespacedName]int
+
+func (p places) next(key types.NamespacedName) place {
+	at := place{key, p[key]}
+	p[key]++
+	return at
+}
+
 func (w wanted) port() intstr.IntOrString {
 	if w.Port == nil {
 		return intstr.IntOrString{}

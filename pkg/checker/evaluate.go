@@ -71,19 +71,21 @@ func (r *Registry) evaluate(_ context.Context, key types.NamespacedName) (time.D
 // name lists the services that the spec names, as they have been so far: in this process,
 // or else as the status says.
 func (r *Registry) name(c, before *checked, now time.Time) []entry {
-	known := map[types.NamespacedName]entry{}
+	known, at := map[place]entry{}, places{}
 	for _, s := range c.object.Status.Services {
-		known[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = entry{spell: resumed(s, now), named: s.Since.Time}
+		known[at.next(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})] = entry{spell: resumed(s, now), named: s.Since.Time}
 	}
 	if before != nil {
+		at = places{}
 		for _, e := range before.entries {
-			known[e.key()] = e
+			known[at.next(e.key())] = e
 		}
 	}
 	var entries []entry
+	at = places{}
 	for _, w := range (limits{namespaces: r.config.Namespaces, across: r.config.AcrossNamespaces}).services(c.object.ServiceChecker) {
 		e := entry{wanted: w, named: now}
-		if was, ok := known[w.key()]; ok {
+		if was, ok := known[at.next(w.key())]; ok {
 			e.spell, e.named, e.seen = was.spell, was.named, was.seen
 		}
 		if w.invalid != "" {

@@ -151,7 +151,10 @@ func (w *Writer) last(key types.NamespacedName, object *stored) *written {
 	if last == nil || last.uid != object.UID {
 		last = &written{uid: object.UID, counted: map[types.NamespacedName]v1alpha1.ServiceState{}}
 		for _, s := range object.Status.Services {
-			last.counted[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = s.State
+			named := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+			if _, twice := last.counted[named]; !twice { // only the first is watched
+				last.counted[named] = s.State
+			}
 		}
 		w.written[key] = last
 	}
