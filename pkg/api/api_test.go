@@ -193,7 +193,7 @@ func TestWhatIsNotReadIsNotTold(t *testing.T) {
 		assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 		assert.Contains(t, w.Body.String(), detail)
 	}
-	unread, unreadTargets, hosts := shop(), shop(), shop()
+	unread, unreadTargets := shop(), shop()
 	unread.unread, unreadTargets.unreadTarget = true, true
 	for _, path := range []string{"/services", "/services/shop/web", "/status", "/healthz"} {
 		ask503(unread, path, "not read everything yet")
@@ -204,11 +204,29 @@ func TestWhatIsNotReadIsNotTold(t *testing.T) {
 	assert.True(t, shop().api(Config{}).Ready())
 	assert.Equal(t, 200, ask(unread.api(Config{}), "GET", "/maintenance").Code, "each stands for itself")
 
-	hosts.rows = []Row{{Kind: "Ingress", Namespace: "shop", Name: "a"}}
-	ask503(hosts, "/maintenance?host=a.example", "the hosts of Ingress shop/a have not been read yet")
-	assert.Contains(t, ask(hosts.api(Config{}), "GET", "/maintenance").Body.String(), `"hosts":null`)
 	nothing := New(Config{Maintenance: shop()})
 	assert.Equal(t, "[]\n", ask(nothing, "GET", "/services").Body.String(), "without checkers there are none")
+}
+
+// TestHostsThatAreNotReadMayBeAny: such a target is in each answer, alone and beside rows
+// that match, or it would say that the target is not in maintenance.
+func TestHostsThatAreNotReadMayBeAny(t *testing.T) {
+	unread := Row{Kind: "Ingress", Namespace: "shop", Name: "a", State: "active"}
+	alone, beside := &known{rows: []Row{unread}}, shop()
+	beside.rows = append(beside.rows, unread)
+	for query, want := range map[string][2]string{
+		"":                                    {"shop/a", "blog/any shop/wild shop/a shop/b shop/expression shop/web"},
+		"?host=a.example":                     {"shop/a", "blog/any shop/a shop/expression"},
+		"?host=a.example&namespace=shop":      {"shop/a", "shop/a shop/expression"},
+		"?host=x.shop.example&namespace=shop": {"shop/a", "shop/wild shop/a shop/expression"},
+		"?host=a.example&namespace=blog":      {"", "blog/any"},
+	} {
+		for i, k := range []*known{alone, beside} {
+			w := ask(k.api(Config{}), "GET", "/maintenance"+query)
+			assert.Equal(t, want[i], names(t, w), query)
+			assert.Equal(t, strings.Contains(want[i], "shop/a"), strings.Contains(w.Body.String(), `"hosts":null`), query)
+		}
+	}
 }
 
 // TestNamespaces: what the API does not tell of, it does not tell of in any way.

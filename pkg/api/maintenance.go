@@ -27,21 +27,17 @@ func (a *API) maintenance(q query) (answer, error) {
 	if !known {
 		return answer{}, errStarting
 	}
-	list, unread := []toldRow{}, ""
+	list := []toldRow{}
 	for _, r := range all {
 		switch {
 		case !a.tells(r.Namespace), q.namespace != "" && r.Namespace != q.namespace:
-		case q.host == "", slices.ContainsFunc(r.Hosts, func(h string) bool { return serves(h, q.host) }):
+		case q.host == "", r.Hosts == nil, // which may be the one
+			slices.ContainsFunc(r.Hosts, func(h string) bool { return serves(h, q.host) }):
 			list = append(list, toldRow{
 				Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Hosts: r.Hosts, State: r.State,
 				Since: instant(r.Since), Until: instant(r.Until), Reason: r.Reason, Page: r.Page,
 			})
-		case r.Hosts == nil:
-			unread = r.Kind + " " + r.Namespace + "/" + r.Name
 		}
-	}
-	if len(list) == 0 && unread != "" { // it may be the one
-		return answer{}, later("the hosts of %s have not been read yet", unread)
 	}
 	slices.SortFunc(list, func(a, b toldRow) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
