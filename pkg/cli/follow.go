@@ -92,12 +92,14 @@ func (s *session) followOne(ctx context.Context, of *scope, out chan<- sighting)
 		send(sighting{kind: of.kind, scope: of, err: err})
 		return
 	}
-	go func() {
+	var telling sync.WaitGroup
+	telling.Go(func() {
 		if cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
 			send(sighting{kind: of.kind, scope: of})
 		}
-	}()
+	})
 	informer.RunWithContext(ctx)
+	telling.Wait() // the channel is closed after this
 }
 
 // options of its requests. What is asked first is not answered from a cache of the API
