@@ -37,11 +37,15 @@ spec:
 `, host)
 }
 
-// askFor is a load of visitors of one path.
+// askFor is a load of visitors of one path. Who gets the page may be told why.
 func askFor(path string) func(context.Context, visit) answer {
 	return func(ctx context.Context, v visit) answer {
 		v.path = path
-		return ask(ctx, v)
+		a := ask(ctx, v)
+		if fromPage(a) {
+			a.wrong = a.header.Get(access.Header)
+		}
+		return a
 	}
 }
 

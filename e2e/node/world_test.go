@@ -80,6 +80,7 @@ func (w *world) describe(ctx context.Context) {
 	for _, args := range [][]string{
 		{"get", "ingress,ingressroute,deployment,pod,configmap,service,endpointslice,pdb", "-o", "wide"},
 		{"get", "events", "--sort-by=.lastTimestamp"},
+		{"logs", "-l", annotations.PageSetLabel, "--tail=20", "--prefix", "--timestamps"},
 		{"-n", ownNamespace, "get", "pod,lease", "-o", "wide"},
 		{"-n", ownNamespace, "logs", "-l", "app.kubernetes.io/name=maintenance-controller", "--tail=60", "--prefix"},
 	} {
