@@ -8,21 +8,26 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/e2e/tally"
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/target"
 )
 
-// lingering is an app whose Pods go on serving for a while when they are to end.
+// lingering is an app whose Pods, when they are to end, go on serving for longer than any
+// wait of a test, and whom Traefik reaches by ClusterIP: nodes send visitors to Pods that
+// terminate if there are no others, whereas Traefik itself has "no available server" then.
 func lingering(name string) string {
-	manifest := strings.Replace(app(name), "terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 60", 1)
-	return strings.Replace(manifest, "readinessProbe:", "lifecycle: {preStop: {sleep: {seconds: 45}}}\n          readinessProbe:", 1)
+	manifest := appOf(name, "/sample-app", `traefik.ingress.kubernetes.io/service.nativelb: "true"`)
+	manifest = strings.Replace(manifest, "terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 660", 1)
+	return strings.Replace(manifest, "readinessProbe:", "lifecycle: {preStop: {sleep: {seconds: 600}}}\n          readinessProbe:", 1)
 }
 
 // TestTheAppGoesAndComesBack under load, without anybody's hand: an app that is scaled to
 // nothing is followed by the page, which serves already, and comes back when it is ready.
-// Pods that shut down in peace leave no gap; how long one is that others leave is told.
+// Pods that serve until their visitors are led elsewhere leave no gap; how long one is that
+// others leave is told.
 func TestTheAppGoesAndComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -37,6 +42,7 @@ func TestTheAppGoesAndComesBack(t *testing.T) {
 		loads[name].await(50)
 	}
 
+	lingers := types.UID(w.kubectl("get", "pod", "--selector=app=in-peace", "-o", "jsonpath={.items[*].metadata.uid}"))
 	loads["in-peace"].phase("goes")
 	loads["at-once"].lossyPhase("goes")
 	w.kubectl("scale", "deployment", "--all", "--replicas=0")
@@ -48,6 +54,8 @@ func TestTheAppGoesAndComesBack(t *testing.T) {
 		loads[name].await(50)
 		loads[name].phase("comes back")
 	}
+	// Nobody is there any more, and nobody may be once the Service has others.
+	w.kill(w.processes(lingers, "/sample-app"))
 	w.kubectl("scale", "deployment", "--all", "--replicas=1")
 	for _, name := range names {
 		w.until(target.Ingress().Resource, name, "restored", restored)
