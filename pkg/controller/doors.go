@@ -90,7 +90,7 @@ func (c *Controller) letThrough(ctx context.Context, ref target.Ref, state *plan
 		content.Access = settings.Encode()
 		state.Page = c.book.Of(state.Page, content)
 		state.Page.Set = c.keeps(ref, state.Object, state.Page)
-		state.Access.Barred = c.barred(ref, pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, settings)
+		state.Access.Barred = c.barred(ref, pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, settings, len(there) > 0)
 		there[state.Page.Set] = settings
 	}
 	state.Access.Doors = numbered(there, apps)
@@ -194,8 +194,9 @@ func (c *Controller) service(ctx context.Context, ref target.Ref, name string, a
 }
 
 // barred says why the page set may not be made; empty if it may. Sets that the target
-// alone uses do not count: it leaves them for this one.
-func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.Settings) string {
+// alone uses do not count: it leaves them for this one. Nor is one held on the doors that
+// it is at, which may let in by a token that is to let in nobody any more.
+func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.Settings, atDoors bool) string {
 	why := ""
 	others := 0
 	there := c.manager.WithDoors(ref.Namespace)
@@ -207,7 +208,7 @@ func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.S
 	switch limits := c.config.DoorLimits; {
 	case len(settings.Doors) > limits.Doors:
 		why = fmt.Sprintf("people are to be let through to %d apps, and a page set may have %d doors (--page-max-doors): split the target, or let fewer through", len(settings.Doors), limits.Doors)
-	case others >= limits.Sets && !slices.Contains(there, wanted):
+	case others >= limits.Sets && !atDoors && !slices.Contains(there, wanted):
 		why = fmt.Sprintf("%d other page sets of the namespace have doors, which is as many as may be (--page-max-sets-with-doors): give targets the same settings, or end the maintenance of one", others)
 	}
 	if c.doors.clear(ref); why != "" {

@@ -211,14 +211,13 @@ func TestAServiceThatIsAwayForAMoment(t *testing.T) {
 		require.Equal(w, []string{set + ":8101"}, w.leads())
 
 		require.NoError(w, w.Client.CoreV1().Services(namespace).Delete(w.Context(), "a", metav1.DeleteOptions{}))
-		said := access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1", Unreachable: "no such host"}}}
-		w.says = func(string) (access.Summary, error) { return said, nil }
+		w.says.Store(&access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1", Unreachable: "no such host"}}})
 		w.pass(2 * time.Minute)
 		assert.Equal(w, []string{set + ":8101"}, w.leads())
 		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BypassNotWorking the app at a.shop.svc:80 cannot be reached")
 
 		w.service("a")
-		said.Doors[0].Unreachable = ""
+		w.says.Store(&access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1"}}})
 		w.pass(time.Minute)
 		now, settings := w.settings()
 		assert.Equal(w, set, now)
@@ -396,5 +395,39 @@ func TestTooManySetsBlock(t *testing.T) {
 		require.NoError(w, err)
 		w.pass(time.Second)
 		assert.Equal(w, annotations.Pending, w.state(), "there is room")
+	})
+}
+
+// TestSetsAtTheBoundCanChange: targets that share the only set that may be leave it one by
+// one, for one that lets fewer in.
+func TestSetsAtTheBoundCanChange(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.service("a")
+		ingresses := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace)
+		for name, path := range map[string]string{"one": "/0", "two": "/1"} { // my-app shares two's
+			u := ingress()
+			u.SetName(name)
+			u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true", annotations.OpenPaths: path})
+			require.NoError(w, unstructured.SetNestedField(u.Object, "a", "spec", "defaultBackend", "service", "name"))
+			_, err := ingresses.Create(w.Context(), u, metav1.CreateOptions{})
+			require.NoError(w, err)
+		}
+		w.lead("a")
+		w.annotate(annotations.OpenPaths, "/1")
+		w.annotate(annotations.DefaultEnabled, "true")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		require.Equal(w, annotations.Active, w.state())
+		before, _ := w.settings()
+
+		w.annotate(annotations.OpenPaths, "/narrower")
+		w.pass(time.Second)
+		w.PlayPods(w.T, namespace)
+		w.pass(time.Minute)
+		after, settings := w.settings()
+		assert.NotEqual(w, before, after)
+		assert.Equal(w, []string{"/narrower"}, settings.OpenPaths)
+		assert.Equal(w, annotations.Active, w.state())
 	})
 }
