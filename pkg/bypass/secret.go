@@ -2,7 +2,9 @@ package bypass
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -20,9 +22,10 @@ const lookEvery = time.Second
 func (s *Server) Follow(dir string) func(context.Context) error {
 	last, there := "", false
 	look := func() {
-		text, found := readSecret(filepath.Join(dir, access.SecretKey))
-		if text == last && found == there {
-			return
+		text, err := readSecret(filepath.Join(dir, access.SecretKey))
+		found := err == nil
+		if !found && !errors.Is(err, fs.ErrNotExist) || text == last && found == there {
+			return // what cannot be read for now takes no token away
 		}
 		last, there = text, found
 		if found {
@@ -47,15 +50,15 @@ func (s *Server) Follow(dir string) func(context.Context) error {
 }
 
 // readSecret reads no more than what ParseTokens refuses for its size.
-func readSecret(path string) (text string, found bool) {
+func readSecret(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", false
+		return "", err
 	}
 	defer func() { _ = file.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(file, access.MaxSecret+1))
 	if err != nil {
-		return "", false
+		return "", err
 	}
-	return string(raw), true
+	return string(raw), nil
 }
