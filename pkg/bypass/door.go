@@ -70,7 +70,7 @@ func (d *Door) letThrough(w http.ResponseWriter, r *http.Request, decision acces
 		s.Page.ServeHTTP(w, r)
 		return
 	}
-	defer s.places.giveBack()
+	defer s.places.giveBack(decision)
 	ctx, end := context.WithCancelCause(r.Context())
 	defer end(nil)
 	if decision.Token.Name != "" {

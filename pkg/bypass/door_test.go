@@ -451,11 +451,11 @@ func TestAsManyAsCanBe(t *testing.T) {
 	w := newWorld(t, everything(), app, access.HTTP)
 	var all sync.WaitGroup
 	door := w.bypass.Doors()[0]
-	serve := func(n int, header ...string) {
+	serve := func(path string, n int, header ...string) {
 		inside.Add(n)
 		for range n {
-			r := w.ask(t, http.MethodGet, "/open", header...)
-			r.RequestURI = "/open"
+			r := w.ask(t, http.MethodGet, path, header...)
+			r.RequestURI = path
 			all.Go(func() {
 				rec := httptest.NewRecorder()
 				door.ServeHTTP(rec, r)
@@ -464,18 +464,21 @@ func TestAsManyAsCanBe(t *testing.T) {
 		}
 		inside.Wait()
 	}
-	serve(MaxProxied)
+	serve("/read", maxReading)
+	assert.Equal(t, access.Busy, w.get(t, "/read").by(), "whoever reads leaves places to open paths")
+	serve("/open", MaxProxied-maxReading)
 	got := w.get(t, "/open")
 	assert.True(t, got.fromPage())
 	assert.Equal(t, access.Busy, got.by())
-	serve(reserved, access.Header, anna)
+	serve("/open", reserved, access.Header, anna)
 	got = w.get(t, "/open", access.Header, anna)
 	assert.True(t, got.fromPage())
-	inside.Add(1)
+	inside.Add(2)
 	close(hold)
 	all.Wait()
 	assert.True(t, w.get(t, "/open").fromApp(), "places are given back")
-	assert.Equal(t, uint64(2), w.bypass.Summary().Page[access.Busy])
+	assert.True(t, w.get(t, "/read").fromApp(), "those for reading too")
+	assert.Equal(t, uint64(3), w.bypass.Summary().Page[access.Busy])
 }
 
 // TestSpeaksAsTheDoorSays, and where it says nothing as it was spoken to.

@@ -128,24 +128,47 @@ func (s *sockets) closeAll() {
 }
 
 // Places of requests on their way to an app. The last ones are for those with a
-// token: whoever ends the maintenance must not be kept out by the public.
+// token: whoever ends the maintenance must not be kept out by the public. Those before
+// are for open paths: what calls them must not be kept out by whoever only reads.
 const (
 	MaxProxied = 1000
+	maxReading = 800
 	reserved   = 64
 )
 
-type places struct{ taken atomic.Int64 }
+type places struct{ taken, reading atomic.Int64 }
 
 func (p *places) take(d access.Decision) bool {
+	if d.By == access.ByMethod && !takeOf(&p.reading, maxReading) {
+		return false
+	}
 	limit := int64(MaxProxied)
 	if d.Token.Name != "" {
 		limit += reserved
 	}
-	if p.taken.Add(1) > limit {
-		p.taken.Add(-1)
+	if !takeOf(&p.taken, limit) {
+		p.leave(d)
 		return false
 	}
 	return true
 }
 
-func (p *places) giveBack() { p.taken.Add(-1) }
+func takeOf(taken *atomic.Int64, limit int64) bool {
+	if taken.Add(1) > limit {
+		taken.Add(-1)
+		return false
+	}
+	return true
+}
+
+// leave gives back what take has taken beside the place itself.
+func (p *places) leave(d access.Decision) {
+	if d.By == access.ByMethod {
+		p.reading.Add(-1)
+	}
+}
+
+func (p *places) giveBack(d access.Decision) {
+	p.taken.Add(-1)
+	p.leave(d)
+}
