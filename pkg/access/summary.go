@@ -47,7 +47,8 @@ type Secret struct {
 // DoorState is how an app behind the page answers.
 type DoorState struct {
 	Name string `json:"name"`
-	// Unreachable says that the last request did not reach the app, and why.
+	// Unreachable says that the app did not take a connection for the last request, and
+	// why. It is empty again 2 minutes after.
 	Unreachable string    `json:"unreachable,omitempty"`
 	Since       time.Time `json:"since,omitzero"` // of Unreachable
 	// Failed counts the requests that got the page since the app did not answer.

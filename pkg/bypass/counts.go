@@ -45,16 +45,33 @@ type failing struct {
 }
 
 type failure struct {
-	text  string
-	since time.Time
+	text        string
+	since, last time.Time
 }
 
-func (f *failing) yes(now time.Time, err error) {
+// lapse is how long an app stays out of reach that nobody has asked for anything since.
+const lapse = 2 * time.Minute
+
+// yes counts that the app gave no answer. It is out of reach only where it did not take
+// the connection: what happens in one may be the visitor's doing, and tells visitors' words.
+func (f *failing) yes(now time.Time, err error, unconnected bool) {
 	f.count.Add(1)
-	if before := f.now.Load(); before != nil {
-		now = before.since
+	if !unconnected {
+		return
 	}
-	f.now.Store(&failure{clip(err.Error()), now})
+	since := now
+	if before := f.at(now); before != nil {
+		since = before.since
+	}
+	f.now.Store(&failure{clip(err.Error()), since, now})
+}
+
+// at gives what keeps requests from the app; nil if nothing does, or nobody knows it.
+func (f *failing) at(now time.Time) *failure {
+	if last := f.now.Load(); last != nil && now.Sub(last.last) < lapse {
+		return last
+	}
+	return nil
 }
 
 func (f *failing) no() {
@@ -87,7 +104,7 @@ func (s *Server) Summary() access.Summary {
 	}
 	for _, d := range s.doors {
 		state := access.DoorState{Name: d.Name, Failed: d.failing.count.Load()}
-		if f := d.failing.now.Load(); f != nil {
+		if f := d.failing.at(s.Now()); f != nil {
 			state.Unreachable, state.Since = f.text, f.since.UTC()
 		}
 		sum.Doors = append(sum.Doors, state)
@@ -111,7 +128,7 @@ func (s *Server) WriteMetrics(w io.Writer) {
 			}
 		}
 		down := 0
-		if d.failing.now.Load() != nil {
+		if d.failing.at(s.Now()) != nil {
 			down = 1
 		}
 		fmt.Fprintf(&unreachable, "maintenance_page_app_unreachable{door=%q} %d\n", d.Name, down)
@@ -127,7 +144,7 @@ func (s *Server) WriteMetrics(w io.Writer) {
 	metric("maintenance_page_let_through_total", "counter", "Requests that an app answered, by door and by what let them through.", through.String())
 	metric("maintenance_page_refused_total", "counter", "Requests that were not let through, or not by what they showed, by reason.", refused.String())
 	metric("maintenance_page_proxied", "gauge", "Requests and WebSockets on their way to an app now.", fmt.Sprintf("maintenance_page_proxied %d\n", s.places.taken.Load()))
-	metric("maintenance_page_app_unreachable", "gauge", "1 if the last request did not reach the app.", unreachable.String())
+	metric("maintenance_page_app_unreachable", "gauge", "1 if the app did not take the connection of the last request, less than 2 minutes ago.", unreachable.String())
 	metric("maintenance_page_bypass_cookies_total", "counter", "Cookies that were set by a link.", fmt.Sprintf("maintenance_page_bypass_cookies_total %d\n", s.counts.cookies.Load()))
 	metric("maintenance_page_bypass_tokens", "gauge", "Tokens that let somebody in now.", fmt.Sprintf("maintenance_page_bypass_tokens %d\n", len(s.holders.Load().tokens.All())))
 }

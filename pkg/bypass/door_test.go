@@ -138,6 +138,10 @@ func TestAnAppOutOfReach(t *testing.T) {
 	assert.Contains(t, sum.Doors[0].Unreachable, "connection refused")
 	assert.False(t, sum.Doors[0].Since.IsZero())
 	assert.Empty(t, sum.Through)
+	w.later(lapse)
+	sum = w.bypass.Summary()
+	assert.Empty(t, sum.Doors[0].Unreachable, "nobody has asked since")
+	assert.Equal(t, uint64(2), sum.Doors[0].Failed)
 }
 
 // TestAnswersThatAreNone: what no client would understand is the page, not a 502.
@@ -168,6 +172,9 @@ func TestAnswersThatAreNone(t *testing.T) {
 			got := w.get(t, "/open")
 			assert.True(t, got.fromPage(), "%d", got.status)
 			assert.Equal(t, access.Unreachable, got.by())
+			state := w.bypass.Summary().Doors[0]
+			assert.Equal(t, uint64(1), state.Failed)
+			assert.Empty(t, state.Unreachable, "it took the connection")
 		})
 	}
 }
@@ -210,7 +217,7 @@ func TestOnlyWebSocketsAreSwitchedTo(t *testing.T) {
 		echo(w, r)
 	})
 	w := newWorld(t, everything(), app, access.HTTP)
-	for _, upgrade := range []string{"h2c", "TLS/1.0", "websocket, h2c", "h2c\r\nUpgrade: websocket", "foo"} {
+	for _, upgrade := range []string{"h2c", "TLS/1.0", "websocket, h2c", "h2c\r\nUpgrade: websocket", "foo", "f\xf6\xf6"} {
 		got := raw(t, w.address, "GET /open HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nUpgrade: "+upgrade+"\r\n\r\n", false)
 		assert.Equal(t, 200, got.status, upgrade)
 		saw := got.seen(t)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"maintenance-controller.io/pkg/access"
 )
@@ -19,13 +21,23 @@ type passage struct {
 	decision access.Decision
 	target   target
 	closing  bool // the connection is not used again, see httpserve
-	status   int
-	header   http.Header // of the answer to the client
+	// unconnected says that a connection to the app was asked for and is not there: what
+	// fails before is the request's fault, and what fails after may be.
+	unconnected atomic.Bool
+	status      int
+	header      http.Header // of the answer to the client
 }
 
 func (p *passage) serve(ctx context.Context, w http.ResponseWriter) {
 	s := p.door.server
-	in := p.in.WithContext(ctx)
+	in := p.in.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { p.unconnected.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { p.unconnected.Store(false) },
+	}))
+	if _, ok := in.Header["Upgrade"]; ok && !isWebSocket(p.in) {
+		in.Header = in.Header.Clone() // ReverseProxy refuses some, and switches to others
+		delete(in.Header, "Upgrade")
+	}
 	content := newSteadyReader(w, in, s.Stall)
 	in.Body = content
 	out := newSteadyWriter(w, s.Stall)
@@ -75,10 +87,6 @@ func (p *passage) rewrite(r *httputil.ProxyRequest) {
 		if h["Cookie"] = access.WithoutCookies(lines); len(h["Cookie"]) == 0 {
 			delete(h, "Cookie")
 		}
-	}
-	if _, ok := h["Upgrade"]; ok && !isWebSocket(p.in) {
-		delete(h, "Connection")
-		delete(h, "Upgrade")
 	}
 	h[ViaHeader] = append(slices.Clone(h[ViaHeader]), p.door.via)
 }
@@ -150,7 +158,7 @@ func (p *passage) failed(ctx context.Context, w http.ResponseWriter, err error) 
 		s.counts.refuse(access.WrongToken)
 	} else {
 		s.counts.refuse(whyUnreachable)
-		p.door.failing.yes(s.Now(), err)
+		p.door.failing.yes(s.Now(), err, p.unconnected.Load())
 		w.Header().Set(access.Header, access.Unreachable)
 	}
 	s.Page.ServeHTTP(w, p.in)
