@@ -26,6 +26,9 @@ const (
 	ByMethod By = "method" // read-only, or a CORS preflight, which carries no cookie
 )
 
+// Bys lists them all.
+func Bys() []By { return []By{ByHeader, ByCookie, ByPath, ByMethod} }
+
 // Why a request gets the page: a label of metrics.
 type Why string
 

@@ -26,6 +26,9 @@ var (
 	hexText   = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
 )
 
+// IsTokenName says whether a token can have this name.
+func IsTokenName(name string) bool { return tokenName.MatchString(name) }
+
 // Token lets its holder in. It knows a digest of what its holder shows, and what
 // cookies are made with.
 type Token struct {

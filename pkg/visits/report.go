@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"maintenance-controller.io/pkg/access"
 )
@@ -60,6 +61,36 @@ type known struct {
 	holders map[string]bool
 	by      map[access.By]bool
 	failing map[string]string // by the host, what was said first
+	// apart are the rounds between two times that the same is told, left those to the next.
+	apart, left int
+}
+
+// mostApart is 10 minutes.
+const mostApart = int(10 * time.Minute / Interval)
+
+// due says whether what is the same as before is told again in this round: at first in
+// each, and then ever more seldom.
+func (k *known) due(changed bool) bool {
+	if changed {
+		k.apart, k.left = 1, 1
+		return true
+	}
+	if k.left--; k.left > 0 {
+		return false
+	}
+	k.apart = min(2*k.apart, mostApart)
+	k.left = k.apart
+	return true
+}
+
+// mostKept bounds the names that are kept of a page set: what Pods say is taken from
+// whatever answers at their addresses.
+const mostKept = 1024
+
+func (k *known) hold(name string) {
+	if access.IsTokenName(name) && (k.holders[name] || len(k.holders) < mostKept) {
+		k.holders[name] = true
+	}
 }
 
 // mostNamed bounds the names of a summary.
@@ -74,10 +105,10 @@ func (k *known) report(settings access.Settings, pods []access.Summary) Report {
 	var troubles []Trouble
 	for _, pod := range pods {
 		for name := range pod.Holders {
-			k.holders[name] = true
+			k.hold(name)
 		}
-		for by, n := range pod.Through {
-			k.by[by] = k.by[by] || n > 0
+		for _, by := range access.Bys() {
+			k.by[by] = k.by[by] || pod.Through[by] > 0
 		}
 		troubles = append(troubles, ofSecret(settings.BypassSecret, pod.Secret)...)
 		for _, door := range pod.Doors {

@@ -39,8 +39,8 @@ type Config struct {
 	Sets func() []Set
 	// Ask a Pod by its address; nil asks it over HTTP.
 	Ask func(ctx context.Context, pod string) (access.Summary, error)
-	// Heard is told of each page set of which something else is said than before, and, each
-	// time, of one that cannot reach an app: it may be elsewhere by now.
+	// Heard is told of each page set of which something else is said than before, and, ever
+	// more seldom, of one that cannot reach an app: it may be elsewhere by now.
 	Heard func(pageset.ID, Report)
 	Log   *zap.Logger
 	Clock clock.WithTicker
@@ -125,8 +125,10 @@ func (w *Watch) hear(ctx context.Context, set Set) {
 	now := w.known[set.ID].report(set.Settings, said)
 	before, heard := w.reports[set.ID]
 	w.reports[set.ID] = now
+	changed := !heard || !now.same(before)
+	tell := w.known[set.ID].due(changed) && (changed || len(now.Unreachable()) > 0)
 	w.mu.Unlock()
-	if !heard || !now.same(before) || len(now.Unreachable()) > 0 {
+	if tell {
 		w.Heard(set.ID, now)
 	}
 }

@@ -1,6 +1,7 @@
 package visits
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,8 +10,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"maintenance-controller.io/pkg/access"
+	"maintenance-controller.io/pkg/pageset"
 )
 
 var settings = access.Settings{BypassSecret: "team", Doors: []access.Door{{Name: "d1", Scheme: access.Auto, Host: "a.shop.svc", Port: 80}}}
@@ -100,4 +103,46 @@ func TestOnlyAnAnswerIsRead(t *testing.T) {
 	s, err := read(t.Context(), client(), server.URL)
 	require.NoError(t, err)
 	assert.Equal(t, "x", s.PageSet)
+}
+
+// TestOnlyNamesOfTokensAreKept, and not without bound: they come from outside.
+func TestOnlyNamesOfTokensAreKept(t *testing.T) {
+	t.Parallel()
+	var k known
+	for round := range 3 {
+		many := pod(func(s *access.Summary) {
+			s.Holders = map[string]access.Holder{"no name\n": {}, "": {}}
+			s.Through = map[access.By]uint64{"x": 1}
+			for i := range 1000 {
+				s.Holders[fmt.Sprintf("name-%d-%d", round, i)] = access.Holder{Requests: 1}
+			}
+		})
+		k.report(settings, []access.Summary{many})
+	}
+	assert.Len(t, k.holders, mostKept)
+	assert.NotContains(t, k.holders, "no name\n")
+	assert.NotContains(t, k.by, access.By("x"))
+}
+
+// TestTheSameTroubleIsToldEverMoreSeldom, up to every 10 minutes, and another at once.
+func TestTheSameTroubleIsToldEverMoreSeldom(t *testing.T) {
+	t.Parallel()
+	said := pod(func(s *access.Summary) { s.PageSet, s.Doors[0].Unreachable = "a", "connection refused" })
+	told := 0
+	w := New(Config{
+		Ask:   func(context.Context, string) (access.Summary, error) { return said, nil },
+		Heard: func(pageset.ID, Report) { told++ }, Log: zap.NewNop(),
+	})
+	set := Set{ID: pageset.ID{Namespace: "shop", Name: "a"}, Settings: settings, Pods: []string{"x"}}
+	var rounds []int
+	for round := range 200 {
+		before := told
+		if w.hear(t.Context(), set); told > before {
+			rounds = append(rounds, round)
+		}
+	}
+	assert.Equal(t, []int{0, 1, 3, 7, 15, 31, 63, 103, 143, 183}, rounds)
+	said.Doors = []access.DoorState{{Name: "d1"}}
+	w.hear(t.Context(), set)
+	assert.Equal(t, len(rounds)+1, told)
 }
