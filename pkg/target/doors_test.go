@@ -236,6 +236,8 @@ func TestWhatHasNoDoor(t *testing.T) {
 		"TLS as it was spoken":     {target.Ingress(), ingress("nginx.ingress.kubernetes.io/backend-protocol", "HTTPS", "nginx"), "", ""},
 		"TLS by the Service":       {target.Ingress(), ingress("nginx.org/ssl-services", "other,app", "nginx"), "https", ""},
 		"TLS of another Service":   {target.Ingress(), ingress("nginx.org/ssl-services", "other", "nginx"), "", ""},
+		"rewrites of the Service":  {target.Ingress(), ingress("nginx.org/rewrites", "serviceName=other rewrite=/;serviceName=app rewrite=/v2/", "nginx"), "", "nginx.org/rewrites"},
+		"rewrites of another":      {target.Ingress(), ingress("nginx.org/rewrites", "serviceName=app2 rewrite=/v2/", "nginx"), "", ""},
 		"gRPC":                     {target.Ingress(), ingress("nginx.ingress.kubernetes.io/backend-protocol", "GRPC", "nginx"), "", "gRPC"},
 		"gRPC by the Service":      {target.Ingress(), ingress("nginx.org/grpc-services", "app", "nginx"), "", "gRPC"},
 		"FastCGI":                  {target.Ingress(), ingress("nginx.ingress.kubernetes.io/backend-protocol", "FCGI", "nginx"), "", "FastCGI"},
@@ -307,5 +309,21 @@ func TestDoorsKeepHowVisitorsAreSplit(t *testing.T) {
 			swapped, _ := through(t, tc.kind, object, swap.Record{}, d)
 			assertJSON(t, strings.ReplaceAll(tc.during, "SET", setA), follow(swapped, []any{"spec", list, 0, field}))
 		})
+	}
+}
+
+// TestTLSByThePort where Traefik may serve the Ingress: it is called as people like, and
+// serves those without a class too.
+func TestTLSByThePort(t *testing.T) {
+	t.Parallel()
+	for class, want := range map[string]bool{"traefik": true, "traefik-internal": true, "": true, "nginx": false} {
+		object := map[string]any{"metadata": map[string]any{"namespace": "shop"}, "spec": map[string]any{
+			"defaultBackend": map[string]any{"service": map[string]any{"name": "app", "port": map[string]any{"number": int64(443)}}}}}
+		if class != "" {
+			object["spec"].(map[string]any)["ingressClassName"] = class
+		}
+		slots, err := target.Ingress().Slots(object)
+		require.NoError(t, err)
+		assert.Equal(t, want, slots[0].Ways(slots[0].Value)[0].TLSPorts, class)
 	}
 }

@@ -53,7 +53,7 @@ func ingressWays(object map[string]any, value any) []swap.Way {
 	}
 	b := ingressBackends(namespaceOf(object), value)[0]
 	class, _ := ingressClass(object)
-	way := swap.Way{Service: b.Name, Port: b.Port, Refused: b.Unjudged, TLSPorts: class == "traefik"}
+	way := swap.Way{Service: b.Name, Port: b.Port, Refused: b.Unjudged, TLSPorts: class == "" || strings.Contains(class, "traefik")}
 	if way.Refused == "" {
 		way.Scheme, way.Refused = ingressScheme(object, b.Name)
 	}
@@ -68,6 +68,7 @@ const (
 	haproxyProtocol = "haproxy-ingress.github.io/backend-protocol"
 	nginxTLS        = "nginx.org/ssl-services"
 	nginxGRPC       = "nginx.org/grpc-services"
+	nginxRewrites   = "nginx.org/rewrites"
 	haproxyProto    = "haproxy.org/server-proto"
 )
 
@@ -95,10 +96,22 @@ func ingressScheme(object map[string]any, service string) (scheme, refused strin
 		return "", verifiesTLS
 	case cloudLoadBalancer(object) != "":
 		return "", "doors have not been tried with the load balancers of " + cloudLoadBalancer(object)
+	case rewrites(of(nginxRewrites), service):
+		return "", nginxRewrites + " takes other paths to it, and names it, which a door is not"
 	case names(nginxTLS):
 		return "https", ""
 	}
 	return "", ""
+}
+
+// rewrites says whether items such as "serviceName=app rewrite=/v2/" name a Service.
+func rewrites(items, service string) bool {
+	for item := range strings.SplitSeq(items, ";") {
+		if slices.Contains(strings.Fields(item), "serviceName="+service) {
+			return true
+		}
+	}
+	return false
 }
 
 // cloudLoadBalancer names who makes the load balancer of an Ingress, if it is one that
