@@ -97,11 +97,12 @@ func doorPorts(s access.Settings) (ports []networkingv1.NetworkPolicyPort) {
 // LetOut lets the Pods of a set with doors reach the apps of their namespace, and DNS,
 // where another policy keeps in what Pods begin. Where none does, this one would.
 func LetOut(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
-	tcp, udp, dns := corev1.ProtocolTCP, corev1.ProtocolUDP, intstr.FromInt32(53)
+	tcp, udp := corev1.ProtocolTCP, corev1.ProtocolUDP
+	dns, openShift := intstr.FromInt32(53), intstr.FromInt32(5353) // there its Pods listen
 	policy.Spec.PolicyTypes = append(policy.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 	policy.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{
 		{To: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
-		{Ports: []networkingv1.NetworkPolicyPort{{Protocol: &udp, Port: &dns}, {Protocol: &tcp, Port: &dns}}},
+		{Ports: []networkingv1.NetworkPolicyPort{{Protocol: &udp, Port: &dns}, {Protocol: &tcp, Port: &dns}, {Protocol: &udp, Port: &openShift}, {Protocol: &tcp, Port: &openShift}}},
 	}
 	return policy
 }

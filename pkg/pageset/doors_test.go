@@ -70,6 +70,11 @@ func TestDoorsAreReached(t *testing.T) {
 	assert.Contains(t, out.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 	assert.Len(t, out.Spec.Egress, 2)
 	assert.Nil(t, out.Spec.Egress[0].To[0].NamespaceSelector, "its own namespace alone")
+	var dns []int
+	for _, p := range out.Spec.Egress[1].Ports {
+		dns = append(dns, p.Port.IntValue())
+	}
+	assert.Equal(t, []int{53, 53, 5353, 5353}, dns)
 }
 
 // TestTokensAreMounted, and nothing else of the Secret.
