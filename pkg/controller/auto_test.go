@@ -260,6 +260,19 @@ func TestVisitorsKeepTheirDoorsUntilTheAppIsReady(t *testing.T) {
 	}
 }
 
+// TestCheckersAreSwitchedOff: nobody waits for what they say.
+func TestCheckersAreSwitchedOff(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.annotate(annotations.Auto, annotations.AutoChecker)
+		w.annotate(annotations.Checker, "shop")
+		w.on()
+		w.annotate(annotations.DefaultEnabled, "")
+		w.pass(time.Second)
+		assert.Equal(w, "my-app", w.backend())
+		assert.Contains(w, strings.Join(w.told(), "\n"), "ServiceCheckers are switched off for this controller")
+	})
+}
+
 func TestWhatIsSwitchedOffHasNoEffect(t *testing.T) {
 	c := &Controller{config: Config{Keys: annotations.DefaultKeys()}}
 	req, problems := c.parse(map[string]string{annotations.Auto: annotations.AutoBackends, annotations.RestoreWhen: annotations.RestoreReady})

@@ -162,7 +162,8 @@ func (c *Controller) look(ref target.Ref, state plan.State) (wanted.Seen, *plan.
 		seen.For, seen.Recovery = c.config.AutoFor, c.config.AutoRecovery
 	case c.config.Checkers != nil:
 		seen = seenBy(r.Checker, c.config.Checkers.Down(ref.Namespace, r.Checker))
-	default:
+	default: // nothing is going to say more: what is held for the moment would be held for good
+		seen.Verdict = wanted.Gone
 		seen.Notes = []string{fmt.Sprintf("annotation %s=%s has no effect: ServiceCheckers are switched off for this controller", annotations.Auto, annotations.AutoChecker)}
 	}
 	c.lookout.keep(ref, seen)
