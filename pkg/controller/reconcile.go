@@ -44,6 +44,7 @@ func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.
 		return 0, c.gone(ctx, ref)
 	}
 	if err != nil {
+		c.watches.leases.Excuse(ref)
 		return 0, fmt.Errorf("read %s: %w", ref, err)
 	}
 	if object.GetDeletionTimestamp() != nil || pageset.Ours(object) {
@@ -150,6 +151,7 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	state.Request, state.Problems = c.parse(object.GetAnnotations())
 	copies, err := c.copies(ctx, ref, object)
 	if err != nil {
+		c.watches.leases.Excuse(ref)
 		return plan.State{}, page.Page{}, err
 	}
 	state.Backup, state.Origin = copies.backup, copies.origin

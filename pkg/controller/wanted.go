@@ -50,7 +50,7 @@ func (c *Controller) decideWanted(ctx context.Context, ref target.Ref, req annot
 	c.watches.leases.Follow(ref, names)
 	facts.Leases = c.watches.leases.Of(ref.Namespace, names)
 	answer := wanted.Decide(req, facts, now)
-	if answer.Ended != "" && len(names) > 0 {
+	if len(names) > 0 && (answer.Ended != "" || doubted(facts.Leases)) {
 		if err := c.watches.leases.Confirm(ctx, ref.Namespace, names); err != nil {
 			return answer, err
 		}
@@ -59,6 +59,16 @@ func (c *Controller) decideWanted(ctx context.Context, ref target.Ref, req annot
 	}
 	c.alarms.Set(ref, answer.Next)
 	return answer, nil
+}
+
+// doubted says whether there is a Lease that was known and must not be read any more.
+func doubted(leases map[string]wanted.Lease) bool {
+	for _, l := range leases {
+		if l.Unread != "" && !l.Since.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // unfollow drops what is kept for what is wanted of a target that is gone.

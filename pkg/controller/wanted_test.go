@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
@@ -204,6 +205,48 @@ func TestAMissingLeaseBeginsNothing(t *testing.T) {
 		w.annotate(annotations.Lease, "") // a person takes it over
 		w.pass(24 * time.Hour)
 		assert.NotEqual(w, "my-app", w.backend(), "without Leases there is no end")
+	})
+}
+
+// TestAnOutageEndsNothing: while the API server cannot be asked about the target, nobody can
+// renew its Leases.
+func TestAnOutageEndsNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.lease("run", 60)
+		w.on(annotations.Lease, "run")
+		var out atomic.Bool
+		w.Dynamic.PrependReactor("get", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return out.Load(), nil, errors.New("no route to host")
+		})
+		out.Store(true)
+		w.pass(5 * time.Minute)
+		out.Store(false)
+		w.pass(50 * time.Second)
+		w.lease("run", 60)
+		w.pass(59 * time.Second)
+		assert.NotEqual(w, "my-app", w.backend(), "it has its whole duration anew, and was renewed in it")
+		w.pass(10 * time.Second)
+		assert.True(w, w.ended())
+	})
+}
+
+// TestRightsAreWithdrawn: what must not be read any more ends nothing, until it may be.
+func TestRightsAreWithdrawn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.lease("run", 60)
+		w.on(annotations.Lease, "run")
+		var out atomic.Bool
+		w.Client.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return out.Load(), nil, apierrors.NewForbidden(coordinationv1.Resource("leases"), "run", errors.New("not allowed"))
+		})
+		out.Store(true)
+		w.told()
+		w.pass(time.Hour)
+		assert.NotEqual(w, "my-app", w.backend())
+		assert.Contains(w, strings.Join(w.told(), "\n"), "has no right to read")
+		out.Store(false)
+		w.pass(2 * time.Minute)
+		assert.True(w, w.ended(), "nobody renews it")
 	})
 }
 

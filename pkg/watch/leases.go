@@ -61,8 +61,9 @@ type leaseSpace struct {
 // lease is what is known of one. Only what its holder says counts as a renewal.
 type lease struct {
 	wanted.Lease
-	uid  string
-	spec coordinationv1.LeaseSpec
+	uid    string
+	spec   coordinationv1.LeaseSpec
+	silent bool // the API server could not be asked, and has not answered since
 }
 
 // NewLeases gives a watch that has not started.
@@ -86,7 +87,8 @@ func (l *Leases) Start(ctx context.Context, wg *sync.WaitGroup) {
 	})
 }
 
-// Follow says which Leases a target names; none any more if there are no names.
+// Follow says which Leases a target names, of which the API server has just told; none any
+// more if there are no names.
 func (l *Leases) Follow(ref target.Ref, names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,6 +108,12 @@ func (l *Leases) Follow(ref target.Ref, names []string) {
 		space = l.start(ref.Namespace)
 	}
 	space.users[ref] = slices.Clone(names)
+	for _, name := range names {
+		if known := space.leases[name]; known != nil && known.silent {
+			l.excuse(ref.Namespace, name, known)
+			known.silent = false
+		}
+	}
 	l.forget(ref.Namespace, space)
 	l.miss(ref.Namespace, space)
 }
@@ -156,9 +164,14 @@ func (l *Leases) miss(namespace string, space *leaseSpace) {
 	}
 }
 
-// arm looks again when the Lease will have expired.
+// arm looks again when the Lease will have expired, and every so often at one that must
+// not be read: that it may is told by nobody.
 func (l *Leases) arm(namespace, name string, known *lease) {
-	l.alarms.Set(leaseKey{namespace, name}, known.Expires())
+	at := known.Expires()
+	if known.Unread != "" {
+		at = l.config.Clock.Now().Add(wanted.Chance)
+	}
+	l.alarms.Set(leaseKey{namespace, name}, at)
 }
 
 // due tells the users of a Lease that has expired.
@@ -169,7 +182,7 @@ func (l *Leases) due(key leaseKey) {
 	if space == nil || space.leases[key.name] == nil {
 		return
 	}
-	if known := space.leases[key.name]; l.config.Clock.Now().Before(known.Expires()) {
+	if known := space.leases[key.name]; known.Unread == "" && l.config.Clock.Now().Before(known.Expires()) {
 		l.arm(key.namespace, key.name, known) // it was renewed this moment
 		return
 	}
@@ -274,10 +287,7 @@ func (l *Leases) fails(space *leaseSpace, err error) {
 	if space.synced {
 		return // it goes on where it was
 	}
-	why := "which cannot be read: " + annotations.ClipTo(err.Error(), annotations.MaxMessage/4)
-	if apierrors.IsForbidden(err) {
-		why = "which this controller has no right to read (list and watch leases.coordination.k8s.io): " + annotations.ClipTo(err.Error(), annotations.MaxMessage/4)
-	}
+	why := unread(err)
 	if space.failed == why {
 		return
 	}
@@ -285,6 +295,15 @@ func (l *Leases) fails(space *leaseSpace, err error) {
 	for ref := range space.users {
 		l.config.Target(ref)
 	}
+}
+
+// unread says why nothing is known of a Lease.
+func unread(err error) string {
+	text := annotations.ClipTo(err.Error(), annotations.MaxMessage/4)
+	if apierrors.IsForbidden(err) {
+		return "which this controller has no right to read (get, list and watch leases.coordination.k8s.io): " + text
+	}
+	return "which cannot be read: " + text
 }
 
 // changed takes in what the watch shows of a Lease.
@@ -309,7 +328,11 @@ func (l *Leases) observe(space *leaseSpace, seen *coordinationv1.Lease) (known *
 	now := l.config.Clock.Now()
 	before := space.leases[seen.Name]
 	if before != nil && before.uid == string(seen.UID) && sameLease(before.spec, seen.Spec) {
-		return nil, false
+		if before.Unread == "" {
+			return nil, false
+		}
+		before.Unread = ""
+		return before, true
 	}
 	known = &lease{uid: string(seen.UID), spec: seen.Spec}
 	known.Since, known.Written, known.Renewed = now, written(seen), before != nil
@@ -347,35 +370,67 @@ func (l *Leases) gone(space *leaseSpace, object any) {
 	l.told(space, was.Name)
 }
 
+// Excuse gives all Leases that a target names their whole duration anew, from when the API
+// server answers again: it could not be asked about the target, and so nobody could have
+// renewed them either.
+func (l *Leases) Excuse(ref target.Ref) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	space := l.spaces[ref.Namespace]
+	if space == nil {
+		return
+	}
+	for _, name := range space.users[ref] {
+		if known := space.leases[name]; known != nil && known.Problem == "" {
+			l.excuse(ref.Namespace, name, known)
+		}
+	}
+}
+
+func (l *Leases) excuse(namespace, name string, known *lease) {
+	known.Since, known.Renewed, known.silent = l.config.Clock.Now(), true, true
+	l.arm(namespace, name, known)
+}
+
 // Confirm asks the API server itself for Leases that seem to have expired: a watch may lag
 // behind, and what ends does not begin again by itself. While it cannot be asked, nobody
 // could have renewed them either, so that they get their whole duration anew.
 func (l *Leases) Confirm(ctx context.Context, namespace string, names []string) error {
 	for _, name := range names {
 		live, err := l.config.Client.CoordinationV1().Leases(namespace).Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-			continue // the watch knows better
-		}
-		l.mu.Lock()
-		space := l.spaces[namespace]
-		switch {
-		case space == nil:
-		case err != nil:
-			if known := space.leases[name]; known != nil {
-				known.Since, known.Renewed = l.config.Clock.Now(), true
-				l.arm(namespace, name, known)
-			}
-		default:
-			if _, labelled := live.Labels[annotations.LeaseLabel]; labelled {
-				if known, _ := l.observe(space, live); known != nil {
-					l.arm(namespace, name, known)
-				}
-			}
-		}
-		l.mu.Unlock()
-		if err != nil {
+		l.answered(namespace, name, live, err)
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 			return fmt.Errorf("read Lease %s/%s: %w", namespace, name, err)
 		}
 	}
 	return nil
+}
+
+// answered takes in what the API server has said of a Lease.
+func (l *Leases) answered(namespace, name string, live *coordinationv1.Lease, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	space := l.spaces[namespace]
+	if space == nil {
+		return
+	}
+	known := space.leases[name]
+	if known != nil {
+		known.Unread = ""
+	}
+	switch {
+	case apierrors.IsNotFound(err): // the watch knows better
+	case err == nil:
+		if _, labelled := live.Labels[annotations.LeaseLabel]; labelled {
+			if known, _ = l.observe(space, live); known != nil {
+				l.arm(namespace, name, known)
+			}
+		}
+	case known == nil:
+	case apierrors.IsForbidden(err): // the watch may have ended for it
+		known.Unread = unread(err)
+		l.arm(namespace, name, known)
+	default:
+		l.excuse(namespace, name, known)
+	}
 }
