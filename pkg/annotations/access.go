@@ -23,6 +23,10 @@ const (
 // about what keeps them from the app.
 const AccessReport = Prefix + "access"
 
+// maxTold bounds how many mistakes people are told of one list, which may be as long as
+// annotations may be.
+const maxTold = 8
+
 // accessKeys lists the keys of Access.
 var accessKeys = []string{BypassSecret, OpenPaths, ReadOnly, AllowFrom}
 
@@ -60,16 +64,22 @@ func letThrough(all map[string]string) (a Access, problems []Problem) {
 	if value := strings.TrimSpace(all[AllowFrom]); value != "" {
 		bad(AllowFrom, "has no effect: lists of addresses are not supported; use %s or %s", BypassSecret, OpenPaths)
 	}
+	var closed []error
 	for path := range strings.SplitSeq(all[OpenPaths], ",") {
-		switch path = strings.TrimSpace(path); {
-		case path == "":
-		case access.CheckOpenPath(path) != nil:
-			bad(OpenPaths, "has a path that is not open: %v", access.CheckOpenPath(path))
-		case !slices.Contains(a.OpenPaths, path):
+		if path = strings.TrimSpace(path); path == "" {
+			continue
+		}
+		if err := access.CheckOpenPath(path); err == nil {
 			a.OpenPaths = append(a.OpenPaths, path)
+		} else if closed = append(closed, err); len(closed) <= maxTold {
+			bad(OpenPaths, "has a path that is not open: %v", err)
 		}
 	}
+	if more := len(closed) - maxTold; more > 0 {
+		bad(OpenPaths, "has %d more paths that are not open", more)
+	}
 	slices.Sort(a.OpenPaths)
+	a.OpenPaths = slices.Compact(a.OpenPaths)
 	if over := len(a.OpenPaths) - access.MaxOpenPaths; over > 0 {
 		bad(OpenPaths, "has %d paths, of which %d count: %q and those after it in the alphabet are not open", len(a.OpenPaths), access.MaxOpenPaths, Clip(a.OpenPaths[access.MaxOpenPaths]))
 		a.OpenPaths = a.OpenPaths[:access.MaxOpenPaths]

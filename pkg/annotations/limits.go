@@ -64,6 +64,9 @@ func limits(all map[string]string) (l Limits, problems []Problem) {
 			problems = append(problems, Problem{Key: Until, Message: fmt.Sprintf(
 				"annotation %s is %q, which is no time in RFC 3339 with an offset, such as 2026-01-31T18:00:00+01:00: maintenance has no end", Until, Clip(text))})
 		}
+		if err == nil && until.IsZero() { // which means that there is no end
+			until = time.Unix(0, 0).UTC()
+		}
 		l.Until = until
 	}
 	l.Leases, problems = leases(all[Lease], problems)
@@ -75,14 +78,15 @@ func leases(text string, problems []Problem) (names []string, all []Problem) {
 	var bad []string
 	for _, name := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
 		switch {
+		case len(names) > MaxLeases, len(bad) > MaxLeases: // a list may be as long as annotations may be
 		case len(validation.IsDNS1123Subdomain(name)) > 0:
 			bad = append(bad, fmt.Sprintf("%q", Clip(name)))
 		case !slices.Contains(names, name):
 			names = append(names, name)
 		}
 	}
-	if len(names) > MaxLeases { // to leave some out could end it early
-		problems = append(problems, Problem{Key: Lease, Message: fmt.Sprintf("annotation %s has %d names, and may have %d: maintenance has no end", Lease, len(names), MaxLeases)})
+	if len(names) > MaxLeases || len(bad) > MaxLeases { // to leave some out could end it early
+		problems = append(problems, Problem{Key: Lease, Message: fmt.Sprintf("annotation %s has more than %d names: maintenance has no end", Lease, MaxLeases)})
 		return nil, problems
 	}
 	if len(bad) > 0 {

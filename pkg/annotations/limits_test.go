@@ -22,20 +22,21 @@ func TestLimits(t *testing.T) {
 		want     Limits
 		problems int
 	}{
-		"none":                   {},
-		"empty":                  {give: map[string]string{Reason: " ", By: "", Until: " ", Lease: " , "}},
-		"why and who":            {give: map[string]string{Reason: " database\nmigration ", By: "\x1b[31malice"}, want: Limits{Reason: `database\nmigration`, By: `\x1b[31malice`}},
-		"until":                  {give: map[string]string{Until: "2026-01-31T18:00:00+01:00"}, want: Limits{Until: evening}},
-		"until in UTC":           {give: map[string]string{Until: " 2026-01-31T17:00:00Z\n"}, want: Limits{Until: evening}},
-		"until without offset":   {give: map[string]string{Until: "2026-01-31T18:00:00"}, problems: 1},
-		"until of a person":      {give: map[string]string{Until: "tomorrow"}, problems: 1},
-		"until in seconds":       {give: map[string]string{Until: "1769878800"}, problems: 1},
-		"until that never is":    {give: map[string]string{Until: "2026-02-30T18:00:00Z"}, problems: 1},
-		"a lease":                {give: map[string]string{Lease: "run-1"}, want: Limits{Leases: []string{"run-1"}}},
-		"leases":                 {give: map[string]string{Lease: "run-1,run-2, run-1\nrun-3,"}, want: Limits{Leases: []string{"run-1", "run-2", "run-3"}}},
-		"one of them is no name": {give: map[string]string{Lease: "run-1,Run_2"}, want: Limits{Leases: []string{"run-1"}}, problems: 1},
-		"none of them is a name": {give: map[string]string{Lease: "../x"}, problems: 1},
-		"too many":               {give: map[string]string{Lease: strings.Join(many, ",")}, problems: 1},
+		"none":                    {},
+		"empty":                   {give: map[string]string{Reason: " ", By: "", Until: " ", Lease: " , "}},
+		"why and who":             {give: map[string]string{Reason: " database\nmigration ", By: "\x1b[31malice"}, want: Limits{Reason: `database\nmigration`, By: `\x1b[31malice`}},
+		"until":                   {give: map[string]string{Until: "2026-01-31T18:00:00+01:00"}, want: Limits{Until: evening}},
+		"until in UTC":            {give: map[string]string{Until: " 2026-01-31T17:00:00Z\n"}, want: Limits{Until: evening}},
+		"until without offset":    {give: map[string]string{Until: "2026-01-31T18:00:00"}, problems: 1},
+		"until of a person":       {give: map[string]string{Until: "tomorrow"}, problems: 1},
+		"until in seconds":        {give: map[string]string{Until: "1769878800"}, problems: 1},
+		"until that never is":     {give: map[string]string{Until: "2026-02-30T18:00:00Z"}, problems: 1},
+		"until of the first year": {give: map[string]string{Until: "0001-01-01T00:00:00Z"}, want: Limits{Until: time.Unix(0, 0)}},
+		"a lease":                 {give: map[string]string{Lease: "run-1"}, want: Limits{Leases: []string{"run-1"}}},
+		"leases":                  {give: map[string]string{Lease: "run-1,run-2, run-1\nrun-3,"}, want: Limits{Leases: []string{"run-1", "run-2", "run-3"}}},
+		"one of them is no name":  {give: map[string]string{Lease: "run-1,Run_2"}, want: Limits{Leases: []string{"run-1"}}, problems: 1},
+		"none of them is a name":  {give: map[string]string{Lease: "../x"}, problems: 1},
+		"too many":                {give: map[string]string{Lease: strings.Join(many, ",")}, problems: 1},
 		"as many as there may be": {give: map[string]string{Lease: strings.Join(many[1:], ",")},
 			want: Limits{Leases: many[1:]}},
 	} {
@@ -58,6 +59,25 @@ func TestLimits(t *testing.T) {
 			assert.Empty(t, problems, "who asks for nothing is told nothing")
 		})
 	}
+}
+
+// TestListsAreBounded: of one that is as long as annotations may be, little is told, and no
+// Lease that may be the one that counts is left out.
+func TestListsAreBounded(t *testing.T) {
+	t.Parallel()
+	var wrong []string
+	for i := range 50_000 {
+		wrong = append(wrong, fmt.Sprint("_", i))
+	}
+	list := strings.Join(wrong, ",")
+	got, problems := DefaultKeys().Parse(map[string]string{DefaultEnabled: "true", Lease: "run-1," + list + ",run-2", OpenPaths: list})
+	assert.Empty(t, got.Leases)
+	assert.Len(t, problems, 1+maxTold+1)
+	size := 0
+	for _, p := range problems {
+		size += len(p.Message)
+	}
+	assert.Less(t, size, 4<<10)
 }
 
 func TestWhyAndWhoAreBounded(t *testing.T) {
