@@ -156,7 +156,7 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	}
 	state.Backup, state.Origin = copies.backup, copies.origin
 	state.Installation, state.Other = c.config.Installation.ID, c.other(ref, object, slots, copies)
-	facts := wanted.Facts{Begun: annotations.HasWritten(object.GetAnnotations()) || swap.OnPage(slots)}
+	facts := wanted.Facts{Begun: wanted.Begun(object.GetAnnotations(), swap.OnPage(slots))}
 	facts.Auto = automatic(object.GetAnnotations(), swap.OnPage(slots))
 	facts.Auto.Seen, state.Gate = c.look(ref, state)
 	if state.Wanted, err = c.decideWanted(ctx, ref, state.Request, facts); err != nil {

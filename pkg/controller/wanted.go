@@ -26,8 +26,9 @@ func (c *Controller) parse(all map[string]string) (annotations.Request, []annota
 // wants says whether a target with these annotations is to be in maintenance now.
 func (c *Controller) wants(ref target.Ref, all map[string]string) bool {
 	req, _ := c.parse(all)
-	facts := wanted.Facts{Begun: annotations.HasWritten(all), Leases: c.watches.leases.Of(ref.Namespace, req.Leases)}
-	facts.Auto = automatic(all, all[annotations.PageSet] != "")
+	shown := all[annotations.PageSet] != ""
+	facts := wanted.Facts{Begun: wanted.Begun(all, shown), Leases: c.watches.leases.Of(ref.Namespace, req.Leases)}
+	facts.Auto = automatic(all, shown)
 	facts.Auto.Seen = c.lookout.seen(ref)
 	return wanted.Decide(req, facts, c.config.Clock.Now()).On
 }

@@ -124,7 +124,7 @@ func (s *scene) decide() Decision {
 	}
 	auto := wanted.Automatic{Seen: s.auto, Kept: wanted.ParseSpell(s.annotations()[annotations.Cause]), Shown: swap.OnPage(slots), Restoring: s.state() == annotations.Restoring}
 	state := State{
-		Gate: gate, Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems, Keys: annotations.DefaultKeys(), Wanted: wanted.Decide(request, wanted.Facts{Begun: annotations.HasWritten(s.annotations()) || swap.OnPage(slots), Leases: s.leases, Auto: auto}, s.now),
+		Gate: gate, Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems, Keys: annotations.DefaultKeys(), Wanted: wanted.Decide(request, wanted.Facts{Begun: wanted.Begun(s.annotations(), swap.OnPage(slots)), Leases: s.leases, Auto: auto}, s.now),
 		Kind: s.kind, Classes: s.classes, Refused: s.refused, Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
 	}
 	if s.access != nil {

@@ -21,14 +21,22 @@ const (
 
 // Facts are what a request does not say. The zero value is that nothing is known.
 type Facts struct {
-	// Begun says whether the target has anything of maintenance on it. What has begun is
-	// ended with care: a Lease that was not found yet may still come.
+	// Begun says whether what a person asks for has begun, see Begun. It is ended with care
+	// then: a Lease that was not found yet may still come.
 	Begun bool
 	// Leases by name, of those that the request names. One that is missing here has not
 	// been looked for yet.
 	Leases map[string]Lease
 	// Auto is what the controller itself would do.
 	Auto Automatic
+}
+
+// Begun says whether a target with these annotations has anything of a maintenance on it
+// that a person may have asked for. What the controller began by itself is no person's, and
+// that it was given up is not one at all.
+func Begun(all map[string]string, shown bool) bool {
+	s := annotations.StatusOf(all)
+	return (shown || s.State != "" || s.Since != "" || s.PageSet != "" || s.Original != "") && !ParseSpell(s.Cause).On()
 }
 
 // Answer is what is wanted now.

@@ -100,3 +100,27 @@ func TestUntilIsAnInstant(t *testing.T) {
 		assert.Equal(t, on, Decide(r, Facts{Begun: true}, now).On, text)
 	}
 }
+
+func TestWhatHasBegun(t *testing.T) {
+	t.Parallel()
+	on := Spell{Cause: "Service shop/a has no ready endpoint", Since: now}
+	spent := on
+	spent.Spent = true
+	for name, tc := range map[string]struct {
+		all         map[string]string
+		shown, want bool
+	}{
+		"nothing":                      {},
+		"a request":                    {all: map[string]string{annotations.DefaultEnabled: "true", annotations.Until: "u"}},
+		"it waits for its page":        {all: map[string]string{annotations.State: annotations.Pending}, want: true},
+		"its annotations were removed": {shown: true, want: true},
+		"since":                        {all: map[string]string{annotations.Since: "s"}, want: true},
+		"its page set":                 {all: map[string]string{annotations.PageSet: "s"}, want: true},
+		"originals":                    {all: map[string]string{annotations.Original: "o"}, want: true},
+		"by itself":                    {all: map[string]string{annotations.State: annotations.Active, annotations.Cause: on.String()}, shown: true},
+		"given up":                     {all: map[string]string{annotations.Cause: spent.String(), annotations.Installation: "i"}},
+		"given up before":              {all: map[string]string{annotations.State: annotations.Active, annotations.Cause: spent.String()}, shown: true, want: true},
+	} {
+		assert.Equal(t, tc.want, Begun(tc.all, tc.shown), name)
+	}
+}

@@ -194,7 +194,7 @@ func (t *Targets) waits(m *metav1.PartialObjectMetadata) bool {
 	}
 	req, _ := t.config.Keys.Parse(m.Annotations)
 	auto := wanted.Automatic{Kept: wanted.ParseSpell(m.Annotations[annotations.Cause])}
-	return wanted.Decide(req, wanted.Facts{Begun: annotations.HasWritten(m.Annotations), Auto: auto}, t.config.Clock.Now()).On
+	return wanted.Decide(req, wanted.Facts{Begun: wanted.Begun(m.Annotations, false), Auto: auto}, t.config.Clock.Now()).On
 }
 
 func changed(before, after *metav1.PartialObjectMetadata) bool {
