@@ -230,7 +230,7 @@ func (l *Leases) start(namespace string) *leaseSpace {
 	labelled := func(o *metav1.ListOptions) { o.LabelSelector = annotations.LeaseLabel }
 	one := informers{coordinationinformers.NewFilteredLeaseInformer(l.config.Client, namespace, 0, cache.Indexers{}, labelled)}
 	one.transform(l.config.Log, reduceLease)
-	one.set(l.config.Log, nil, cache.ResourceEventHandlerFuncs{
+	told := one.set(l.config.Log, nil, cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { l.changed(space, object) },
 		UpdateFunc: func(_, now any) { l.changed(space, now) },
 		DeleteFunc: func(object any) { l.gone(space, object) },
@@ -240,7 +240,7 @@ func (l *Leases) start(namespace string) *leaseSpace {
 	}
 	one.start(ctx, &l.wg)
 	l.wg.Go(func() {
-		if cache.WaitForCacheSync(ctx.Done(), one.synced) {
+		if cache.WaitForCacheSync(ctx.Done(), told) {
 			l.read(namespace, space)
 		}
 	})

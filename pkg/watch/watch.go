@@ -17,14 +17,22 @@ type informers []cache.SharedIndexInformer
 
 // set up what each informer is to keep and whom it is to tell. Informers refuse only
 // once they have stopped, which these have not.
-func (all informers) set(log *zap.Logger, index cache.Indexers, handler cache.ResourceEventHandler) {
+// What it gives says whether that one has been told of all that was there.
+func (all informers) set(log *zap.Logger, index cache.Indexers, handler cache.ResourceEventHandler) (told cache.InformerSynced) {
+	var registered []cache.ResourceEventHandlerRegistration
 	for _, informer := range all {
 		if err := informer.AddIndexers(index); err != nil {
 			log.Error("informer refused to be set up", zap.Error(err))
 		}
-		if _, err := informer.AddEventHandler(handler); err != nil {
+		r, err := informer.AddEventHandler(handler)
+		if err != nil {
 			log.Error("informer refused to be set up", zap.Error(err))
+			continue
 		}
+		registered = append(registered, r)
+	}
+	return func() bool {
+		return !slices.ContainsFunc(registered, func(r cache.ResourceEventHandlerRegistration) bool { return !r.HasSynced() })
 	}
 }
 
