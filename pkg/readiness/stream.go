@@ -31,6 +31,7 @@ type stream struct {
 
 	mu     sync.Mutex
 	open   bool
+	opens  int       // counts the watches that were opened: who reads one begins the next before all of its end is known
 	full   bool      // the open watch has shown all there is, or what followed on what was known
 	begun  time.Time // of the open watch
 	listed bool      // a list was read, on which the next watch follows
@@ -53,18 +54,17 @@ func (s *stream) follow(lw *cache.ListWatch) *cache.ListWatch {
 				s.failed(err)
 				return nil, err
 			}
-			s.opened(o.SendInitialEvents != nil && *o.SendInitialEvents)
-			return s.pass(inner), nil
+			return s.pass(inner, s.opened(o.SendInitialEvents != nil && *o.SendInitialEvents)), nil
 		},
 	}
 }
 
 // pass hands events on, and sees when they end.
-func (s *stream) pass(inner watch.Interface) watch.Interface {
+func (s *stream) pass(inner watch.Interface, which int) watch.Interface {
 	out := make(chan watch.Event)
 	outer := watch.NewProxyWatcher(out)
 	go func() {
-		defer s.closed()
+		defer s.closed(which)
 		defer close(out)
 		defer inner.Stop()
 		for {
@@ -103,8 +103,10 @@ func (s *stream) failed(err error) {
 	s.err = err
 }
 
-func (s *stream) opened(asks bool) {
+func (s *stream) opened(asks bool) (which int) {
 	s.mu.Lock()
+	s.opens++
+	which = s.opens
 	s.open, s.begun, s.asks = true, s.clock.Now(), asks
 	s.full, s.listed = s.listed && !asks, false
 	waits := !s.full && !asks
@@ -113,6 +115,7 @@ func (s *stream) opened(asks bool) {
 	if waits {
 		s.clock.AfterFunc(settled, s.changed)
 	}
+	return which
 }
 
 func (s *stream) heard(e watch.Event) {
@@ -139,8 +142,13 @@ func allShown(e watch.Event) bool {
 	return err == nil && m.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
 }
 
-func (s *stream) closed() {
+// closed is told of the end of a watch, which is that of the stream if it is the last one.
+func (s *stream) closed(which int) {
 	s.mu.Lock()
+	if which != s.opens {
+		s.mu.Unlock()
+		return
+	}
 	now := s.clock.Now()
 	if s.live(now) {
 		s.last = now
