@@ -107,10 +107,13 @@ type entry struct {
 
 // see judges the entry by the readiness of its Service, and says when to look again.
 func (e *entry) see(s readiness.State, now time.Time, w waits) time.Time {
+	if e.invalid != "" { // others may have it watched, and who may not ask is told nothing of it
+		s = readiness.State{}
+	}
 	e.endpoints, e.unjudged, e.message = s.Ready, s.Known && !s.Judgeable, s.Message
 	ready := !s.Judgeable || s.Ready >= int(e.MinReady) || e.MinReady == 1 && s.Serving() > 0
 	var due time.Time
-	e.spell, due = e.spell.next(sight{known: s.Known && e.invalid == "", ready: ready, at: now}, w)
+	e.spell, due = e.spell.next(sight{known: s.Known, ready: ready, at: now}, w)
 	e.seen = e.seen || e.known
 	switch {
 	case e.invalid != "":

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"maintenance-controller.io/pkg/apis/v1alpha1"
+	"maintenance-controller.io/pkg/readiness"
 )
 
 var start = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
@@ -111,5 +112,20 @@ func TestServicesAreMerged(t *testing.T) {
 			assert.Equal(t, test.want, test.one.and(test.two))
 			assert.Equal(t, test.want, test.two.and(test.one))
 		})
+	}
+}
+
+// TestNothingIsToldOfWhatMayNotBeAsked: another checker may have the Service watched.
+func TestNothingIsToldOfWhatMayNotBeAsked(t *testing.T) {
+	t.Parallel()
+	for _, judgeable := range []bool{true, false} {
+		e := entry{wanted: wanted{invalid: "is in another namespace"}, named: start}
+		e.see(readiness.State{Known: true, Exists: true, Judgeable: judgeable, Ready: 2, Message: "is an ExternalName"}, start, waits{})
+		s := e.status()
+		assert.Zero(t, s.ReadyEndpoints)
+		assert.False(t, s.Ready)
+		assert.Equal(t, v1alpha1.Unknown, s.State)
+		assert.Equal(t, "is in another namespace", s.Message)
+		assert.False(t, e.unjudged)
 	}
 }
