@@ -80,13 +80,12 @@ func (k *keeper) take(ctx context.Context, h *holding) error {
 		c, h.held = w.hold(h.lease, k.ask)
 		return c
 	})
-	if err == nil && h.held {
-		return nil
+	if err != nil || h.held {
+		return err // it may be written although its answer is lost: end takes it back
 	}
-	h.held = false
 	k.dropLeases(context.WithoutCancel(ctx), h.ref().Namespace, []string{h.lease})
 	h.lease = ""
-	return err
+	return nil
 }
 
 func (k *keeper) found() (all []found) {
@@ -107,6 +106,9 @@ func (k *keeper) renewing(ctx context.Context, h *holding) {
 		case <-ctx.Done():
 			return
 		case <-after(next):
+		}
+		if k.isGone(h) {
+			return
 		}
 		begun := k.Now()
 		lapsed := begun.Sub(last) > k.o.lease
@@ -149,18 +151,25 @@ func (k *keeper) fails(h *holding) (first bool) {
 	return first
 }
 
+// isGone says whether somebody has ended it: the Lease is left to lapse.
+func (k *keeper) isGone(h *holding) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return h.gone
+}
+
 // renewed notes that it can; after a lapse the target may have to be put in maintenance again.
 func (k *keeper) renewed(ctx context.Context, h *holding, lapsed bool) { //nolint:revive // flag-parameter: what has been
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if lapsed {
+	if lapsed && !h.gone {
 		k.recover(ctx, h)
 	}
 	h.failing, h.warned = false, false
 }
 
 // recover puts a target in maintenance again whose Lease lapsed while nobody could be
-// reached. Somebody who ended it has deleted the Lease.
+// reached, and nobody has ended it.
 func (k *keeper) recover(ctx context.Context, h *holding) {
 	again, err := k.get(ctx, h.ref())
 	if err == nil && again.object.GetUID() == h.uid {

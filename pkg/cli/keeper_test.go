@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+
+	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/kubetest"
+	"maintenance-controller.io/pkg/target"
+)
+
+// keeps gives a keeper of one Ingress that is not in maintenance.
+func keeps(t *testing.T) (*keeper, *holding, *kubetest.Cluster) {
+	t.Helper()
+	c := kubetest.New(t)
+	kind, _ := target.KindByName("Ingress")
+	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": kind.APIVersion(), "kind": kind.Name}}
+	object.SetNamespace("shop")
+	object.SetName("my-app")
+	made, err := c.Dynamic.Resource(kind.Resource).Namespace("shop").Create(t.Context(), object, metav1.CreateOptions{})
+	require.NoError(t, err)
+	s := &session{
+		Process: Process{Stderr: &bytes.Buffer{}, Now: time.Now}, namespace: "shop", keys: annotations.DefaultKeys(),
+		clock: serverClock{now: time.Now}, dynamic: c.Dynamic, metadata: c.Metadata, leases: c.Client.CoordinationV1(), core: c.Client.CoreV1(),
+	}
+	k := newKeeper(s, &runOptions{lease: time.Minute}, []found{{kind, made}})
+	return k, k.all[0], c
+}
+
+func (k *keeper) annotationsOf(t *testing.T, h *holding) map[string]string {
+	t.Helper()
+	f, err := k.get(t.Context(), h.ref())
+	require.NoError(t, err)
+	return f.object.GetAnnotations()
+}
+
+// What somebody has ended stays off, whatever becomes of the Lease.
+func TestALapsePutsNothingOnThatWasEnded(t *testing.T) {
+	k, h, _ := keeps(t)
+	h.lease = "run"
+	h.gone = true
+	k.renewed(t.Context(), h, true)
+	assert.Empty(t, k.annotationsOf(t, h))
+
+	h.gone = false
+	k.renewed(t.Context(), h, true)
+	assert.Equal(t, "true", k.annotationsOf(t, h)[enabled], "nobody has ended it")
+}
+
+// A write that is done, and whose answer is lost, is taken back.
+func TestALostAnswerLeavesNothingOn(t *testing.T) {
+	k, h, c := keeps(t)
+	lost := errors.New("connection reset by peer")
+	once := true
+	c.Dynamic.PrependReactor("patch", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if !once {
+			return false, nil, nil
+		}
+		once = false
+		for _, r := range c.Dynamic.ReactionChain[1:] {
+			if r.Handles(a) {
+				if handled, _, err := r.React(a); handled || err != nil {
+					break
+				}
+			}
+		}
+		return true, nil, lost
+	})
+	require.ErrorIs(t, k.take(t.Context(), h), lost)
+	assert.Equal(t, "true", k.annotationsOf(t, h)[enabled])
+
+	last, err := k.release(t.Context(), h)
+	require.NoError(t, err)
+	assert.True(t, last)
+	assert.Empty(t, k.annotationsOf(t, h))
+	leases, err := k.leases.Leases("shop").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, leases.Items)
+}
