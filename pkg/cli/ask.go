@@ -20,6 +20,7 @@ type written struct {
 	keys     annotations.Keys
 	all      map[string]string
 	managers []metav1.ManagedFieldsEntry
+	at       time.Time // the API server's; zero if it has not told
 }
 
 func (w written) request() annotations.Request {
@@ -28,6 +29,12 @@ func (w written) request() annotations.Request {
 }
 
 func (w written) on() bool { return w.request().Enabled == annotations.On }
+
+// past says whether its end is, so that the app is served although it is on.
+func (w written) past() bool {
+	until := w.request().Until
+	return w.on() && !until.IsZero() && !w.at.IsZero() && !until.After(w.at)
+}
 
 // difference is what has to be written for the annotations to be as next.
 func (w written) difference(next map[string]string) changes {
@@ -69,9 +76,11 @@ type ask struct {
 //	what is not said         | is taken off             | stays
 //	a page that is not named | stays, unless it is ours | stays
 //	Leases of commands       | are taken off: they no longer end it
+//
+// What has an end that is past is off.
 func (w written) begin(a ask) changes {
 	next := w.now()
-	running := w.on() && len(w.request().Leases) == 0
+	running := w.on() && len(w.request().Leases) == 0 && !w.past()
 	if !running {
 		w.fresh(next)
 	}

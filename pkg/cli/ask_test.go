@@ -85,6 +85,16 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// What has an end that is past is off, and begins anew.
+func TestBeginAfterItsEnd(t *testing.T) {
+	w := has(map[string]string{enabled: "true", until: "2026-01-31T17:00:00Z", reason: "old", whose: "bob"})
+	assert.Empty(t, w.begin(ask{by: "ana"}), "the time is not known")
+	w.at = time.Date(2026, 1, 31, 16, 59, 59, 0, time.UTC)
+	assert.Empty(t, w.begin(ask{by: "ana"}), "the end is to come")
+	w.at = w.at.Add(time.Second)
+	assert.Equal(t, map[string]string{enabled: "true", whose: "ana"}, w.after(w.begin(ask{by: "ana"})))
+}
+
 func TestEnd(t *testing.T) {
 	all := map[string]string{enabled: "true", until: "u", reason: "r", whose: "b", lease: "l", page: "spring", "a": "b"}
 	assert.Equal(t, map[string]string{"a": "b", page: "spring"}, has(all).after(has(all).finish()), "a page of the app's own stays")

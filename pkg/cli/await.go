@@ -112,7 +112,7 @@ func (w *waiting) fail(ref target.Ref, err error) {
 // progress tells what a target waits for, when that changes.
 func (w *waiting) progress(row view.Row) {
 	text := row.State
-	if why := whyItWaits(row); why != "" {
+	if why := whyItWaits(row, w.clock.Reckon()); why != "" {
 		text += ": " + why
 	}
 	if w.told[row.Ref()] != text {
@@ -122,8 +122,10 @@ func (w *waiting) progress(row view.Row) {
 }
 
 // whyItWaits says what happens in a state, where the controller does not.
-func whyItWaits(row view.Row) string {
+func whyItWaits(row view.Row, now time.Time) string {
 	switch {
+	case row.State == view.Requested && !row.Until.IsZero() && !row.Until.After(now):
+		return "its end (" + annotations.Until + ") is past: the app is served; set a later one"
 	case row.Message != "":
 		return row.Message
 	case row.State == annotations.Pending:
@@ -149,7 +151,7 @@ func (w *waiting) late(timeout time.Duration) error {
 	var all []error
 	for ref := range w.rest {
 		row, ok := w.seen[ref]
-		switch why := whyItWaits(row); {
+		switch why := whyItWaits(row, w.clock.Reckon()); {
 		case !ok:
 			all = append(all, fmt.Errorf("timed out after %s: %s could not be looked at: %s", timeout, w.label(ref), w.offline))
 		case why == "":

@@ -40,7 +40,8 @@ func (s *session) change(ctx context.Context, f *found, dryRun []string, decide 
 }
 
 func (s *session) written(f found) written {
-	return written{keys: s.keys, all: f.object.GetAnnotations(), managers: f.object.GetManagedFields()}
+	now, _ := s.clock.Now() // zero if it is not known
+	return written{keys: s.keys, all: f.object.GetAnnotations(), managers: f.object.GetManagedFields(), at: now}
 }
 
 func (s *session) patch(ctx context.Context, f *found, dryRun []string, c changes) error {

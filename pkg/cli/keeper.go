@@ -69,7 +69,11 @@ func (k *keeper) begin(ctx, keep context.Context, a ask) error {
 
 // take adds a Lease to a target, unless a person has it in maintenance.
 func (k *keeper) take(ctx context.Context, h *holding) error {
-	if w := k.written(h.found); w.on() && len(w.request().Leases) == 0 {
+	w := k.written(h.found)
+	if w.past() {
+		return fmt.Errorf("%s: annotation %s is past, so that the app is served: take it off, or set a later one", k.label(h.ref()), annotations.Until)
+	}
+	if w.on() && len(w.request().Leases) == 0 {
 		return nil
 	}
 	var err error

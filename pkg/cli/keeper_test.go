@@ -86,3 +86,12 @@ func TestALostAnswerLeavesNothingOn(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, leases.Items)
 }
+
+// Where the app is served since the end is past, no command is run for it.
+func TestACommandIsNotRunAfterTheEnd(t *testing.T) {
+	k, h, _ := keeps(t)
+	h.object.SetAnnotations(map[string]string{enabled: "true", until: "2026-01-31T17:00:00Z"})
+	k.clock.hear("Sat, 31 Jan 2026 17:00:01 GMT")
+	require.ErrorContains(t, k.take(t.Context(), h), "annotation maintenance/until is past")
+	assert.Empty(t, h.lease)
+}

@@ -217,7 +217,7 @@ func (s *session) begin(ctx context.Context, all []found, a ask, dryRun []string
 			continue
 		case !did:
 			what = "already in maintenance"
-		case was.on():
+		case was.on() && !was.past():
 			what = "maintenance changed"
 		}
 		if did && was.on() && held {

@@ -49,16 +49,19 @@ func TestTableIsAligned(t *testing.T) {
 		{Kind: "Service", Namespace: "shop", Name: "s", State: "active", Since: now.Add(-30 * time.Second), Cause: "nobody serves", Page: "default", Until: now.Add(-time.Second),
 			Hosts: []target.Host{{Form: target.ExactHost, Name: "a"}, {Form: target.NoHost}}},
 	}
+	rows = append(rows, view.Row{Kind: "Service", Namespace: "shop", Name: "late", State: view.Requested, Message: "unseen", Page: "default", Until: now.Add(-time.Second)})
 	cells, notes := s.columns(rows, true, false)
 	(&table{out: &out}).write(cells, notes)
 	assert.Equal(t, strings.TrimPrefix(`
-NAME             STATE     SINCE   UNTIL      BY       PAGE      REASON         HOSTS   PAGE SET
-ingress/my-app   active    12m     in 120m    ana      default   moving house   -       -
-httproute/ü      blocked   -       run ends   run      spring    -              -       -
+NAME             STATE       SINCE   UNTIL      BY       PAGE      REASON         HOSTS   PAGE SET
+ingress/my-app   active      12m     in 120m    ana      default   moving house   -       -
+httproute/ü      blocked     -       run ends   run      spring    -              -       -
   no room
   a typo
-service/s        active    30s     now        itself   default   -              a, *    -
+service/s        active      30s     now        itself   default   -              a, *    -
   it began by itself: nobody serves
+service/late     requested   -       now        -        default   -              -       -
+  its end (maintenance/until) is past: the app is served; set a later one
 `, "\n"), out.String())
 }
 

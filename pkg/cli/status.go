@@ -157,7 +157,7 @@ func (s *session) describe(row view.Row, warnings []string) {
 	add("Page set:", row.PageSet)
 	add("Hosts:", hostsText(row))
 	add("Kept up by:", strings.Join(row.Leases, ", "))
-	for _, line := range append(wrongs(row), warnings...) {
+	for _, line := range append(wrongs(row, now), warnings...) {
 		add("Note:", line)
 	}
 	for i := range lines {

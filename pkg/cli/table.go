@@ -62,7 +62,7 @@ func (s *session) columns(rows []view.Row, wide, all bool) (cells [][]string, no
 		if all {
 			line = append([]string{row.Namespace}, line...)
 		}
-		cells, notes = append(cells, line), append(notes, strings.Join(wrongs(row), "\n"))
+		cells, notes = append(cells, line), append(notes, strings.Join(wrongs(row, now), "\n"))
 	}
 	return cells, notes
 }
@@ -100,12 +100,12 @@ func by(row view.Row) string {
 
 // wrongs are what a row waits for, and what is wrong with it. What is as it should be
 // needs no words.
-func wrongs(row view.Row) (lines []string) {
+func wrongs(row view.Row, now time.Time) (lines []string) {
 	if row.Cause != "" {
 		lines = append(lines, "it began by itself: "+row.Cause)
 	}
 	if row.State != annotations.Active && row.State != view.Off {
-		if why := whyItWaits(row); why != "" {
+		if why := whyItWaits(row, now); why != "" {
 			lines = append(lines, why)
 		}
 	} else if row.Message != "" {
