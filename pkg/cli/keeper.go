@@ -59,7 +59,7 @@ func (k *keeper) begin(ctx, keep context.Context, a ask) error {
 		if !on {
 			return false, errTakenOff
 		}
-		return row.State == annotations.Active, nil
+		return k.shown(ctx, row)
 	})
 	if err != nil {
 		return fmt.Errorf("%w\nThe command was not run", err)

@@ -16,6 +16,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/kubetest"
 	"maintenance-controller.io/pkg/target"
+	"maintenance-controller.io/pkg/view"
 )
 
 // keeps gives a keeper of one Ingress that is not in maintenance.
@@ -94,4 +95,30 @@ func TestACommandIsNotRunAfterTheEnd(t *testing.T) {
 	k.clock.hear("Sat, 31 Jan 2026 17:00:01 GMT")
 	require.ErrorContains(t, k.take(t.Context(), h), "annotation maintenance/until is past")
 	assert.Empty(t, h.lease)
+}
+
+// A target that is being restored is active by its annotation until the app is seen on it.
+func TestActiveIsBelievedWithThePageOnly(t *testing.T) {
+	k, h, _ := keeps(t)
+	leadsTo := func(service string) view.Row {
+		f, err := k.get(t.Context(), h.ref())
+		require.NoError(t, err)
+		f.object.SetAnnotations(map[string]string{enabled: "true", annotations.State: annotations.Active})
+		f.object.Object["spec"] = map[string]any{"defaultBackend": map[string]any{"service": map[string]any{"name": service, "port": map[string]any{"number": int64(80)}}}}
+		f.object, err = k.dynamic.Resource(f.kind.Resource).Namespace("shop").Update(t.Context(), f.object, metav1.UpdateOptions{})
+		require.NoError(t, err)
+		row, _ := f.row(k.keys)
+		return row
+	}
+	there, err := k.shown(t.Context(), leadsTo("my-app"))
+	require.NoError(t, err)
+	assert.False(t, there)
+	row := leadsTo("maintenance-0123456789abcdef")
+	there, err = k.shown(t.Context(), row)
+	require.NoError(t, err)
+	assert.True(t, there)
+	row.State = annotations.Pending
+	there, err = k.shown(t.Context(), row)
+	require.NoError(t, err)
+	assert.False(t, there, "nothing is read before it says that it is active")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/view"
 )
 
@@ -241,8 +242,9 @@ func (s *session) awaitActive(ctx context.Context, all []changed, timeout time.D
 		if !on {
 			return false, errTakenOff
 		}
-		active[row.Ref().String()] = row.State == annotations.Active
-		return row.State == annotations.Active, nil
+		there, err := s.shown(ctx, row)
+		active[row.Ref().String()] = there
+		return there, err
 	})
 	for _, c := range all {
 		if active[c.ref().String()] {
@@ -253,6 +255,21 @@ func (s *session) awaitActive(ctx context.Context, all []changed, timeout time.D
 		}
 	}
 	return done, err
+}
+
+// shown says whether visitors get the page. A target that is being restored says that it is
+// active until the app has been seen on it, so that its backends have to say so as well.
+func (s *session) shown(ctx context.Context, row view.Row) (bool, error) {
+	if row.State != annotations.Active {
+		return false, nil
+	}
+	f, err := s.get(ctx, row.Ref())
+	if err != nil {
+		return false, err
+	}
+	now, _ := f.row(s.keys)
+	slots, err := f.kind.Slots(f.object.Object)
+	return now.State == annotations.Active && swap.OnPage(slots), err
 }
 
 func foundOf(all []changed) (some []found) {
