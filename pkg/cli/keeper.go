@@ -104,7 +104,8 @@ const hasty = 2 * time.Second
 
 // renewing renews a Lease three times in its duration.
 func (k *keeper) renewing(ctx context.Context, h *holding) {
-	last, often := k.Now(), k.o.lease/3
+	often := k.o.lease / 3
+	k.heard(h, k.Now())
 	for next := often; ; {
 		select {
 		case <-ctx.Done():
@@ -115,7 +116,7 @@ func (k *keeper) renewing(ctx context.Context, h *holding) {
 			return
 		}
 		begun := k.Now()
-		lapsed := begun.Sub(last) > k.o.lease
+		lapsed := k.overdue(h)
 		try, cancel := context.WithTimeout(ctx, often)
 		err := k.renew(try, h.ref().Namespace, h.lease)
 		cancel()
@@ -127,7 +128,8 @@ func (k *keeper) renewing(ctx context.Context, h *holding) {
 				k.lapse(h, k.unrenewed())
 			}
 			k.renewed(ctx, h, lapsed)
-			last, next = begun, often
+			k.heard(h, begun)
+			next = often
 			continue
 		case apierrors.IsNotFound(err):
 			k.lost(h, errors.New("somebody has deleted its Lease, as 'kubectl maintenance off' does"))
@@ -137,10 +139,34 @@ func (k *keeper) renewing(ctx context.Context, h *holding) {
 			k.tell("Warning: the Lease of %s could not be renewed, trying again: %v", k.label(h.ref()), err)
 		}
 		next = min(hasty, often)
-		if k.Now().Sub(last) > k.o.lease {
+		if k.overdue(h) {
 			k.lapse(h, k.unrenewed())
 		}
 	}
+}
+
+// heard notes when a Lease was renewed.
+func (k *keeper) heard(h *holding, at time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h.last = at
+}
+
+// overdue says whether a Lease has not been renewed for as long as it holds.
+func (k *keeper) overdue(h *holding) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return h.overdue(k.Now(), k.o.lease)
+}
+
+func (h *holding) overdue(now time.Time, lease time.Duration) bool {
+	return !h.last.IsZero() && passed(h.last, now) > lease
+}
+
+// passed is the time between two looks at the clock. The one that counts seconds stands
+// still while a machine sleeps, and the one on the wall may be set back.
+func passed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 func (k *keeper) unrenewed() error {
@@ -223,11 +249,11 @@ func (k *keeper) see(ctx context.Context, g sighting) {
 }
 
 // standing reads the target itself: a watch may be behind. While the Lease cannot be
-// renewed, that is what counts.
+// renewed, or has not been for too long, that is what counts.
 func (k *keeper) standing(ctx context.Context, h *holding) standing {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if h.failing || h.gone {
+	if h.failing || h.gone || h.overdue(k.Now(), k.o.lease) {
 		return stands
 	}
 	f, err := k.get(ctx, h.ref())

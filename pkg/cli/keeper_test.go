@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -121,4 +122,28 @@ func TestActiveIsBelievedWithThePageOnly(t *testing.T) {
 	there, err = k.shown(t.Context(), row)
 	require.NoError(t, err)
 	assert.False(t, there, "nothing is read before it says that it is active")
+}
+
+// A machine that slept sees the end of its Lease before it renews that: nobody has ended it.
+func TestALapseInSleepIsNobodysEnd(t *testing.T) {
+	k, h, _ := keeps(t)
+	now := time.Now()
+	k.Now = func() time.Time { return now }
+	k.heard(h, now)
+	h.held, h.lease = true, "run"
+	now = now.Add(k.o.lease)
+	assert.Equal(t, ended, k.standing(t.Context(), h))
+	now = now.Add(time.Second)
+	assert.Equal(t, stands, k.standing(t.Context(), h))
+	assert.True(t, k.overdue(h))
+}
+
+func TestTimePassesInSleep(t *testing.T) {
+	before := time.Now()
+	awake := before.Add(time.Second)
+	assert.Equal(t, time.Second, passed(before, awake))
+	slept := awake
+	*(*uint64)(unsafe.Pointer(&slept)) += 3600 << 30 // an hour of the clock on the wall alone
+	assert.Equal(t, time.Hour+time.Second, passed(before, slept))
+	assert.Equal(t, time.Second, slept.Sub(before), "the clock that counts seconds stood still")
 }

@@ -108,6 +108,8 @@ type holding struct {
 	// held says that the command's end ends it. It is false where a person has it in
 	// maintenance, or has ended it.
 	held bool
+	// last is when the Lease was renewed, by this machine's clock.
+	last time.Time
 	// failing says that the Lease cannot be renewed at the moment, gone that somebody has
 	// ended it, and warned that people were told of a lapse.
 	failing, gone, warned bool

@@ -139,7 +139,7 @@ func (c *serverClock) Now() (time.Time, bool) {
 	if c.date.IsZero() {
 		return time.Time{}, false
 	}
-	return c.date.Add(c.now().Sub(c.at)).UTC(), true
+	return c.date.Add(passed(c.at, c.now())).UTC(), true
 }
 
 // Reckon is Now, or this machine's clock where no answer has told.
