@@ -289,7 +289,7 @@ func (w *walker) doors() Access {
 	for _, app := range w.apps {
 		for set, of := range d.Of {
 			if n := w.door(set, app); n > 0 {
-				of[swap.Way{Service: app, Port: "80"}] = n
+				of[swap.Way{Service: app, Port: "80", TLSPorts: true}] = n
 			}
 		}
 	}
