@@ -146,8 +146,10 @@ func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State,
 		}
 	}
 	c.doors.keep(ref, used)
-	if after := c.doors.lookAgain(ref, missing, c.config.Clock.Now()); after > 0 {
-		c.queues.targets.AddAfter(ref, after)
+	if missing {
+		c.queues.targets.AddAfter(ref, c.doors.lookAgain(ref, c.config.Clock.Now()))
+	} else {
+		c.doors.foundAll(ref)
 	}
 	return all, why, nil
 }
@@ -307,16 +309,19 @@ func (d *doors) keep(ref target.Ref, used map[string]bool) {
 	maps.DeleteFunc(d.services[ref], func(name string, _ readService) bool { return !used[name] })
 }
 
-// lookAgain says after what time a target is to be looked at again, since a Service that
-// it leads to is missing; 0 if none is. However often it is asked meanwhile, the time of
-// the next look stays.
-func (d *doors) lookAgain(ref target.Ref, missing bool, now time.Time) time.Duration {
+// foundAll forgets how often a Service that the target leads to has been looked for.
+func (d *doors) foundAll(ref target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !missing {
-		delete(d.looks, ref)
-		return 0
-	}
+	delete(d.looks, ref)
+}
+
+// lookAgain says after what time a target is to be looked at again, since a Service that
+// it leads to is missing. However often it is asked meanwhile, the time of the next look
+// stays.
+func (d *doors) lookAgain(ref target.Ref, now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	next := d.looks[ref]
 	if !now.Before(next.at) {
 		next.every = min(max(2*next.every, firstLook), mostLook)
