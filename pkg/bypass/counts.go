@@ -52,13 +52,9 @@ type failure struct {
 // lapse is how long an app stays out of reach that nobody has asked for anything since.
 const lapse = 2 * time.Minute
 
-// yes counts that the app gave no answer. It is out of reach only where it did not take
-// the connection: what happens in one may be the visitor's doing, and tells visitors' words.
-func (f *failing) yes(now time.Time, err error, unconnected bool) {
-	f.count.Add(1)
-	if !unconnected {
-		return
-	}
+// yes says that the app did not take a connection. What happens in one may be the
+// visitor's doing, and tells visitors' words: that is counted and no more.
+func (f *failing) yes(now time.Time, err error) {
 	since := now
 	if before := f.at(now); before != nil {
 		since = before.since

@@ -158,7 +158,10 @@ func (p *passage) failed(ctx context.Context, w http.ResponseWriter, err error) 
 		s.counts.refuse(access.WrongToken)
 	} else {
 		s.counts.refuse(whyUnreachable)
-		p.door.failing.yes(s.Now(), err, p.unconnected.Load())
+		p.door.failing.count.Add(1)
+		if p.unconnected.Load() {
+			p.door.failing.yes(s.Now(), err)
+		}
 		w.Header().Set(access.Header, access.Unreachable)
 	}
 	s.Page.ServeHTTP(w, p.in)

@@ -68,13 +68,12 @@ type known struct {
 // mostApart is 10 minutes.
 const mostApart = int(10 * time.Minute / Interval)
 
+// told notes that something new is told in this round.
+func (k *known) told() { k.apart, k.left = 1, 1 }
+
 // due says whether what is the same as before is told again in this round: at first in
 // each, and then ever more seldom.
-func (k *known) due(changed bool) bool {
-	if changed {
-		k.apart, k.left = 1, 1
-		return true
-	}
+func (k *known) due() bool {
 	if k.left--; k.left > 0 {
 		return false
 	}

@@ -125,8 +125,12 @@ func (w *Watch) hear(ctx context.Context, set Set) {
 	now := w.known[set.ID].report(set.Settings, said)
 	before, heard := w.reports[set.ID]
 	w.reports[set.ID] = now
-	changed := !heard || !now.same(before)
-	tell := w.known[set.ID].due(changed) && (changed || len(now.Unreachable()) > 0)
+	tell := !heard || !now.same(before)
+	if tell {
+		w.known[set.ID].told()
+	} else {
+		tell = w.known[set.ID].due() && len(now.Unreachable()) > 0
+	}
 	w.mu.Unlock()
 	if tell {
 		w.Heard(set.ID, now)
