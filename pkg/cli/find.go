@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -72,7 +73,7 @@ func (s *session) get(ctx context.Context, ref target.Ref) (found, error) {
 	kind, _ := target.KindByName(ref.Kind)
 	object, err := s.dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if err != nil {
-		return found{}, s.unread(kind, ref, err)
+		return found{}, s.unread(kind, ref, s.asServed(kind, err))
 	}
 	return found{kind, object}, nil
 }
@@ -89,6 +90,22 @@ func (s *session) unread(kind target.Kind, ref target.Ref, err error) error {
 		return absent{fmt.Errorf("there is no %s in namespace %s", strings.ToLower(ref.Kind)+"/"+ref.Name, ref.Namespace)}
 	}
 	return fmt.Errorf("read %s: %w", s.label(ref), err)
+}
+
+// asServed gives the error of a request about a kind as it is meant. The API server asks
+// for rights first: to somebody who has none for a kind, one that the cluster does not
+// serve is forbidden like any other. What it serves everybody may ask.
+func (s *session) asServed(kind target.Kind, err error) error {
+	if !apierrors.IsForbidden(err) || !kind.Custom {
+		return err
+	}
+	list, problem := s.discovery.ServerResourcesForGroupVersion(kind.Resource.GroupVersion().String())
+	if problem == nil && slices.ContainsFunc(list.APIResources, func(a metav1.APIResource) bool { return a.Name == kind.Resource.Resource }) ||
+		problem != nil && !apierrors.IsNotFound(problem) {
+		return err
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+		Message: "the server could not find the requested resource"}}
 }
 
 // notServed says whether it is the kind that is missing, and not the object.
@@ -150,6 +167,7 @@ func (s *session) list(ctx context.Context, kind target.Kind, c choice) (all []f
 		}
 		return nil
 	})
+	err = s.asServed(kind, err)
 	switch {
 	case notServed(err):
 		return nil, nil

@@ -85,7 +85,7 @@ func (s *session) followOne(ctx context.Context, of *scope, out chan<- sighting)
 	})
 	if err == nil {
 		err = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-			send(sighting{kind: of.kind, scope: of, err: err})
+			send(sighting{kind: of.kind, scope: of, err: s.asServed(of.kind, err)})
 		})
 	}
 	if err != nil {

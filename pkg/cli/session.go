@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -37,11 +38,12 @@ type session struct {
 	metadata  metadata.Interface
 	leases    coordinationv1.LeasesGetter
 	core      corev1.CoreV1Interface
+	discovery discovery.ServerResourcesInterface
 }
 
 func newSession(p Process) *session {
 	s := &session{Process: p, flags: genericclioptions.NewConfigFlags(true), clock: serverClock{now: p.Now}}
-	s.flags.CacheDir = nil // nothing is discovered, and so nothing is cached
+	s.flags.CacheDir = nil // what little is discovered is not worth keeping
 	s.flags.WrapConfigFn = func(c *rest.Config) *rest.Config {
 		c.Wrap(s.clock.listen)
 		c.UserAgent = "kubectl-maintenance/" + version.Version
@@ -98,7 +100,10 @@ func (s *session) connect() error {
 	if s.leases, err = coordinationv1.NewForConfig(config); err != nil {
 		return err
 	}
-	s.core, err = corev1.NewForConfig(config)
+	if s.core, err = corev1.NewForConfig(config); err != nil {
+		return err
+	}
+	s.discovery, err = discovery.NewDiscoveryClientForConfig(config)
 	return err
 }
 

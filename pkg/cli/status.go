@@ -201,6 +201,7 @@ func (s *session) rows(ctx context.Context, o *statusOptions) (rows []view.Row, 
 	var left []string
 	for _, kind := range kinds {
 		some, err := s.rowsOf(ctx, kind, o)
+		err = s.asServed(kind, err)
 		switch {
 		case notServed(err):
 		case apierrors.IsForbidden(err) && len(o.kinds) == 0 && len(left) < len(kinds)-1:
