@@ -208,6 +208,13 @@ func TestAMissingLeaseBeginsNothing(t *testing.T) {
 	})
 }
 
+// react has a client that is in use already answer in another way.
+func react(f *clienttesting.Fake, verb, resource string, answer clienttesting.ReactionFunc) {
+	f.Lock()
+	defer f.Unlock()
+	f.PrependReactor(verb, resource, answer)
+}
+
 // TestAnOutageEndsNothing: while the API server cannot be asked about the target, nobody can
 // renew its Leases.
 func TestAnOutageEndsNothing(t *testing.T) {
@@ -215,7 +222,7 @@ func TestAnOutageEndsNothing(t *testing.T) {
 		w.lease("run", 60)
 		w.on(annotations.Lease, "run")
 		var out atomic.Bool
-		w.Dynamic.PrependReactor("get", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
+		react(&w.Dynamic.Fake, "get", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return out.Load(), nil, errors.New("no route to host")
 		})
 		out.Store(true)
@@ -236,7 +243,7 @@ func TestRightsAreWithdrawn(t *testing.T) {
 		w.lease("run", 60)
 		w.on(annotations.Lease, "run")
 		var out atomic.Bool
-		w.Client.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		react(&w.Client.Fake, "get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return out.Load(), nil, apierrors.NewForbidden(coordinationv1.Resource("leases"), "run", errors.New("not allowed"))
 		})
 		out.Store(true)
@@ -252,7 +259,7 @@ func TestRightsAreWithdrawn(t *testing.T) {
 
 func TestLeasesWithoutRights(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.Client.PrependReactor("list", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		react(&w.Client.Fake, "list", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, errors.New("no route to host")
 		})
 		w.annotate(annotations.Lease, "run")
