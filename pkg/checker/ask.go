@@ -23,6 +23,7 @@ func (r *Registry) Down(namespace, name string) Verdict {
 	d, was := r.deleted[key]
 	switch {
 	case !synced:
+		r.work.AddAfter(key, believed) // whoever asks is told once it is known whether there is one
 		return Verdict{RecoverFor: DefaultWait}
 	case was && d.since.IsZero():
 		return Verdict{RecoverFor: d.recoverFor}

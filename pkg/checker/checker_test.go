@@ -391,6 +391,26 @@ func TestEditedEverySecond(t *testing.T) {
 	})
 }
 
+// TestACheckerThatNeverWas: whoever asked before that was known is told once it is.
+func TestACheckerThatNeverWas(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.served.crd.Store(false)
+		w.stop()
+		w.start()
+		var told atomic.Int32
+		w.registry.Notify(func(string, string) { told.Add(1) })
+		assert.Equal(t, checker.Unknown, w.registry.Down(namespace, "never").State)
+		w.pass(time.Hour)
+		assert.Zero(t, told.Load())
+		w.served.crd.Store(true)
+		w.pass(time.Minute)
+		assert.Equal(t, int32(1), told.Load())
+		assert.Equal(t, checker.Deleted, w.registry.Down(namespace, "never").State)
+		w.pass(time.Hour)
+		assert.Equal(t, int32(1), told.Load())
+	})
+}
+
 // TestDeletedInTheMiddle: that a checker was deleted is believed once its CRD has been seen
 // after it; with its CRD, nothing is known any more.
 func TestDeletedInTheMiddle(t *testing.T) {

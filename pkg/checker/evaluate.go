@@ -230,8 +230,8 @@ func (r *Registry) gone(key types.NamespacedName, now time.Time) time.Duration {
 		r.deleted[key] = deletion{at: now, recoverFor: c.waits.up}
 		r.merged = nil
 	}
-	d, waits := r.deleted[key]
-	waits = waits && d.since.IsZero()
+	d, was := r.deleted[key]
+	waits := was && d.since.IsZero()
 	confirmed := waits && there && looked.After(d.at.Add(believed))
 	if confirmed {
 		d.since = now
@@ -244,8 +244,14 @@ func (r *Registry) gone(key types.NamespacedName, now time.Time) time.Duration {
 	if c != nil {
 		r.poke(key)
 	}
-	if waits && !confirmed {
+	switch {
+	case waits && !confirmed:
 		return time.Second
+	case was:
+		return 0
+	case !there || !r.served.HasSynced():
+		return believed // somebody has asked for it
 	}
+	r.notify(key)
 	return 0
 }
