@@ -31,7 +31,7 @@ func Reasons() []About {
 			Remedy: "–"},
 		{Reason: ServiceNotJudged, Warning: true, Meaning: "nobody can tell whether a service can serve, which is an ExternalName, has no selector or publishes addresses that are not ready: it counts as up",
 			Remedy: "name a Service with a selector, or take it off the list"},
-		{Reason: InvalidService, Warning: true, Meaning: "an entry of `spec.services` cannot be watched: another namespace without `--checkers-across-namespaces`, or one that `--watch-namespaces` leaves out. Or another CRD of this name is installed",
+		{Reason: InvalidService, Warning: true, Meaning: "an entry of `spec.services` cannot be watched: another namespace without `--checkers-across-namespaces`, one that `--watch-namespaces` leaves out, or a Service that an entry before it names already. Or another CRD of this name is installed",
 			Remedy: "do what the message says"},
 	}
 }
