@@ -1,18 +1,18 @@
-# Everything a person or a machine does with this tree. `make help` lists it.
+# Tasks for developers and CI. `make help` lists them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# The same commit gives the same programs: the date is the commit's.
+# Builds are reproducible: the date is the commit's.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 MODULE  := maintenance-controller.io
 LDFLAGS := -s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Commit=$(COMMIT) -X $(MODULE)/pkg/version.Date=$(DATE)
 
-# Whatever is compiled here is compiled in the same way, as the programs of a release are: Go's cache then has each package
-# once. Only where the race detector is asked for it is another (e2e/test.sh).
+# Everything is compiled with the same settings as a release, so that Go's cache has each package once. Only tests with the
+# race detector (e2e/test.sh) differ.
 export CGO_ENABLED := 0
 export GOFLAGS     := $(strip $(filter-out -trimpath -buildvcs=false,$(GOFLAGS)) -trimpath -buildvcs=false)
 
@@ -21,11 +21,11 @@ VALUES   := e2e/demo/values.yaml
 CACHE    := $(or $(MAINTENANCE_E2E_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/maintenance-controller)
 NODES    ?= 1
 
-# Tools of pinned versions, made once.
+# Tools with pinned versions, built once.
 GOVULNCHECK_VERSION := v1.8.0
 GOVULNCHECK         := $(CACHE)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
 
-# It runs in the folder of its module; the paths that it is given are absolute.
+# It runs in the folder of its module, so its arguments are absolute paths.
 CLUSTER := go -C e2e run ./cmd/cluster
 STATE   := --dir $(CURDIR)/.cluster
 
@@ -42,38 +42,50 @@ build: ## Build the programs into bin/.
 
 PLUGIN_DIR ?= $(HOME)/.local/bin
 .PHONY: plugin
-plugin: ## Build the kubectl plugin into PLUGIN_DIR, ~/.local/bin by default, with what completes it.
+plugin: ## Build the kubectl plugin into PLUGIN_DIR (default ~/.local/bin), with shell completion.
 	@mkdir -p '$(PLUGIN_DIR)'
 	go build -ldflags '$(LDFLAGS)' -o '$(PLUGIN_DIR)/' ./cmd/kubectl-maintenance
 	@install -m 755 pkg/cli/kubectl_complete-maintenance '$(PLUGIN_DIR)/'
 
 .PHONY: image
-image: ## Write the container image to dist/, with docker where it runs, or without.
+image: ## Write the container image to dist/, with docker if it runs.
 	@ARCH=$(ARCH) e2e/image/make.sh $(CURDIR)/dist '$(VERSION)' '$(COMMIT)' '$(DATE)'
 
-##  A cluster of this machine's own (needs root)
+##  A local cluster (needs root)
 
 .PHONY: node
 node:
+	@go -C e2e run ./cmd/programs local --ldflags '$(LDFLAGS)'
 	@$(CLUSTER) up $(STATE) --nodes $(NODES)
 
 .PHONY: cluster
-cluster: image node ## Start Kubernetes with Traefik and the controller; kubeconfig in .cluster/.
+cluster: node image ## Start Kubernetes with Traefik and the controller; kubeconfig in .cluster/.
 	@$(CLUSTER) load $(STATE) $(CURDIR)/dist/maintenance-controller.tar
 	@$(CLUSTER) install $(STATE) --image "$$(cat dist/maintenance-controller.ref)" $(CURDIR)/$(VALUES)
 	@echo "kubeconfig: $(CURDIR)/.cluster/kubeconfig   Traefik: http://127.0.0.1:8081"
 
 .PHONY: demo
-demo: cluster ## Show the whole thing: before, during and after maintenance.
-	@go -C e2e build -ldflags '-s -w' -o $(CURDIR)/dist/sample-app ./sampleapp
-	@$(MAKE) --no-print-directory plugin PLUGIN_DIR=$(CURDIR)/.cluster/bin >/dev/null
-	@$(CLUSTER) image --name sample-app:dev --out $(CURDIR)/dist/sample-app.tar $(CURDIR)/dist/sample-app >/dev/null
-	@$(CLUSTER) load $(STATE) $(CURDIR)/dist/sample-app.tar
-	@e2e/demo/demo.sh
+demo: ## Show the whole thing, on a local cluster or, with IMAGE, on one of your own.
+	@LDFLAGS='$(LDFLAGS)' NODES=$(NODES) e2e/demo/run.sh
 
 .PHONY: down
-down: ## Stop the cluster and remove every trace of it.
+down: ## Stop the cluster and remove everything of it.
 	@$(CLUSTER) down $(STATE)
+
+##  A cluster of your own
+
+.PHONY: demo-image
+demo-image: ## Write the image for `make demo IMAGE=…` to dist/: this project's with a sample app.
+	@mkdir -p dist/demo
+	@GOOS=linux GOARCH=$(ARCH) go build -ldflags '$(LDFLAGS)' -o dist/demo/ ./cmd/maintenance-controller ./cmd/maintenance-page
+	@GOOS=linux GOARCH=$(ARCH) go -C e2e build -ldflags '-s -w' -o $(CURDIR)/dist/demo/sample-app ./sampleapp
+	@go -C e2e run ./cmd/image --name maintenance-demo --arch "$(ARCH)" --out $(CURDIR)/dist/demo-image.tar \
+		$(addprefix $(CURDIR)/dist/demo/,maintenance-controller maintenance-page sample-app) >dist/demo-image.ref
+	@echo "dist/demo-image.tar: $$(cat dist/demo-image.ref)"
+
+.PHONY: demo-down
+demo-down: ## Remove what `make demo IMAGE=… KEEP=1` left in the cluster.
+	@e2e/demo/own.sh down
 
 ##  Checks
 
@@ -82,15 +94,15 @@ test: ## Run all tests; the node tier needs root.
 	@e2e/test.sh
 
 .PHONY: soak
-soak: ## Run the long forms of the tests, as root; at most 66 minutes, mostly 45.
+soak: ## Run the long forms of the tests, as root; usually 50 minutes, at most 74.
 	@go -C e2e run ./cmd/soak --logs $(CURDIR)/dist/soak $(SOAK_ARGS)
 
 .PHONY: matrix
-matrix: ## Measure how ingress controllers follow, as root, and write the table of docs/gateway-api.md; 6 minutes.
+matrix: ## Measure how fast ingress controllers follow, as root, and write the table in docs/gateway-api.md; 6 minutes.
 	@e2e/matrix.sh
 
 .PHONY: release-snapshot
-release-snapshot: ## Make the artefacts of a release, and try them on a cluster (needs root).
+release-snapshot: ## Build the release artefacts and try them on a cluster (needs root).
 	@e2e/release/test.sh
 
 .PHONY: bench
@@ -99,11 +111,11 @@ bench: ## Run the benchmarks.
 	cd e2e && go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: bench-page
-bench-page: ## Race maintenance-page against nginx (needs Debian's nginx and wrk).
+bench-page: ## Benchmark maintenance-page against nginx (needs Debian's nginx and wrk).
 	@e2e/pageserver/bench/run.sh $(BENCH_ARGS)
 
 .PHONY: bench-proxy
-bench-proxy: ## Race a door of maintenance-page against nginx's proxy_pass (needs Debian's nginx and wrk).
+bench-proxy: ## Benchmark a bypass port of maintenance-page against nginx's proxy_pass (needs Debian's nginx and wrk).
 	@e2e/pageserver/bench/run.sh --proxy $(BENCH_ARGS)
 
 .PHONY: lint
@@ -113,14 +125,14 @@ lint: ## Run golangci-lint over all modules, and check the scripts.
 	@$(ACTIONLINT) .github/workflows/*.yml
 
 .PHONY: vuln
-vuln: $(GOVULNCHECK) ## Run govulncheck; VULN_ARGS=--snapshot asks no database but the tree's own.
+vuln: $(GOVULNCHECK) ## Run govulncheck; VULN_ARGS=--snapshot uses the advisories in this tree, without network.
 	@go -C e2e run ./cmd/vuln --govulncheck $(GOVULNCHECK) $(VULN_ARGS)
 
 .PHONY: verify
 verify: ## Check that generated and formatted files are up to date.
 	@e2e/verify.sh
 
-# The linters, each of a pinned version and made once.
+# The linters, with pinned versions, built once.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI_LINT    := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 ACTIONLINT_VERSION := v1.7.12

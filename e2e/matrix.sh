@@ -1,6 +1,6 @@
 #!/bin/bash
-# Measures how the ingress controllers of the local cluster follow a switch, and writes the table of docs/gateway-api.md.
-# Takes about six minutes, as root. Called by `make matrix`.
+# Measures how fast the ingress controllers of the local cluster follow a switch, and writes the table in docs/gateway-api.md.
+# Needs root and takes about six minutes. Called by `make matrix`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 doc=docs/gateway-api.md

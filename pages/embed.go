@@ -1,5 +1,5 @@
-// Package pages holds the built-in maintenance page: one template a format
-// and one table of translations, put together into every variant.
+// Package pages has the built-in maintenance page: one template for each format and one
+// table of translations, from which it builds all variants.
 package pages
 
 import (
@@ -28,8 +28,8 @@ var (
 	xmlTemplate string
 )
 
-// Default is the built-in page in all its languages. It needs no file and
-// cannot fail; its tests prove that Parse accepts it.
+// Default returns the built-in page in all its languages. It needs no file and cannot fail;
+// tests check that page.Read accepts it.
 func Default() page.Page {
 	var all []words
 	for _, t := range translations() {
@@ -38,10 +38,10 @@ func Default() page.Page {
 	return built(strings.TrimSpace(style), strings.TrimSpace(script), all)
 }
 
-// words are what a page says in one language, and when maintenance ends if it says so.
+// words are the texts of a page in one language.
 type words struct {
 	translation
-	end end
+	end end // when maintenance ends; zero if the page does not say
 }
 
 func built(css, js string, all []words) page.Page {
@@ -76,23 +76,23 @@ func built(css, js string, all []words) page.Page {
 	return p
 }
 
-// policy allows the page's own style and script by their hash and nothing else
-// but asking its own address again. It leaves frame-ancestors out on purpose:
-// an app that is embedded elsewhere shows its maintenance page there too, and
-// the page has nothing to click on but a button that looks again.
+// policy allows only the page's own style and script, by hash, and requests to its own
+// address. It has no frame-ancestors on purpose: an app that is embedded elsewhere must be
+// able to show its maintenance page there, and the page has nothing to click on except the
+// button that tries again.
 func policy(css, js string) string {
 	return "default-src 'none'; style-src '" + sourceHash(css) + "'; script-src '" + sourceHash(js) +
 		"'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 }
 
-// sourceHash is a CSP hash-source, https://www.w3.org/TR/CSP3/#match-element-to-source-list.
+// sourceHash is a CSP hash-source (https://www.w3.org/TR/CSP3/#match-element-to-source-list).
 func sourceHash(block string) string {
 	sum := sha256.Sum256([]byte(block))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// jsonBody has neither status nor waiting time in it: a page that overrides
-// only these would make it lie. Both are in the response, and in problem+json.
+// jsonBody contains neither the status nor the time to wait: it would be wrong for a page
+// that overrides only these. Both are in the response's header, and in problem+json.
 func jsonBody(t words, message string) string {
 	body, err := json.MarshalIndent(struct {
 		Maintenance bool   `json:"maintenance"`

@@ -14,7 +14,7 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-func TestDefaultIsAPageThatParses(t *testing.T) {
+func TestDefaultIsValid(t *testing.T) {
 	got, faults, err := page.Read(Default().Data())
 	if err != nil || len(faults) > 0 {
 		t.Fatal(err, faults)
@@ -24,14 +24,14 @@ func TestDefaultIsAPageThatParses(t *testing.T) {
 	}
 }
 
-func TestDefaultHasTheSameHashEveryTime(t *testing.T) {
+func TestDefaultIsDeterministic(t *testing.T) {
 	first, second := Default().Hash(), Default().Hash()
 	if first != second {
-		t.Error("the hash of the built-in page changes from call to call")
+		t.Error("the hash of the built-in page differs between two calls")
 	}
 }
 
-// The page is stored once in every page set's ConfigMap.
+// TestDefaultIsSmall: every page set's ConfigMap has a copy of the page.
 func TestDefaultIsSmall(t *testing.T) {
 	size := 0
 	for key, value := range Default().Data() {
@@ -88,13 +88,13 @@ func TestDefaultHTML(t *testing.T) {
 		}
 		body := Default().Bodies[key]
 		if m := external.FindString(body); m != "" {
-			t.Errorf("%s refers to something outside: %q", key, m)
+			t.Errorf("%s refers to another resource: %q", key, m)
 		}
 		if m := inlineStyle.FindString(body); m != "" {
 			t.Errorf("%s has an attribute that its policy forbids: %q", key, m)
 		}
 		if !strings.Contains(body, `<html lang="`+lang+`"`) {
-			t.Errorf("%s does not say its language", key)
+			t.Errorf("%s does not declare its language", key)
 		}
 	}
 	if !strings.Contains(Default().Bodies["page.ar.html"], `dir="rtl"`) {

@@ -1,13 +1,13 @@
 package pages
 
-// translation is what the built-in page says in one language.
+// translation has the texts of the built-in page in one language.
 type translation struct {
 	tag     string // BCP 47, the language part of the body's key
 	title   string
-	again   string // on the button that looks at once, in HTML only
-	looked  string // when the page did last; % is the time; in HTML only
+	again   string // label of the button that checks at once; in HTML only
+	looked  string // when the page last checked, with % for the time; in HTML only
 	message string
-	note    string // that the page looks by itself, in HTML only
+	note    string // that the page checks automatically; in HTML only
 }
 
 func (t translation) dir() string {
@@ -17,8 +17,8 @@ func (t translation) dir() string {
 	return "ltr"
 }
 
-// translations lists every language of the built-in page. English is what a
-// visitor gets whose languages are all missing here (see pageserver).
+// translations lists all languages of the built-in page. Visitors who accept none of them
+// get English (see pkg/pageserver).
 func translations() []translation {
 	return []translation{
 		{"en", "We’ll be right back", "Try again now", "Last checked at %",

@@ -8,16 +8,16 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// Until is the built-in page of a maintenance that ends by itself, and says when: in the
-// visitor's language, in UTC, and where scripts run in the visitor's own time zone. Its
-// bodies are other than Default's, which stays as it is.
+// Until returns the built-in page for maintenance that ends automatically. It says when, in
+// the visitor's language, in UTC and, if scripts run, in the visitor's time zone. A zero
+// time gives Default. Its texts differ from Default's, whose hash must not change.
 func Until(until time.Time) page.Page {
 	if until = page.Minute(until); until.IsZero() {
 		return Default()
 	}
 	var all []words
 	for i, t := range translations() {
-		e := endings()[i] // of the same language, as the tests hold
+		e := endings()[i] // in the same language; a test checks that
 		t.title, t.message = e.title, e.message
 		all = append(all, words{translation: t, end: end{at: until, ending: e}})
 	}
@@ -26,13 +26,13 @@ func Until(until time.Time) page.Page {
 	return p
 }
 
-// end is when maintenance ends, in the words of a language. The zero value says nothing.
+// end says when maintenance ends, in one language. The zero value says nothing.
 type end struct {
 	at time.Time
 	ending
 }
 
-// machine writes it for programs.
+// machine is the time for programs, in RFC 3339.
 func (e end) machine() string {
 	if e.at.IsZero() {
 		return ""
@@ -40,7 +40,7 @@ func (e end) machine() string {
 	return e.at.Format(time.RFC3339)
 }
 
-// line writes it for people.
+// line is the sentence for people.
 func (e end) line() string {
 	if e.at.IsZero() {
 		return ""
@@ -48,7 +48,7 @@ func (e end) line() string {
 	return strings.Replace(e.back, "%", e.at.Format(e.layout), 1)
 }
 
-// html writes it with an element of its own for the time, which the page's script finds.
+// html is the sentence with an element around the time, for the page's script.
 func (e end) html() string {
 	if e.at.IsZero() {
 		return ""

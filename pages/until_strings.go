@@ -1,16 +1,16 @@
 package pages
 
-// ending is what the built-in page says in one language where it is known when
-// maintenance ends: "shortly" and "in a few minutes" might not be true.
+// ending has the texts of the built-in page in one language for maintenance whose end is
+// known: "shortly" and "in a few minutes" might not be true then.
 type ending struct {
 	tag     string
 	title   string
 	message string
-	back    string // when it ends; % is the time
-	layout  string // of the time in UTC, see time.Layout; a script writes it in the visitor's own time zone
+	back    string // when maintenance ends, with % for the time
+	layout  string // of the time in UTC, see time.Layout; a script replaces it by the time in the visitor's time zone
 }
 
-// endings lists every language of translations.
+// endings lists the same languages as translations, in the same order.
 func endings() []ending {
 	return []ending{
 		{"en", "Down for maintenance", "We are carrying out maintenance. Thank you for your patience.", "Expected back: %", "2 January 2006, 15:04 UTC"},

@@ -14,9 +14,9 @@ import (
 
 var evening = time.Date(2026, 1, 31, 17, 5, 0, 0, time.UTC)
 
-// TestTheDefaultPageIsAsEver: whoever is in maintenance without an end is not sent to
-// another page by a new version of the controller.
-func TestTheDefaultPageIsAsEver(t *testing.T) {
+// TestDefaultIsStable: a new version of the controller must not move targets in maintenance
+// without an end to another page set.
+func TestDefaultIsStable(t *testing.T) {
 	const want = "251e57be75f99073"
 	for name, p := range map[string]page.Page{"Default": Default(), "Until": Until(time.Time{})} {
 		if got := p.Hash(); !strings.HasPrefix(got, want) {
@@ -25,24 +25,24 @@ func TestTheDefaultPageIsAsEver(t *testing.T) {
 	}
 }
 
-func TestEndingsHaveEveryLanguage(t *testing.T) {
+func TestEndingsMatchTranslations(t *testing.T) {
 	if len(endings()) != len(translations()) {
 		t.Fatal(len(endings()), len(translations()))
 	}
 	for i, e := range endings() {
 		if tag := translations()[i].tag; e.tag != tag {
-			t.Errorf("ending %d is in %s, and the translation in %s", i, e.tag, tag)
+			t.Errorf("ending %d is in %s, but the translation in %s", i, e.tag, tag)
 		}
 		if strings.Count(e.back, "%") != 1 || e.title == "" || e.message == "" {
 			t.Errorf("%s: %+v", e.tag, e)
 		}
 		if got, err := time.Parse(e.layout, evening.Format(e.layout)); err != nil || !got.Equal(evening) {
-			t.Errorf("%s: %q is not the whole time: %v", e.tag, evening.Format(e.layout), err)
+			t.Errorf("%s: %q does not have the complete time: %v", e.tag, evening.Format(e.layout), err)
 		}
 	}
 }
 
-func TestUntilIsSaidInEveryFormat(t *testing.T) {
+func TestUntilIsInEveryFormat(t *testing.T) {
 	p := Until(evening.Add(-time.Second))
 	got, err := page.Parse(p.Data())
 	if diff := cmp.Diff(p, got); err != nil || diff != "" {
@@ -72,7 +72,7 @@ func TestUntilIsSaidInEveryFormat(t *testing.T) {
 	}
 }
 
-func TestThePolicyNamesTheBlocksOfAPageThatEnds(t *testing.T) {
+func TestUntilPolicyNamesTheInlineBlocks(t *testing.T) {
 	p := Until(evening)
 	for key, body := range p.Bodies {
 		if !strings.HasSuffix(key, ".html") {
@@ -88,7 +88,7 @@ func TestThePolicyNamesTheBlocksOfAPageThatEnds(t *testing.T) {
 	}
 }
 
-func TestPagesOfOneMinuteAreOne(t *testing.T) {
+func TestUntilRoundsUpToAMinute(t *testing.T) {
 	base := Until(evening).Hash()
 	for until, same := range map[time.Time]bool{
 		evening.Add(-59 * time.Second):                                    true,

@@ -1,4 +1,4 @@
-// Package pkg_test holds the code against its own documents.
+// Package pkg_test compares the code with docs/architecture.md.
 package pkg_test
 
 import (
@@ -22,7 +22,7 @@ const (
 	document = "docs/architecture.md"
 )
 
-// rows gives the cells of the table of the document that begins with this header.
+// rows returns the cells of the document's table with this header.
 func rows(t *testing.T, header string) [][]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", document))
@@ -42,8 +42,7 @@ func rows(t *testing.T, header string) [][]string {
 	return all
 }
 
-// imports lists for each package of the module what its programs, and not its tests,
-// import, tests aside.
+// imports returns the imports of each package of the module, without those of tests.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -71,9 +70,9 @@ func imports(t *testing.T) map[string][]string {
 	return found
 }
 
-// TestArchitecture: every package is a room of the document, and imports go down its
-// table. A pure room imports nothing that reads, writes or tells.
-func TestArchitecture(t *testing.T) {
+// TestImportsFollowTheArchitecture checks that every package has a row in the document's table and
+// only imports packages of later rows, and that pure rooms import nothing with side effects.
+func TestImportsFollowTheArchitecture(t *testing.T) {
 	impure := regexp.MustCompile(`^(k8s\.io/client-go|go\.uber\.org/zap|github\.com/prometheus|net/http|os/exec|k8s\.io/utils/clock)(/|$)`)
 	var order []string
 	pure := map[string]bool{}
@@ -84,24 +83,24 @@ func TestArchitecture(t *testing.T) {
 	}
 	found := imports(t)
 	for _, room := range order {
-		assert.Contains(t, found, room, "%s names a room that is not there", document)
+		assert.Contains(t, found, room, "%s has a row for a package that does not exist", document)
 	}
 	for room, all := range found {
 		at := slices.Index(order, room)
-		if !assert.GreaterOrEqual(t, at, 0, "%s does not name %s: give it a row above all that it imports", document, room) {
+		if !assert.GreaterOrEqual(t, at, 0, "%s has no row for %s: add one above all packages that it imports", document, room) {
 			continue
 		}
 		for _, name := range all {
 			if own, is := strings.CutPrefix(name, module); is {
-				assert.Greater(t, slices.Index(order, own), at, "%s imports %s, which is above it in %s", room, own, document)
+				assert.Greater(t, slices.Index(order, own), at, "%s imports %s, which must be in a later row of %s", room, own, document)
 			}
-			assert.False(t, pure[room] && impure.MatchString(name), "%s is a pure room and imports %s", room, name)
+			assert.False(t, pure[room] && impure.MatchString(name), "%s is a pure room but imports %s", room, name)
 		}
 	}
 }
 
-// TestWhereToChangeWhat: each answer is a file that is there, and says what to look for.
-func TestWhereToChangeWhat(t *testing.T) {
+// TestWhereToChangeTable checks that each file in the table exists and contains the word to look for.
+func TestWhereToChangeTable(t *testing.T) {
 	answers := rows(t, "| question | file | look for |")
 	assert.GreaterOrEqual(t, len(answers), 8)
 	for _, row := range answers {
@@ -109,14 +108,14 @@ func TestWhereToChangeWhat(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join("..", strings.Trim(row[1], "`")))
 		if assert.NoError(t, err, row[0]) {
 			word := regexp.MustCompile(`\b` + regexp.QuoteMeta(strings.Trim(row[2], "`")) + `\b`)
-			assert.True(t, word.Match(text), "%s: %s does not say %s", row[0], row[1], row[2])
+			assert.True(t, word.Match(text), "%s: %s does not contain %s", row[0], row[1], row[2])
 		}
 	}
 }
 
-// TestNobodyEmbedsItsKeeper: parts that hold each other reach everything, and are one
-// room with many doors.
-func TestNobodyEmbedsItsKeeper(t *testing.T) {
+// TestPartsDoNotEmbedTheirOwner: parts of a controller that embed it can reach everything, so that
+// they are not separate parts.
+func TestPartsDoNotEmbedTheirOwner(t *testing.T) {
 	embedded := regexp.MustCompile(`(?m)^\t\*?(?:[a-z]+\.)?(Controller|Config|Manager|Restorer)$`)
 	require.NoError(t, filepath.WalkDir("controller", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image of this source tree, brings it to a cluster and installs it there
-# with Helm. Needs what `make image` and quick-install.sh need.
+# with Helm. Needs whatever `make image` and quick-install.sh need.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -8,28 +8,28 @@ usage() {
 	cat <<'END'
 Usage: scripts/deploy.sh [VERSION] [NAMESPACE] [flags] [-- HELM-FLAGS…]
 
-Builds the image of this source tree, brings it to the cluster that kubectl leads to,
-and installs the chart with it, or upgrades what is installed.
+Builds the image of this source tree, brings it to the cluster that kubectl uses, and
+installs or upgrades the chart with it.
 
-  VERSION             what the programs call themselves (default: by Git)
+  VERSION             version that the programs report (default: from Git)
   NAMESPACE           namespace of the controller (default: maintenance-system)
 
-The image of a kind or minikube cluster is loaded into its nodes. For others:
+For a kind or minikube cluster, the image is loaded into the nodes. For others:
 
       --push NAME[:TAG]   push it to a registry that the cluster pulls from, with crane,
-                          skopeo, docker or podman (default of TAG: by content)
+                          skopeo, docker or podman (default TAG: from the content)
       --load COMMAND      run COMMAND with the archive of the image as its last
                           argument: --load 'k3d image import --cluster dev'
-      --image IMAGE       build nothing: the cluster can pull this one
+      --image IMAGE       build nothing: the cluster can pull this image
 
-      --archive FILE      build nothing: bring the image of this archive, as made by
-                          make image or docker save
-      --dry-run           say what would be done, and do nothing
+      --archive FILE      build nothing: use the image in this archive, from make image
+                          or docker save
+      --dry-run           print what would be done, and do nothing
       --context NAME      context of the kubeconfig
       --kubeconfig FILE   kubeconfig file (default: the one that kubectl uses)
   -h, --help              show this help
 
-What follows -- goes to helm upgrade: -- --values my-values.yaml
+Arguments after -- go to helm upgrade: -- --values my-values.yaml
 
 Exit codes: 0 = deployed, 1 = something failed or is missing, 2 = wrong usage.
 END
@@ -70,27 +70,27 @@ while [ $# -gt 0 ]; do
 		helm_flags=("$@")
 		break
 		;;
-	-*) refuse "argument \"$1\" is not known" ;;
+	-*) refuse "unknown argument \"$1\"" ;;
 	*) words+=("$1") ;;
 	esac
 	shift
 done
-if [ ${#words[@]} -gt 2 ]; then refuse "argument \"${words[2]}\" is not known"; fi
+if [ ${#words[@]} -gt 2 ]; then refuse "unknown argument \"${words[2]}\""; fi
 version=${words[0]:-} namespace=${words[1]:-maintenance-system}
 case $version in
-*[!A-Za-z0-9.+_-]*) refuse "\"$version\" is no version" ;;
+*[!A-Za-z0-9.+_-]*) refuse "\"$version\" is not a valid version" ;;
 esac
-if [ -n "$image" ] && [ -n "$push$load$archive" ]; then refuse "--image builds nothing: it does not go with --push, --load or --archive"; fi
-if [ -n "$push" ] && [ -n "$load" ]; then refuse "say --push or --load, not both"; fi
+if [ -n "$image" ] && [ -n "$push$load$archive" ]; then refuse "--image builds nothing, so it cannot be combined with --push, --load or --archive"; fi
+if [ -n "$push" ] && [ -n "$load" ]; then refuse "use --push or --load, not both"; fi
 case $archive in
 '' | /*) ;;
 *) archive=$PWD/$archive ;;
 esac
-if [ -n "$archive" ] && [ ! -r "$archive" ]; then fail "the archive $archive cannot be read"; fi
+if [ -n "$archive" ] && [ ! -r "$archive" ]; then fail "cannot read the archive $archive"; fi
 
-needs() { command -v "$1" >/dev/null || fail "$1 is not there: $2"; }
+needs() { command -v "$1" >/dev/null || fail "$1 is not installed: $2"; }
 
-# does ARGUMENTS…: runs a command, or shows it if this is a dry run.
+# does ARGUMENTS…: runs a command, or prints it in a dry run.
 does() {
 	if $dry; then
 		printf 'would run:'
@@ -101,7 +101,7 @@ does() {
 	"$@"
 }
 
-# Before anything is built, since that takes a while.
+# Before the build, because that takes a while.
 needs kubectl https://kubernetes.io/docs/tasks/tools/
 needs helm https://helm.sh/docs/intro/install/
 kubectl=(kubectl ${access[@]+"${access[@]}"})
@@ -110,10 +110,10 @@ if ! answer=$("${kubectl[@]}" get --raw /version --request-timeout=10s 2>&1); th
 $answer"
 fi
 
-# config TEMPLATE: what the kubeconfig says of the cluster.
+# config TEMPLATE: a field of the kubeconfig's current context.
 config() { "${kubectl[@]}" config view --minify --output=jsonpath="$1"; }
 
-# how: sets the command that loads an archive into the nodes.
+# how: sets loader, the command that loads an archive into the nodes.
 loader=()
 how() {
 	local context cluster
@@ -122,20 +122,20 @@ how() {
 	if [ -n "$load" ]; then
 		read -r -a loader <<<"$load"
 	elif [[ $(config '{.clusters[0].cluster.extensions}') == *'"minikube.sigs.k8s.io"'* ]]; then
-		needs minikube 'this is a minikube cluster; or say --push, --load or --image'
+		needs minikube 'it loads images into a minikube cluster; or use --push, --load or --image'
 		loader=(minikube image load "--profile=$cluster")
 	elif [[ $cluster == kind-* ]]; then
-		needs kind 'this is a kind cluster; or say --push, --load or --image'
+		needs kind 'it loads images into a kind cluster; or use --push, --load or --image'
 		loader=(kind load image-archive "--name=${cluster#kind-}")
 	else
-		fail "context $context is no cluster of kind or minikube: say how the image gets there, with --push, --load or --image, see --help"
+		fail "context $context is not a kind or minikube cluster: say how to bring the image there, with --push, --load or --image, see --help"
 	fi
 }
 
-# build: makes the archive.
+# build: builds the archive.
 build() {
-	needs make 'it builds the image; or say --image or --archive'
-	needs go 'it builds the image, https://go.dev/dl/; or say --image or --archive'
+	needs make 'it builds the image; or use --image or --archive'
+	needs go 'it builds the image, see https://go.dev/dl/; or use --image or --archive'
 	archive=$root/dist/maintenance-controller.tar
 	does make -C "$root" image ${version:+"VERSION=$version"}
 }
@@ -166,7 +166,7 @@ if [ -z "$image" ]; then
 	if [ -z "$push" ]; then how; fi
 	if [ -z "$archive" ]; then build; fi
 	built=$(reference)
-	[ -n "$built" ] || fail "$archive is no archive of an image that has a name"
+	[ -n "$built" ] || fail "$archive is not an archive of an image with a name"
 	image=$built
 	if [ -n "$push" ]; then
 		case ${push##*/} in
@@ -176,7 +176,7 @@ if [ -z "$image" ]; then
 		for tool in crane skopeo docker podman none; do
 			if command -v "$tool" >/dev/null; then break; fi
 		done
-		[ "$tool" != none ] || fail 'to push the image, one of crane, skopeo, docker and podman is needed; or say --load or --image'
+		[ "$tool" != none ] || fail 'pushing the image needs crane, skopeo, docker or podman; or use --load or --image'
 		pushed "$tool"
 	else
 		does "${loader[@]}" "$archive"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Writes what is made from other files of this tree: in README.md the flag reference from the program's --help, the
-# tables of states and events from pkg/plan and pkg/checker, and the table of kinds from pkg/target, as well as the kinds that the scripts
-# and the chart know; deep copies and CRDs from pkg/apis; the schema and the tables of values of the chart from its
+# Writes what is made from other files of this tree: in docs/reference.md the flags from the program's --help, and the
+# tables of annotations, states, events and metrics from the packages that have them; the table of kinds of docs/services.md from pkg/target, and the kinds that the
+# scripts and the chart know; deep copies and CRDs from pkg/apis; the schema and the tables of values of the chart from its
 # values.yaml, and the manifests from the chart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ usage() {
 	cat <<'END'
 Usage: scripts/generate.sh [--verify]
 
-Writes the flag reference and the tables of states, events and kinds of README.md,
+Writes the flag reference and the tables of annotations, states, events, metrics and kinds of docs/,
 the kinds that the scripts and the chart know, the deep copies of pkg/apis and their
 CRDs, the chart's values.schema.json and tables of values, and the manifests of
 deploy/manifests. With --verify it writes nothing: it shows the differences and exits 1
@@ -114,12 +114,12 @@ END
 }
 
 flags >"$work/flags"
-holds README.md flags <"$work/flags"
+holds docs/reference.md flags <"$work/flags"
 
 go -C e2e build -o "$work/plandocs" ./cmd/plandocs
-for table in states events; do
+for table in annotations states events metrics page-metrics; do
 	"$work/plandocs" $table >"$work/$table"
-	holds README.md $table <"$work/$table"
+	holds docs/reference.md $table <"$work/$table"
 done
 "$work/plandocs" checker-events >"$work/checker-events"
 holds docs/checker.md checker-events <"$work/checker-events"
@@ -129,8 +129,8 @@ go -C e2e build -o "$work/kinds" ./cmd/kinds
 for script in scripts/status.sh scripts/uninstall.sh; do
 	holds $script kinds <"$work/kinds.sh"
 done
-"$work/kinds" readme >"$work/kinds.md"
-holds README.md kinds <"$work/kinds.md"
+"$work/kinds" table >"$work/kinds.md"
+holds docs/services.md kinds <"$work/kinds.md"
 "$work/kinds" chart >"$work/kinds.tpl"
 becomes deploy/chart/templates/_kinds.tpl <"$work/kinds.tpl"
 
@@ -147,7 +147,7 @@ becomes deploy/chart/values.schema.json <"$work/schema"
 docs table >"$work/table"
 holds deploy/chart/README.md values <"$work/table"
 
-helm=$(go -C e2e run ./cmd/cluster tool helm)
+helm=$(go -C e2e run ./cmd/programs tool helm)
 manifest >"$work/manifest"
 becomes deploy/manifests/install.yaml <"$work/manifest"
 service_targets >"$work/service-targets"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Writes the manifest by which krew installs the plugin, for an index of one's own: krew's own index refuses names as
-# general as this one.
+# Writes the manifest with which krew installs the plugin, for your own index: krew's index refuses names as general as
+# this one.
 set -euo pipefail
 
 usage() {
 	cat <<'END'
 Usage: scripts/krew.sh VERSION URL CHECKSUMS
 
-  VERSION     1.2.3, with or without a v in front
-  URL         where the archives of this release are, without their names
+  VERSION     1.2.3, with or without a leading v
+  URL         where the archives of this release are, without the file name
   CHECKSUMS   checksums.txt of the release
 
-It writes maintenance.yaml to standard output: put it into the folder plugins/ of a Git repository, then
+Writes maintenance.yaml to standard output. Put it into the folder plugins/ of a Git repository, then run
 
   kubectl krew index add NAME URL-OF-THE-REPOSITORY
   kubectl krew install NAME/maintenance
@@ -35,14 +35,14 @@ metadata:
 spec:
   version: v$version
   homepage: ${url%/releases/*}
-  shortDescription: Show a maintenance page in place of an app
+  shortDescription: Show a maintenance page instead of an app
   description: |
-    Starts and ends maintenance of Ingresses, IngressRoutes, routes of the
-    Gateway API and Services, says what is in maintenance, and keeps it up for
-    as long as a command runs. It needs maintenance-controller in the cluster,
-    and no rights beyond those of your kubeconfig.
+    Starts and ends maintenance of Ingresses, IngressRoutes, Gateway API routes
+    and Services, shows what is in maintenance, and keeps maintenance on while
+    a command runs. It needs maintenance-controller in the cluster, and no
+    rights beyond those of your kubeconfig.
   caveats: |
-    To have kubectl complete it:
+    For completion in kubectl:
 
       kubectl maintenance completion kubectl > ~/.local/bin/kubectl_complete-maintenance
       chmod +x ~/.local/bin/kubectl_complete-maintenance

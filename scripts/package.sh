@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Writes what a release has beside programs: the chart and the manifest, which name the image of that version.
+# Writes the chart and the manifests of a release, which name the image of that version.
 set -euo pipefail
 
 usage() {
 	cat <<'END'
 Usage: scripts/package.sh VERSION IMAGE FOLDER
 
-  VERSION   1.2.3, with or without a v in front
+  VERSION   1.2.3, with or without a leading v
   IMAGE     the image's registry and name, without a tag: registry.example/maintenance-controller
-  FOLDER    where maintenance-controller-1.2.3.tgz and install.yaml go; made anew
+  FOLDER    for maintenance-controller-1.2.3.tgz and install.yaml; it is replaced
 
-It needs helm, or Go to build it from source.
+Needs helm, or Go to build it from source.
 END
 }
 
@@ -28,10 +28,10 @@ if ! [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$ ]]; then
 	exit 2
 fi
 cd "$(dirname "$0")/.."
-helm=$(command -v helm) || helm=$(go -C e2e run ./cmd/cluster tool helm)
+helm=$(command -v helm) || helm=$(go -C e2e run ./cmd/programs tool helm)
 
 if [ -d "$out" ] && [ -n "$(find "$out" -mindepth 1 ! -name 'maintenance-controller-*.tgz' ! -name install.yaml ! -name service-targets.yaml ! -name api.yaml)" ]; then
-	echo "package.sh: $out holds something else: name a folder that may be made anew" >&2
+	echo "package.sh: $out contains other files: name a folder that can be replaced" >&2
 	exit 1
 fi
 rm -rf "$out"
@@ -47,7 +47,7 @@ if ! grep -qxF "  repository: $image" "$work/chart/values.yaml"; then
 	exit 1
 fi
 "$helm" package "$work/chart" --version "$version" --app-version "v$version" --destination "$out" >/dev/null
-# So does the manifest, for the controller and for page Pods. What it says of putting another in goes.
+# So does the manifest, for the controller and for page Pods. Its comment on how to set another image is removed.
 sed -e '/^#/d' -e "s#maintenance-controller:dev#$image:v$version#" deploy/manifests/install.yaml >"$out/install.yaml"
 if grep -q 'maintenance-controller:dev' "$out/install.yaml" || [ "$(grep -c "$image:v$version\"*\$" "$out/install.yaml")" != 2 ]; then
 	echo "package.sh: deploy/manifests/install.yaml does not name the image as expected" >&2

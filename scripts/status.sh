@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Lists what is in maintenance, for how long and why. Needs kubectl and the tools
-# of any Unix.
+# Lists what is in maintenance, for how long and why. Needs kubectl and standard Unix
+# tools.
 set -euo pipefail
 
 usage() {
 	cat <<'END'
 Usage: scripts/status.sh [flags]
 
-Lists the targets, of whatever kind, that are in maintenance or on their way to it or
-back, the longest first.
+Lists the targets of all kinds that are in maintenance, entering it or leaving it, the
+longest first.
 
   -n, --namespace NAMESPACE   only this namespace (default: all)
       --enabled-key KEY       the controller's --enabled-key (default: maintenance/enabled)
@@ -16,9 +16,9 @@ back, the longest first.
       --kubeconfig FILE       kubeconfig file (default: the one that kubectl uses)
   -h, --help                  show this help
 
-INSTALLATION is the id of the controller that has a target in maintenance, if it has one.
-A state of "-" means that maintenance is asked for and that the controller has
-done nothing about it. MESSAGE is what the controller says about the state.
+INSTALLATION is the id of the controller that put the target in maintenance, if it has
+one. State "-" means that maintenance is requested, but the controller has not acted yet.
+MESSAGE is what the controller reports about the state.
 
 Exit codes: 0 = listed, 1 = kubectl failed, 2 = wrong usage.
 END
@@ -47,15 +47,15 @@ while [ $# -gt 0 ]; do
 		esac
 		shift 2
 		;;
-	*) refuse "argument \"$1\" is not known" ;;
+	*) refuse "unknown argument \"$1\"" ;;
 	esac
 done
 case $key in
-*[!A-Za-z0-9./_-]*) refuse "\"$key\" is no annotation key" ;;
+*[!A-Za-z0-9./_-]*) refuse "\"$key\" is not a valid annotation key" ;;
 esac
 
-# One line a target. Values are quoted, so that none can hold a tab, a line break
-# or a control character of the terminal.
+# One line per target. Values are quoted, so that none contains a tab, a line break or
+# a control character of the terminal.
 # shellcheck disable=SC2016 # the dollars are the template's
 template='{{range .items}}{{$o := .}}{{with .metadata.annotations -}}
 {{$on := index . "ENABLED-KEY"}}{{$state := index . "maintenance/state"}}{{$original := index . "maintenance/original" -}}
@@ -81,8 +81,8 @@ kinds=(
 lines=
 for kind in "${kinds[@]}"; do
 	IFS='=' read -r _ resource custom <<<"$kind"
-	# What comes with a CRD may not be there. Asked like this, another API that is out
-	# of order does no harm.
+	# A kind with a CRD may be missing. Asking for its API alone works even if another
+	# API is out of order.
 	if [ -n "$custom" ] && [[ $("${kubectl[@]}" get --raw "$custom" 2>/dev/null) != *"\"${resource%%.*}\""* ]]; then
 		continue
 	fi
@@ -97,7 +97,7 @@ fi
 # shellcheck disable=SC2016 # the dollars are awk's
 printf '%s' "$lines" | awk -F '\t' -v now="$(date -u +%s)" '
 	function plain(s) { gsub(/^"|"$/, "", s); gsub(/\\"/, "\"", s); return s }
-	# seconds of an RFC 3339 time in UTC, -1 if it is none (days of the civil calendar)
+	# seconds of an RFC 3339 time in UTC, -1 if it is not one (days of the civil calendar)
 	function seconds(t,   y, m, d, days) {
 		if (t !~ /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]Z$/) return -1
 		y = substr(t, 1, 4) + 0; m = substr(t, 6, 2) + 0; d = substr(t, 9, 2) + 0
@@ -116,9 +116,9 @@ printf '%s' "$lines" | awk -F '\t' -v now="$(date -u +%s)" '
 	{
 		state = plain($4); since = plain($5); on = plain($7); installation = plain($8); message = plain($9)
 		if (state == "" && on != "" && on != "false" && message == "")
-			message = "asked for, but not begun: its events say why (kubectl describe), or the controller does not run"
+			message = "requested, but not started: its events say why (kubectl describe), or the controller is not running"
 		else if (state != "" && (on == "" || on == "false") && message == "")
-			message = "not asked for any more: the restore is due"
+			message = "no longer requested: the restore is pending"
 		at = seconds(since)
 		print (at < 0 ? "99999999999" : at) "\t" $1 "\t" $2 "\t" $3 "\t" or_dash(state) "\t" or_dash(since) "\t" \
 			(at < 0 ? "-" : lasted(now - at)) "\t" or_dash(plain($6)) "\t" or_dash(installation) "\t" message

@@ -1,37 +1,37 @@
 #!/usr/bin/env bash
-# Uninstalls maintenance-controller, whatever has installed it, once everything that
-# is in maintenance is restored. Needs kubectl, and helm if that has installed it.
+# Restores everything in maintenance, then uninstalls maintenance-controller, however it
+# was installed. Needs kubectl, and helm if Helm installed it.
 set -euo pipefail
 
 usage() {
 	cat <<'END'
 Usage: scripts/uninstall.sh [NAMESPACE] [flags]
 
-Uninstalls maintenance-controller, be it a release of Helm or from the manifests.
-First it lists what is in maintenance, and restores it: a release by its pre-delete
-hook, otherwise by a Job with the controller's image, settings and rights. If anything
-cannot be restored, it says what and why, and nothing but the controller's Pods is
-deleted: mend that and run it again. What was done already is not done twice.
+Uninstalls maintenance-controller, whether Helm or the manifests installed it. First it
+lists and restores everything in maintenance: a Helm release with its pre-delete hook,
+otherwise with a Job that has the controller's image, settings and rights. If anything
+cannot be restored, it says what and why, and deletes only the controller's Pods: fix
+the problem and run it again. Steps that are done are not repeated.
 
   NAMESPACE               of the controller (default: maintenance-system)
-      --release NAME      the release, of helm install or helm template (default: the
-                          one that is found there)
+      --release NAME      name of the release, of helm install or helm template (default:
+                          the one found there)
   -y, --yes               end maintenance without asking
       --remove-annotations
-                          take off the annotations that ask for maintenance as well;
-                          otherwise they are listed, since a later installation would
-                          put these targets in maintenance again
+                          also remove the annotations that request maintenance;
+                          otherwise the targets are listed, because a later
+                          installation would put them in maintenance again
       --remove-namespace  delete the namespace, with the pages in it
       --program FILE      restore with this maintenance-controller (make build), run
-                          here, in place of the hook and the Job: for a cluster that
-                          cannot pull the image
+                          on this machine instead of the hook or the Job: for a
+                          cluster that cannot pull the image
       --timeout SECONDS   of each step that waits (default: 300)
-      --dry-run           say what would be done, and change nothing
+      --dry-run           print what would be done, and change nothing
       --context NAME      context of the kubeconfig
       --kubeconfig FILE   kubeconfig file (default: the one that kubectl uses)
   -h, --help              show this help
 
-Exit codes: 0 = uninstalled, or there was nothing; 1 = something failed or could not be
+Exit codes: 0 = uninstalled, or nothing to do; 1 = something failed or could not be
 restored; 2 = wrong usage.
 END
 }
@@ -74,22 +74,22 @@ while [ $# -gt 0 ]; do
 		esac
 		shift
 		;;
-	-*) refuse "argument \"$1\" is not known" ;;
+	-*) refuse "unknown argument \"$1\"" ;;
 	*)
-		if [ -n "$namespace" ]; then refuse "argument \"$1\" is not known"; fi
+		if [ -n "$namespace" ]; then refuse "unknown argument \"$1\""; fi
 		namespace=$1
 		;;
 	esac
 	shift
 done
 namespace=${namespace:-maintenance-system}
-[[ $namespace != *[!a-z0-9-]* && $namespace != -* && $namespace != *- ]] || refuse "\"$namespace\" is no name of a namespace"
-[[ $timeout == [1-9]* && $timeout != *[!0-9]* ]] || refuse "--timeout \"$timeout\" is no number of seconds"
+[[ $namespace != *[!a-z0-9-]* && $namespace != -* && $namespace != *- ]] || refuse "\"$namespace\" is not a valid namespace"
+[[ $timeout == [1-9]* && $timeout != *[!0-9]* ]] || refuse "--timeout \"$timeout\" is not a number of seconds"
 if $remove_namespace && [[ $namespace == default || $namespace == kube-* ]]; then
-	refuse "namespace $namespace is not this script's to delete"
+	refuse "this script does not delete namespace $namespace"
 fi
 
-command -v kubectl >/dev/null || fail 'kubectl is not there: https://kubernetes.io/docs/tasks/tools/'
+command -v kubectl >/dev/null || fail 'kubectl is not installed: https://kubernetes.io/docs/tasks/tools/'
 if [ -n "$program" ] && ! "$program" --version >/dev/null; then
 	fail "$program does not run on this machine: make build makes bin/maintenance-controller"
 fi
@@ -99,7 +99,7 @@ $answer"
 fi
 own=("${kubectl[@]}" --namespace "$namespace")
 
-# does ARGUMENTS…: runs a command that changes the cluster, or shows it in a dry run.
+# does ARGUMENTS…: runs a command that changes the cluster, or prints it in a dry run.
 does() {
 	if $dry; then
 		printf 'would run:'
@@ -123,7 +123,7 @@ $left"; fi
 	done
 }
 
-# What is there?
+# What is installed?
 
 # find_controller: sets deployment, its labels instance and name, by_helm and release.
 find_controller() {
@@ -132,17 +132,17 @@ find_controller() {
 	found=$("${own[@]}" get deployments --selector="$selector" \
 		--output=jsonpath='{range .items[*]}{.metadata.name}|{.metadata.labels.app\.kubernetes\.io/instance}|{.metadata.labels.app\.kubernetes\.io/name}|{.metadata.annotations.meta\.helm\.sh/release-name}{"\n"}{end}')
 	case $found in
-	*$'\n'*) fail "there are several in namespace $namespace, name the Helm release with --release:
+	*$'\n'*) fail "namespace $namespace has several: name the Helm release with --release:
 ${found//|/ }" ;;
 	esac
 	IFS='|' read -r deployment instance name of <<<"$found"
 	instance=${instance:-${release:-maintenance-controller}} name=${name:-maintenance-controller}
 	if [ -n "$of" ]; then
 		release=$of by_helm=true
-		command -v helm >/dev/null || fail "Helm has installed release $release, and helm is not there: https://helm.sh/docs/intro/install/"
+		command -v helm >/dev/null || fail "Helm installed release $release, but helm is not installed here: https://helm.sh/docs/intro/install/"
 		return
 	fi
-	# A release may have lost its Deployment.
+	# The release's Deployment may have been deleted.
 	release=${release:-maintenance-controller} by_helm=false
 	if [ -z "$deployment" ] && command -v helm >/dev/null &&
 		"${helm[@]}" status "$release" --namespace "$namespace" >/dev/null 2>&1; then
@@ -150,7 +150,7 @@ ${found//|/ }" ;;
 	fi
 }
 
-# setting FLAG DEFAULT: what the controller is told by a flag, or else by a variable.
+# setting FLAG DEFAULT: the controller's setting, from a flag, or else from a variable.
 setting() {
 	printf '%s\n' "$settings" |
 		awk -v flag="--$1" -v variable="MAINTENANCE_$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')=" -v value="$2" '
@@ -164,15 +164,15 @@ setting() {
 # served_only FIELD: the lines whose field is a namespace that the controller serves.
 served_only() { awk -v field="$1" -v served=",$served," 'served == ",," || index(served, "," $field ",")'; }
 
-# own_only FIELD: the lines whose field is an id of this installation, or none.
+# own_only FIELD: the lines whose field is an id of this installation, or empty.
 own_only() { awk -v field="$1" -v ids=",$installation,$adopted," '$field == "-" || $field == "<none>" || index(ids, "," $field ",")'; }
 
-# targets: the lines of status.sh without its head. Those of state "-" are only annotated.
+# targets: the lines of status.sh without its header. Those with state "-" are only annotated.
 targets() {
 	"$here/status.sh" ${access[@]+"${access[@]}"} --enabled-key "$enabled_key" | awk 'NR > 1' | served_only 2 | own_only 8
 }
 
-# ours: what the controller has made.
+# ours: the objects that the controller created.
 ours() {
 	"${kubectl[@]}" get configmaps,services,pods,poddisruptionbudgets,networkpolicies --all-namespaces --no-headers \
 		--selector=app.kubernetes.io/managed-by=maintenance-controller --ignore-not-found \
@@ -181,8 +181,8 @@ ours() {
 
 # Restoring
 
-# rest: stops the controller, which would put everything in maintenance again.
-rest() {
+# scale_down: stops the controller, which would put everything in maintenance again.
+scale_down() {
 	if [ -z "$deployment" ]; then return; fi
 	local pods
 	# shellcheck disable=SC2016 # the dollars are the template's
@@ -194,7 +194,7 @@ rest() {
 }
 
 # job: the manifest of a Job with the controller's image, settings and rights, and a
-# minute to tell and to tidy. No mesh may put a container beside, which would not end.
+# minute more to clean up and report. A mesh must not add a sidecar, which would not end.
 job() {
 	local container spec words
 	container=$("${own[@]}" get deployment "$deployment" --output=jsonpath='{.spec.template.spec.containers[0].name}')
@@ -210,8 +210,8 @@ job() {
 	END
 }
 
-# restore_by_job runs that Job, prints its log and says whether all went well. It is
-# called in a condition, where bash goes on after what fails.
+# restore_by_job runs that Job, prints its log and returns whether it succeeded. It is
+# called in a condition, where bash continues after failures.
 restore_by_job() {
 	local manifest ended='' waits='' told=false seen
 	manifest=$(job) || return
@@ -231,7 +231,7 @@ restore_by_job() {
 		?*) waits='' && { $told || ! "${own[@]}" logs --follow "job/$job" || told=true; } ;;
 		esac
 	done
-	# After the time is over, the Pod and its log are gone.
+	# After its deadline the Pod is deleted, and its log with it.
 	if [ -n "$waits" ]; then echo "the Pod of the Job did not start: $waits"; fi
 	$told || "${own[@]}" logs "job/$job" || true
 	"${own[@]}" delete job "$job" >/dev/null
@@ -244,7 +244,7 @@ restore_by_program() {
 	"$program" "${restore[@]}" ${access[@]+"${access[@]}"}
 }
 
-# unrestored: says what is still in maintenance, and how to go on, and ends.
+# unrestored: reports what is still in maintenance and how to continue, and ends.
 unrestored() {
 	local left again=''
 	left=$(targets | awk '$4 != "-"')
@@ -253,20 +253,20 @@ unrestored() {
 		show "$left"
 	fi
 	if [ "${replicas:-0}" -gt 0 ]; then
-		again="; or let the controller go on: kubectl -n $namespace scale deployment $deployment --replicas=$replicas"
+		again="; or start the controller again: kubectl -n $namespace scale deployment $deployment --replicas=$replicas"
 	fi
-	fail "not everything is restored, see above, so nothing else was deleted. Mend that and run this again$again"
+	fail "not everything is restored, see above, so nothing else was deleted. Fix that and run this again$again"
 }
 
 # show LINES of targets.
 show() { awk '{ print "  " $1 " " $2 "/" $3 ($4 == "-" ? "" : " (" $4 ")") }' <<<"$1"; }
 
-# confirm: somebody who does not know of a maintenance must not end it.
+# confirm: nobody must end a maintenance without knowing of it.
 confirm() {
 	local word
 	if $yes || $dry; then return; fi
-	if [ ! -t 0 ]; then fail 'visitors would meet these apps again: say --yes to end their maintenance'; fi
-	read -r -p 'Visitors will meet these apps again. Go on? [y/N] ' word
+	if [ ! -t 0 ]; then fail 'visitors would get these apps again: use --yes to end their maintenance'; fi
+	read -r -p 'Visitors will get these apps again. Continue? [y/N] ' word
 	[[ $word == [yY] || $word == yes ]] || fail 'nothing was done'
 }
 
@@ -278,7 +278,7 @@ uninstall_release() {
 	does "${helm[@]}" uninstall "$release" --namespace "$namespace" "${flags[@]}"
 }
 
-# delete_unowned KINDS FLAGS…: those with the labels that no release of Helm owns.
+# delete_unowned KINDS FLAGS…: objects with the labels that no Helm release owns.
 delete_unowned() {
 	local found
 	found=$("${kubectl[@]}" get "$@" --selector="$selector" --ignore-not-found --output=go-template='{{range .items}}{{$of := ""}}{{with .metadata.annotations}}{{$of = index . "meta.helm.sh/release-name"}}{{end}}{{if not $of}}{{.kind}}/{{.metadata.name}} {{end}}{{end}}')
@@ -286,8 +286,8 @@ delete_unowned() {
 	if [ -n "$found" ]; then does "${kubectl[@]}" delete "${@:2}" --ignore-not-found $found; fi
 }
 
-# delete_manifests: by the labels of the Deployment, since the manifests may have been of
-# another version or name. The namespace and people's own pages are not among them.
+# delete_manifests: by the labels of the Deployment, because the manifests may have had
+# another version or name. The namespace and people's own pages do not have them.
 delete_manifests() {
 	local selector="app.kubernetes.io/instance=$instance,app.kubernetes.io/name in ($name,${deployment:-$name}-uninstall)" in
 	local made=deployments,poddisruptionbudgets,jobs,services,configmaps,rolebindings,roles,serviceaccounts
@@ -345,7 +345,7 @@ for flag in targets watch-namespaces enabled-key enabled-value custom-page-key i
 done
 
 if $by_helm; then
-	echo "Found release $release of Helm in namespace $namespace."
+	echo "Found Helm release $release in namespace $namespace."
 elif [ -n "$deployment" ]; then
 	echo "Found Deployment $deployment in namespace $namespace, from manifests."
 else
@@ -379,10 +379,10 @@ elif [ -n "$hook" ]; then
 		fail 'helm uninstall failed, see above'
 	}
 elif [ -n "$deployment" ]; then
-	rest
+	scale_down
 	restore_by_job || unrestored
 elif [ -n "$active" ]; then
-	fail 'there is no controller whose image could restore these: make build, and say --program bin/maintenance-controller'
+	fail 'there is no controller whose image could restore these: run make build, and use --program bin/maintenance-controller'
 fi
 if ! $by_helm; then
 	delete_manifests
@@ -390,13 +390,13 @@ elif [ -z "$hook" ]; then
 	uninstall_release
 fi
 
-if ! $dry; then until_none 'something of the controller' ours; fi
+if ! $dry; then until_none 'something that the controller created' ours; fi
 asking=$(targets)
 if ! $dry && [ -n "$(awk '$4 != "-"' <<<"$asking")" ]; then unrestored; fi
 if [ -n "$asking" ] && $remove_annotations; then
 	take_annotations_off "$asking"
 elif [ -n "$asking" ]; then
-	echo "Still annotated with $enabled_key; a later installation would put these in maintenance again (--remove-annotations takes it off):"
+	echo "Still annotated with $enabled_key; a later installation would put these in maintenance again (--remove-annotations removes it):"
 	show "$asking"
 fi
 
@@ -409,5 +409,5 @@ fi
 if $dry; then
 	echo 'Nothing was changed.'
 else
-	echo 'Nothing of maintenance-controller is left to uninstall.'
+	echo 'maintenance-controller is completely uninstalled.'
 fi

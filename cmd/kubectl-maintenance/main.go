@@ -14,11 +14,11 @@ import (
 )
 
 func main() {
-	klog.SetLogger(logr.Discard()) // people are told what they need, and no more
+	klog.SetLogger(logr.Discard()) // client-go's log is not for people
 	signals := make(chan os.Signal, 16)
-	cli.Hear(signals)
+	cli.NotifySignals(signals)
 	os.Exit(cli.Main(context.Background(), cli.Process{
 		Args: os.Args[1:], Env: os.LookupEnv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Asks: term.IsTerminal(int(os.Stdin.Fd())), Shows: term.IsTerminal(int(os.Stderr.Fd())), Signals: signals,
+		StdinIsTerminal: term.IsTerminal(int(os.Stdin.Fd())), StderrIsTerminal: term.IsTerminal(int(os.Stderr.Fd())), Signals: signals,
 	}))
 }

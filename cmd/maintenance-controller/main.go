@@ -1,4 +1,5 @@
-// Command maintenance-controller shows maintenance pages in place of annotated apps.
+// Command maintenance-controller shows a maintenance page in place of apps whose Ingress,
+// route or Service is annotated.
 package main
 
 import (

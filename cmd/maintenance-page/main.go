@@ -1,5 +1,5 @@
-// Command maintenance-page runs in the Pods of a page set and answers every request
-// with the page of the ConfigMap that is mounted there.
+// Command maintenance-page runs in the Pods of a page set, and answers every request with the
+// page from the mounted ConfigMap.
 package main
 
 import (

@@ -13,9 +13,9 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// TestCrashAfterEveryWrite stops the controller after its n-th write, for every n
-// of a scenario, starts another, and wants the right end. That nothing is lost on
-// the way is watched at every revision (soundness).
+// TestCrashAfterEveryWrite stops the controller after its n-th write, for every n of a
+// scenario, starts another one and requires the right end state. Every revision in between
+// is checked as well (see package soundness).
 func TestCrashAfterEveryWrite(t *testing.T) {
 	t.Parallel()
 	for name, scenario := range crashScenarios() {
@@ -34,11 +34,11 @@ func TestCrashAfterEveryWrite(t *testing.T) {
 	}
 }
 
-// crashScenario begins in a state that a controller has brought about, has
-// something done, and knows what must come of it.
+// crashScenario brings about a state with a controller, changes something without one, and
+// has the goals that must be reached then.
 type crashScenario struct {
-	setup func(*world) // with a controller at work
-	act   func(*world) // with none
+	setup func(*testEnv) // while a controller works
+	act   func(*testEnv) // while none works
 	goals []goal
 }
 
@@ -48,26 +48,26 @@ type goal struct {
 	ok   condition
 }
 
-// crash says whether the controller wrote often enough to be killed.
+// crash says whether the controller made enough writes to be stopped.
 func crash(t *testing.T, s crashScenario, n int) (died bool) {
 	t.Helper()
-	w := newWorld(t)
-	w.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
+	env := newTestEnv(t)
+	env.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
 	if s.setup != nil {
-		c := w.start()
-		s.setup(w)
+		c := env.startController()
+		s.setup(env)
 		c.stop()
 	}
-	s.act(w)
-	k := newKiller(n)
-	c := w.start(k.wrap)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	s.act(env)
+	k := newCrasher(n)
+	c := env.startController(k.wrap)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	reached := make(chan struct{})
 	go func() {
 		defer close(reached)
 		for _, g := range s.goals {
-			if _, ok := w.reaches(ctx, g.gvr, g.name, g.ok); !ok {
+			if _, ok := env.tryWaitFor(ctx, g.gvr, g.name, g.ok); !ok {
 				return
 			}
 		}
@@ -81,91 +81,91 @@ func crash(t *testing.T, s crashScenario, n int) (died bool) {
 	<-reached
 	c.stop()
 	if died {
-		w.start()
+		env.startController()
 	}
 	for _, g := range s.goals {
-		w.until(g.gvr, g.name, "the end of the scenario", g.ok)
+		env.waitFor(g.gvr, g.name, "the goal of the scenario", g.ok)
 	}
 	return died
 }
 
 func crashScenarios() map[string]crashScenario {
-	both := func(w *world, f func(schemaGVR)) {
+	both := func(env *testEnv, f func(schemaGVR)) {
 		for _, gvr := range []schemaGVR{ingresses, ingressRoutes, services} {
 			f(gvr)
 		}
 	}
-	enter := func(w *world) { both(w, func(gvr schemaGVR) { w.on(gvr, "my-app") }) }
-	untilActive := func(w *world) {
-		both(w, func(gvr schemaGVR) { w.until(gvr, "my-app", "active", state(annotations.Active)) })
+	enter := func(env *testEnv) { both(env, func(gvr schemaGVR) { env.enable(gvr, "my-app") }) }
+	untilActive := func(env *testEnv) {
+		both(env, func(gvr schemaGVR) { env.waitFor(gvr, "my-app", "active", state(annotations.Active)) })
 	}
 	active := []goal{
-		{ingresses, "my-app", onSet(4, annotations.Active)},
-		{ingressRoutes, "my-app", onSet(2, annotations.Active)},
-		{services, "my-app", onSet(1, annotations.Active)},
+		{ingresses, "my-app", onPage(4, annotations.Active)},
+		{ingressRoutes, "my-app", onPage(2, annotations.Active)},
+		{services, "my-app", onPage(1, annotations.Active)},
 		{services, originOf("my-app"), leadsToApp(service("my-app"))},
 	}
 	return map[string]crashScenario{
 		"on":  {act: enter, goals: active},
-		"off": {setup: func(w *world) { enter(w); untilActive(w) }, act: func(w *world) { both(w, func(gvr schemaGVR) { w.off(gvr, "my-app") }) }, goals: gone()},
+		"off": {setup: func(env *testEnv) { enter(env); untilActive(env) }, act: func(env *testEnv) { both(env, func(gvr schemaGVR) { env.disable(gvr, "my-app") }) }, goals: cleanedUp()},
 		"page change": {
-			setup: func(w *world) { enter(w); untilActive(w) },
-			act: func(w *world) {
-				both(w, func(gvr schemaGVR) {
-					w.annotate(gvr, "my-app", map[string]any{annotations.DefaultCustomPage: "spring"})
+			setup: func(env *testEnv) { enter(env); untilActive(env) },
+			act: func(env *testEnv) {
+				both(env, func(gvr schemaGVR) {
+					env.annotate(gvr, "my-app", map[string]any{annotations.DefaultCustomPage: "spring"})
 				})
 			},
 			goals: append([]goal{{configMaps, defaultSet(), absent}}, active...),
 		},
-		"by itself": {
-			act: func(w *world) {
-				w.apply(plain("plain"))
-				w.annotate(ingresses, "plain", byItself())
-				w.annotate(services, "my-app", byItself())
+		"automatic maintenance": {
+			act: func(env *testEnv) {
+				env.apply(simpleIngress("plain"))
+				env.annotate(ingresses, "plain", automatic())
+				env.annotate(services, "my-app", automatic())
 			},
 			goals: []goal{
-				{ingresses, "plain", onSet(1, annotations.Active)},
-				{services, "my-app", onSet(1, annotations.Active)},
+				{ingresses, "plain", onPage(1, annotations.Active)},
+				{services, "my-app", onPage(1, annotations.Active)},
 				{services, originOf("my-app"), leadsToApp(service("my-app"))},
 			},
 		},
-		"by itself, and back once the app is ready": {
-			setup: func(w *world) {
-				w.apply(plain("plain"))
-				w.annotate(ingresses, "plain", byItself(annotations.RestoreWhen, annotations.RestoreReady))
-				w.until(ingresses, "plain", "active", state(annotations.Active))
+		"automatic maintenance, and its end": {
+			setup: func(env *testEnv) {
+				env.apply(simpleIngress("plain"))
+				env.annotate(ingresses, "plain", automatic(annotations.RestoreWhen, annotations.RestoreReady))
+				env.waitFor(ingresses, "plain", "active", state(annotations.Active))
 			},
-			act: func(w *world) { w.appRuns() },
+			act: func(env *testEnv) { env.runApp() },
 			goals: []goal{
-				{ingresses, "plain", specIs(plain("plain"))},
+				{ingresses, "plain", restoredTo(simpleIngress("plain"))},
 				{configMaps, backup.Name(target.Ref{Kind: "Ingress", Name: "plain"}), absent},
 				{configMaps, defaultSet(), usedBy("Ingress/plain")},
 			},
 		},
-		"one of two leaves": {
-			setup: func(w *world) { enter(w); untilActive(w) },
-			act:   func(w *world) { w.off(ingresses, "my-app") },
+		"one of two ends": {
+			setup: func(env *testEnv) { enter(env); untilActive(env) },
+			act:   func(env *testEnv) { env.disable(ingresses, "my-app") },
 			goals: []goal{
-				{ingresses, "my-app", specIs(ingress("my-app"))},
-				{ingressRoutes, "my-app", onSet(2, annotations.Active)},
+				{ingresses, "my-app", restoredTo(ingress("my-app"))},
+				{ingressRoutes, "my-app", onPage(2, annotations.Active)},
 				{configMaps, defaultSet(), usedBy("IngressRoute/my-app,Service/my-app")},
 			},
 		},
-		"reverted while it was down": {
-			setup: func(w *world) { enter(w); untilActive(w) },
-			act: func(w *world) {
-				w.edit(ingresses, "my-app", func(u *unstructured.Unstructured) { u.Object["spec"] = w.parse(ingress("x")).Object["spec"] })
+		"reverted without a controller": {
+			setup: func(env *testEnv) { enter(env); untilActive(env) },
+			act: func(env *testEnv) {
+				env.edit(ingresses, "my-app", func(u *unstructured.Unstructured) { u.Object["spec"] = env.parse(ingress("x")).Object["spec"] })
 			},
 			goals: active,
 		},
 	}
 }
 
-// gone: the three of my-app are as they were, and nothing is left behind.
-func gone() []goal {
+// cleanedUp: all objects named my-app are restored, and nothing is left behind.
+func cleanedUp() []goal {
 	goals := []goal{
-		{ingresses, "my-app", specIs(ingress("my-app"))},
-		{ingressRoutes, "my-app", specIs(ingressRoute("my-app"))},
+		{ingresses, "my-app", restoredTo(ingress("my-app"))},
+		{ingressRoutes, "my-app", restoredTo(ingressRoute("my-app"))},
 		{services, "my-app", and(restored, leadsToApp(service("my-app")))},
 		{services, originOf("my-app"), absent},
 		{configMaps, defaultSet(), absent},
@@ -176,34 +176,3 @@ func gone() []goal {
 	}
 	return goals
 }
-
-// onSet: n slots, all on the set that the annotation names, in this state.
-func onSet(n int, want string) condition {
-	return func(u *unstructured.Unstructured) bool {
-		sets := setsOf(u)
-		for _, s := range sets {
-			if s != u.GetAnnotations()[annotations.PageSet] {
-				return false
-			}
-		}
-		return len(sets) == n && state(want)(u)
-	}
-}
-
-// specIs: restored, to the byte.
-func specIs(manifest string) condition {
-	return func(u *unstructured.Unstructured) bool {
-		if !restored(u) {
-			return false
-		}
-		w := &world{}
-		want := w.parse(manifest)
-		return spec(panicking{}, want) == spec(panicking{}, u)
-	}
-}
-
-// panicking stands in for a test where there is none.
-type panicking struct{}
-
-func (panicking) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (panicking) FailNow()                          { panic("failed") }

@@ -19,30 +19,30 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// TestKilledAfterEveryWrite ends the real program by SIGKILL once its n-th write
-// has taken effect, for every n until the scenario needs no more writes, starts it
-// again, and wants the end of the scenario. On the way every revision is sound, and
-// no target ever points at a page set that does not serve. The long form kills
-// with three kinds at once, and after the answer as well as before it.
+// TestKilledAfterEveryWrite kills the real program with SIGKILL once its n-th write has
+// taken effect, for every n until the scenario needs no more writes. It starts the program
+// again and requires the end state of the scenario. On the way every revision is checked,
+// and no target may lead to a page set that does not serve. The long form has three kinds
+// at once, and kills after the answer as well as before it.
 func TestKilledAfterEveryWrite(t *testing.T) {
 	t.Parallel()
 	kinds := []schemaGVR{ingresses, services}
-	moments := map[string]func(func()) *faultproxy.Fault{"before the answer": faultproxy.Lose}
+	moments := map[string]func(func()) *faultproxy.Fault{"before the answer": faultproxy.LoseAnswer}
 	if *long {
 		kinds = append(kinds, ingressRoutes)
-		moments["after the answer"] = faultproxy.Answered
+		moments["after the answer"] = faultproxy.AfterAnswer
 	}
 	var kills atomic.Int64
-	t.Cleanup(func() { tally.Tell(t, "kills", kills.Load()) })
+	t.Cleanup(func() { tally.Report(t, "kills", kills.Load()) })
 	for moment, fault := range moments {
 		for name, scenario := range killScenarios(kinds) {
 			t.Run(name+", "+moment, func(t *testing.T) {
 				t.Parallel()
 				for n := 1; ; n++ {
 					died := false
-					ok := t.Run(fmt.Sprintf("write %d", n), func(t *testing.T) { died = scenario.run(t, &execution{left: n, fault: fault}) })
+					ok := t.Run(fmt.Sprintf("write %d", n), func(t *testing.T) { died = scenario.run(t, &killer{left: n, fault: fault}) })
 					if !ok || !died {
-						require.Greater(t, n, 1, "a scenario has writes")
+						require.Greater(t, n, 1, "a scenario has at least one write")
 						return
 					}
 					kills.Add(1)
@@ -52,29 +52,29 @@ func TestKilledAfterEveryWrite(t *testing.T) {
 	}
 }
 
-// killScenario begins in a state that the program has brought about, has something
-// done while it works on, and knows what must come of it.
+// killScenario brings about a state with the program, changes something while it runs, and
+// waits for the end state.
 type killScenario struct {
-	setup func(*proxied)
-	act   func(*proxied)
-	end   func(context.Context, *proxied) bool // waits for the end, or for ctx
+	setup func(*proxiedController)
+	act   func(*proxiedController)
+	end   func(context.Context, *proxiedController) bool // waits for the end state, or for ctx
 }
 
-func (s killScenario) run(t *testing.T, e *execution) (died bool) {
+func (s killScenario) run(t *testing.T, e *killer) (died bool) {
 	t.Helper()
-	w := newWorld(t)
-	w.wantNoHoles()
-	w.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
-	r := w.proxied()
+	env := newTestEnv(t)
+	env.requireNoGaps()
+	env.apply(ingress("my-app"), ingressRoute("my-app"), service("my-app"), customPage("spring", "page.html", "<h1>spring</h1>"))
+	r := env.newProxied()
 	r.restart()
 	if s.setup != nil {
 		s.setup(r)
 	}
 	e.run, e.died = r, make(chan struct{})
-	r.proxy.Judge(e.judge)
+	r.proxy.SetFaults(e.judge)
 	s.act(r)
 
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	reached := make(chan bool)
 	go func() { reached <- s.end(ctx, r) }()
@@ -82,33 +82,33 @@ func (s killScenario) run(t *testing.T, e *execution) (died bool) {
 	case <-e.died:
 		cancel()
 		<-reached
-		r.proxy.Judge(nil)
+		r.proxy.SetFaults(nil)
 		r.restart()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		defer cancel()
-		require.True(t, s.end(ctx, r), "the end of the scenario")
+		require.True(t, s.end(ctx, r), "the end state of the scenario")
 		return true
 	case ok := <-reached:
-		require.True(t, ok, "the end of the scenario, with nobody killed")
+		require.True(t, ok, "the end state of the scenario, without a kill")
 		return false
 	}
 }
 
-// execution kills the program after a write. What it sends later reaches nobody:
-// it is dead, though it may take a moment to be.
-type execution struct {
-	fault func(func()) *faultproxy.Fault // when the kill is: before or after the answer
-	run   *proxied
+// killer kills the program after a write. Later requests get no answer, because the process
+// may take a moment to end.
+type killer struct {
+	fault func(func()) *faultproxy.Fault // kills before or after the answer
+	run   *proxiedController
 	died  chan struct{}
 
 	mu   sync.Mutex
 	left int
 }
 
-func (e *execution) judge(c faultproxy.Call) *faultproxy.Fault {
+func (e *killer) judge(c faultproxy.Call) *faultproxy.Fault {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.left > 0 && c.Lasting() {
+	if e.left > 0 && c.ChangesObjects() {
 		if e.left--; e.left == 0 {
 			return e.fault(func() {
 				e.run.kill()
@@ -122,8 +122,9 @@ func (e *execution) judge(c faultproxy.Call) *faultproxy.Fault {
 	return nil
 }
 
-// usersOf is the used-by record of a set that the target of a name is on, of each kind.
-func usersOf(kinds []schemaGVR, name string) string {
+// usedByRecord is the used-by record of a page set that targets of these kinds and this
+// name are on.
+func usedByRecord(kinds []schemaGVR, name string) string {
 	var users []string
 	for _, k := range target.Kinds() {
 		if slices.Contains(kinds, k.Resource) {
@@ -134,11 +135,11 @@ func usersOf(kinds []schemaGVR, name string) string {
 	return strings.Join(users, ",")
 }
 
-// reach waits for all goals.
-func reach(goals ...goal) func(context.Context, *proxied) bool {
-	return func(ctx context.Context, r *proxied) bool {
+// waitForGoals waits for all goals.
+func waitForGoals(goals ...goal) func(context.Context, *proxiedController) bool {
+	return func(ctx context.Context, r *proxiedController) bool {
 		for _, g := range goals {
-			if _, ok := r.reaches(ctx, g.gvr, g.name, g.ok); !ok {
+			if _, ok := r.tryWaitFor(ctx, g.gvr, g.name, g.ok); !ok {
 				return false
 			}
 		}
@@ -146,92 +147,92 @@ func reach(goals ...goal) func(context.Context, *proxied) bool {
 	}
 }
 
-// killScenarios are those of the three kinds, or of some of them.
+// killScenarios are for these kinds.
 func killScenarios(all []schemaGVR) map[string]killScenario {
-	on := func(r *proxied, which ...schemaGVR) {
+	on := func(r *proxiedController, which ...schemaGVR) {
 		for _, gvr := range which {
-			r.on(gvr, "my-app")
+			r.enable(gvr, "my-app")
 		}
 	}
-	off := func(r *proxied, which ...schemaGVR) {
+	off := func(r *proxiedController, which ...schemaGVR) {
 		for _, gvr := range which {
-			r.off(gvr, "my-app")
+			r.disable(gvr, "my-app")
 		}
 	}
-	active := func(which ...schemaGVR) func(*proxied) {
-		return func(r *proxied) {
+	active := func(which ...schemaGVR) func(*proxiedController) {
+		return func(r *proxiedController) {
 			on(r, which...)
 			for _, gvr := range which {
-				r.until(gvr, "my-app", "active", state(annotations.Active))
+				r.waitFor(gvr, "my-app", "active", state(annotations.Active))
 			}
-			r.untilPods(2, anyPod)
+			r.waitForPods(2, anyPod)
 		}
 	}
 	slots := map[schemaGVR]int{ingresses: 4, ingressRoutes: 2, services: 1}
 	shown := func(set string, which ...schemaGVR) []goal {
 		var goals []goal
 		for _, gvr := range which {
-			goals = append(goals, goal{gvr, "my-app", and(onSet(slots[gvr], annotations.Active), onNamed(set))})
+			goals = append(goals, goal{gvr, "my-app", and(onPage(slots[gvr], annotations.Active), namesSet(set))})
 		}
 		return goals
 	}
-	spring := setNamed("<h1>spring</h1>")
+	spring := setOfPage("<h1>spring</h1>")
 	return map[string]killScenario{
 		"on": {
-			act: func(r *proxied) { on(r, all...) },
-			end: reach(append(shown(defaultSet(), all...),
-				goal{configMaps, defaultSet(), usedBy(usersOf(all, "my-app"))},
+			act: func(r *proxiedController) { on(r, all...) },
+			end: waitForGoals(append(shown(defaultSet(), all...),
+				goal{configMaps, defaultSet(), usedBy(usedByRecord(all, "my-app"))},
 				goal{services, originOf("my-app"), leadsToApp(service("my-app"))})...),
 		},
-		"off and collect": {setup: active(all...), act: func(r *proxied) { off(r, all...) }, end: reach(gone()...)},
+		"off and collect": {setup: active(all...), act: func(r *proxiedController) { off(r, all...) }, end: waitForGoals(cleanedUp()...)},
 		"page change": {
 			setup: active(all...),
-			act: func(r *proxied) {
+			act: func(r *proxiedController) {
 				for _, gvr := range all {
 					r.annotate(gvr, "my-app", map[string]any{annotations.DefaultCustomPage: "spring"})
 				}
 			},
-			end: reach(append(shown(spring, all...), goal{configMaps, defaultSet(), absent}, goal{services, defaultSet(), absent})...),
+			end: waitForGoals(append(shown(spring, all...), goal{configMaps, defaultSet(), absent}, goal{services, defaultSet(), absent})...),
 		},
 		"share": {
 			setup: active(ingresses),
-			act:   func(r *proxied) { on(r, ingressRoutes) },
-			end:   reach(append(shown(defaultSet(), ingresses, ingressRoutes), goal{configMaps, defaultSet(), usedBy("Ingress/my-app,IngressRoute/my-app")})...),
+			act:   func(r *proxiedController) { on(r, ingressRoutes) },
+			end:   waitForGoals(append(shown(defaultSet(), ingresses, ingressRoutes), goal{configMaps, defaultSet(), usedBy("Ingress/my-app,IngressRoute/my-app")})...),
 		},
-		"one of two leaves": {
+		"one of two ends": {
 			setup: active(ingresses, ingressRoutes),
-			act:   func(r *proxied) { off(r, ingresses) },
-			end: reach(append(shown(defaultSet(), ingressRoutes),
-				goal{ingresses, "my-app", specIs(ingress("my-app"))}, goal{configMaps, defaultSet(), usedBy("IngressRoute/my-app")})...),
+			act:   func(r *proxiedController) { off(r, ingresses) },
+			end: waitForGoals(append(shown(defaultSet(), ingressRoutes),
+				goal{ingresses, "my-app", restoredTo(ingress("my-app"))}, goal{configMaps, defaultSet(), usedBy("IngressRoute/my-app")})...),
 		},
-		"collect after a restart": {
-			setup: func(r *proxied) {
+		"collected after a restart": {
+			setup: func(r *proxiedController) {
 				active(ingresses)(r)
 				r.restart("--page-set-grace-period=1h")
 				off(r, ingresses)
-				r.until(ingresses, "my-app", "restored", restored)
+				r.waitFor(ingresses, "my-app", "restored", restored)
 			},
-			act: func(r *proxied) { r.restart("--page-set-grace-period=100ms") },
-			end: reach(gone()...),
+			act: func(r *proxiedController) { r.restart("--page-set-grace-period=100ms") },
+			end: waitForGoals(cleanedUp()...),
 		},
-		"on again inside the collection window": {
+		"enabled during the collection": {
 			setup: active(ingresses),
-			act:   func(r *proxied) { off(r, ingresses) },
-			end: func(ctx context.Context, r *proxied) bool {
-				// Its Service and its Pods are still there when the set is wanted again.
-				if !r.halfway && reach(goal{configMaps, defaultSet(), absent})(ctx, r) {
+			act:   func(r *proxiedController) { off(r, ingresses) },
+			end: func(ctx context.Context, r *proxiedController) bool {
+				// The Service and the Pods of the set still exist when the set is wanted again.
+				if !r.halfway && waitForGoals(goal{configMaps, defaultSet(), absent})(ctx, r) {
 					r.halfway = true
-					assert.NoError(r, r.patched(ingresses, "my-app", map[string]any{annotations.DefaultEnabled: "true"}))
+					assert.NoError(r, r.tryAnnotate(ingresses, "my-app", map[string]any{annotations.DefaultEnabled: "true"}))
 				}
-				return r.halfway && reach(shown(defaultSet(), ingresses)...)(ctx, r)
+				return r.halfway && waitForGoals(shown(defaultSet(), ingresses)...)(ctx, r)
 			},
 		},
-		"pod roll": {
+		"template change": {
 			setup: active(ingresses),
-			act:   func(r *proxied) { r.restart("--page-annotations=example.com/release=2") },
-			end: func(ctx context.Context, r *proxied) bool {
-				_, rolled := r.podsReach(ctx, 2, func(u *unstructured.Unstructured) bool { return u.GetAnnotations()["example.com/release"] == "2" })
-				return rolled && reach(shown(defaultSet(), ingresses)...)(ctx, r)
+			act:   func(r *proxiedController) { r.restart("--page-annotations=example.com/release=2") },
+			end: func(ctx context.Context, r *proxiedController) bool {
+				_, rolled := r.tryWaitForPods(ctx, 2, func(u *unstructured.Unstructured) bool { return u.GetAnnotations()["example.com/release"] == "2" })
+				return rolled && waitForGoals(shown(defaultSet(), ingresses)...)(ctx, r)
 			},
 		},
 	}

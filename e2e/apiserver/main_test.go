@@ -1,6 +1,5 @@
-// Package apiserver tests the controller on a real API server: all that it
-// decides (conflicts, admission, field ownership, garbage collection) is real;
-// only the kubelet is played.
+// Package apiserver tests the controller on a real API server, so that conflicts,
+// admission, field ownership and garbage collection are real. Only the kubelet is a fake.
 package apiserver
 
 import (
@@ -10,13 +9,13 @@ import (
 	"testing"
 
 	"maintenance-controller.io/e2e/cluster"
-	"maintenance-controller.io/e2e/onplane"
+	"maintenance-controller.io/e2e/testmain"
 )
 
-// long asks for the long forms of the tests that have one; `make soak` does.
-var long = flag.Bool("long", false, "run tests that have a long form at length")
+// long runs the long forms of the tests that have one, as `make soak` does.
+var long = flag.Bool("long", false, "run the long forms of tests")
 
-// plane is shared by all tests of the package; each has namespaces of its own.
+// plane is shared by all tests of the package. Each test has namespaces of its own.
 var plane *cluster.ControlPlane
 
 func TestMain(m *testing.M) {
@@ -32,10 +31,10 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
-	return onplane.Run(cluster.Options{CRDs: true}, func(p *cluster.ControlPlane) int {
+	return testmain.Run(cluster.Options{CRDs: true}, func(p *cluster.ControlPlane) int {
 		plane = p
 		code := m.Run()
-		if !judgeRest() && code == 0 {
+		if !reportIdleChecks() && code == 0 {
 			code = 1
 		}
 		return code

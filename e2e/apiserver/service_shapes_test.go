@@ -13,9 +13,9 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 )
 
-func TestServiceThatCannotWorkIsRefused(t *testing.T) {
+func TestUnsupportedServiceIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	env := newTestEnv(t)
 	shapes := map[string]struct{ metadata, spec, why string }{
 		"headless":     {"", `{clusterIP: None, selector: {app: a}, ports: [{port: 80}]}`, "headless"},
 		"external":     {"", `{type: ExternalName, externalName: a.example}`, "ExternalName"},
@@ -26,31 +26,32 @@ func TestServiceThatCannotWorkIsRefused(t *testing.T) {
 		"database":     {"", `{selector: {app: a}, ports: [{port: 5432, appProtocol: postgresql}]}`, "speaks HTTP"},
 		"rollout":      {"", `{selector: {app: a, rollouts-pod-template-hash: abc}, ports: [{port: 80}]}`, "rollouts-pod-template-hash"},
 		"managed":      {`annotations: {argo-rollouts.argoproj.io/managed-by-rollouts: shop}`, `{selector: {app: a}, ports: [{port: 80}]}`, "Argo Rollouts"},
-		// Flagger's owner is a Canary; of a kind that is not served, it would be collected.
+		// Flagger's Services are owned by a Canary. Here the owner is a kind that exists,
+		// or the Service would be garbage-collected.
 		"canary": {`ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: OWNER, controller: true}]`, `{selector: {app: a-primary}, ports: [{port: 80}]}`, `ConfigMap "owner"`},
 	}
-	owner, err := w.client.CoreV1().ConfigMaps(w.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}, metav1.CreateOptions{})
+	owner, err := env.client.CoreV1().ConfigMaps(env.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	before := map[string]string{}
 	for name, s := range shapes {
 		metadata := strings.ReplaceAll(s.metadata, "OWNER", string(owner.UID))
-		w.apply(fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata:\n  name: %s\n  %s\nspec: %s\n", name, metadata, s.spec))
-		before[name] = spec(t, w.get(services, name))
+		env.apply(fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata:\n  name: %s\n  %s\nspec: %s\n", name, metadata, s.spec))
+		before[name] = spec(t, env.get(services, name))
 	}
-	w.start()
+	env.startController()
 	for name, s := range shapes {
-		w.on(services, name)
-		assert.Contains(t, message(w.untilEvent(name, "NothingToSwap")), s.why, name)
-		u := w.get(services, name)
+		env.enable(services, name)
+		assert.Contains(t, message(env.waitForEvent(name, "NothingToSwap")), s.why, name)
+		u := env.get(services, name)
 		assert.Equal(t, before[name], spec(t, u), name)
 		assert.False(t, annotations.HasWritten(u.GetAnnotations()), name)
 	}
-	assert.Empty(t, w.list(services, annotations.ManagedByLabel), "no origin, no page set")
+	assert.Empty(t, env.list(services, annotations.ManagedByLabel), "no origin, no page set")
 }
 
-func TestServiceShapesThatWork(t *testing.T) {
+func TestSupportedServices(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	env := newTestEnv(t)
 	shapes := map[string]string{
 		"affinity":              `{sessionAffinity: ClientIP, selector: {app: a}, ports: [{port: 80}]}`,
 		"node-port":             `{type: NodePort, selector: {app: a}, ports: [{name: a, port: 80, targetPort: web}, {name: b, port: 81, targetPort: web}]}`,
@@ -61,22 +62,22 @@ func TestServiceShapesThatWork(t *testing.T) {
 	}
 	before := map[string]string{}
 	for name, s := range shapes {
-		w.apply(fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: %s\n", name, s))
-		before[name] = spec(t, w.get(services, name))
+		env.apply(fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: %s\n", name, s))
+		before[name] = spec(t, env.get(services, name))
 	}
-	w.start()
+	env.startController()
 	for name := range shapes {
-		w.on(services, name)
+		env.enable(services, name)
 	}
 	for name := range shapes {
-		allOn(t, w.until(services, name, "active", state(annotations.Active)))
-		w.untilEndpoints(name)
-		w.until(services, originOf(name), "origin", exists)
+		requireOnPage(t, env.waitFor(services, name, "active", state(annotations.Active)))
+		env.waitForPageEndpoints(name)
+		env.waitFor(services, originOf(name), "creation", exists)
 	}
-	assert.Contains(t, message(w.untilEvent("half-web", "BackendLeftAlone")), "mysql")
+	assert.Contains(t, message(env.waitForEvent("half-web", "BackendSkipped")), "mysql")
 	for name := range shapes {
-		w.off(services, name)
-		assert.Equal(t, before[name], spec(t, w.until(services, name, "restored", restored)), name)
+		env.disable(services, name)
+		assert.Equal(t, before[name], spec(t, env.waitFor(services, name, "restored", restored)), name)
 	}
-	w.untilClean()
+	env.waitForCleanup()
 }

@@ -1,268 +1,154 @@
 package apiserver
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"maintenance-controller.io/pkg/annotations"
-	"maintenance-controller.io/pkg/origin"
 	"maintenance-controller.io/pkg/page"
-	"maintenance-controller.io/pkg/target"
 )
 
-// manifests are an object of each kind, by its name.
-var manifests = map[string]func(name string) string{
-	"Ingress": ingress, "IngressRoute": ingressRoute, "HTTPRoute": httpRoute, "GRPCRoute": grpcRoute, "Service": service,
-}
-
-func service(name string) string {
-	return fmt.Sprintf(`
-apiVersion: v1
-kind: Service
-metadata:
-  name: %s
-  labels: {app: shop}
-spec:
-  selector: {app: shop, tier: web}
-  ports:
-    - {name: web, port: 80, targetPort: 8080}
-    - {name: secure, port: 443, targetPort: https, appProtocol: https}
-    - {name: dns, port: 53, protocol: UDP, targetPort: 5353}
-`, name)
-}
-
-func originOf(name string) string { return origin.Name(target.Ref{Kind: "Service", Name: name}) }
-
-func and(all ...condition) condition {
-	return func(u *unstructured.Unstructured) bool {
-		for _, ok := range all {
-			if !ok(u) {
-				return false
-			}
-		}
-		return true
-	}
-}
-
-// asService decodes a Service.
-func asService(u *unstructured.Unstructured) *corev1.Service {
-	svc := &corev1.Service{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, svc); err != nil {
-		panic(err) // the API server's own
-	}
-	return svc
-}
-
-// way is where a Service leads: its selector, and each port's targetPort.
-func way(svc *corev1.Service) string {
-	ports := map[string]string{}
-	for _, p := range svc.Spec.Ports {
-		ports[p.Name] = p.TargetPort.String()
-	}
-	raw, err := json.Marshal([]any{svc.Spec.Selector, ports})
-	if err != nil {
-		panic(err)
-	}
-	return string(raw)
-}
-
-// leadsToApp: where the manifest leads.
-func leadsToApp(manifest string) condition {
-	want := way(asService((&world{}).parse(manifest)))
-	return func(u *unstructured.Unstructured) bool { return u != nil && way(asService(u)) == want }
-}
-
-// leadsToPage: the selector and all ports but the UDP one.
-func leadsToPage(set string) condition {
-	return func(u *unstructured.Unstructured) bool {
-		svc := asService(u)
-		if len(svc.Spec.Selector) != 1 || svc.Spec.Selector[annotations.PageSetLabel] != set {
-			return false
-		}
-		for _, p := range svc.Spec.Ports {
-			if p.Protocol == corev1.ProtocolTCP && p.TargetPort.String() != page.PortName {
-				return false
-			}
-		}
-		return true
-	}
-}
-
-func (w *world) patch(gvr schemaGVR, name string, kind types.PatchType, patch string) {
-	w.Helper()
-	_, err := w.dynamic.Resource(gvr).Namespace(w.namespace).Patch(w.Context(), name, kind, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-patch"})
-	require.NoError(w, err)
-}
-
-// untilEndpoints waits until the Service's endpoints are page Pods, all on the page port.
-func (w *world) untilEndpoints(name string) {
-	w.Helper()
-	slices := schemaGVR{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
-	deadline := time.Now().Add(patience)
-	for {
-		ready := 0
-		for _, slice := range w.list(slices, "kubernetes.io/service-name="+name) {
-			ports, _, _ := unstructured.NestedSlice(slice.Object, "ports")
-			endpoints, _, _ := unstructured.NestedSlice(slice.Object, "endpoints")
-			for _, p := range ports {
-				if p.(map[string]any)["port"] == int64(page.Port) {
-					ready += len(endpoints)
-				}
-			}
-		}
-		if ready > 0 {
-			return
-		}
-		require.True(w, time.Now().Before(deadline), "no page Pods behind %s", name)
-		<-after(20 * time.Millisecond)
-	}
-}
-
-func TestServiceIsSwitchedAndItsOriginStays(t *testing.T) {
+func TestServiceAndItsOrigin(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.apply(service("my-app"))
-	before := spec(t, w.get(services, "my-app"))
-	w.start()
-	serves := w.watchServing(services, "my-app")
+	env := newTestEnv(t)
+	env.apply(service("my-app"))
+	before := spec(t, env.get(services, "my-app"))
+	env.startController()
+	serves := env.checkServing(services, "my-app")
 	early := make(chan string, 100) // revisions on the page without an origin
-	seen := w.watchRevisions(services, "my-app", func(u *unstructured.Unstructured) {
-		if len(setsOf(u)) == 0 {
+	seen := env.watchRevisions(services, "my-app", func(u *unstructured.Unstructured) {
+		if len(pageSetsOf(u)) == 0 {
 			return
 		}
-		if _, err := w.client.CoreV1().Services(w.namespace).Get(t.Context(), originOf("my-app"), metav1.GetOptions{}); err != nil && len(setsOf(w.get(services, "my-app"))) > 0 {
+		if _, err := env.client.CoreV1().Services(env.namespace).Get(t.Context(), originOf("my-app"), metav1.GetOptions{}); err != nil && len(pageSetsOf(env.get(services, "my-app"))) > 0 {
 			early <- err.Error()
 		}
 	})
-	w.on(services, "my-app")
-	u := w.until(services, "my-app", "active", state(annotations.Active))
-	set := allOn(t, u)
-	serves.until(set)
-	assert.True(t, leadsToPage(set)(u), "%s", way(asService(u)))
-	w.untilEndpoints("my-app")
-	w.until(configMaps, set, "its user", usedBy("Service/my-app"))
-	assert.Contains(t, message(w.untilEvent("my-app", "BackendLeftAlone")), "53/UDP")
+	env.enable(services, "my-app")
+	u := env.waitFor(services, "my-app", "active", state(annotations.Active))
+	set := requireOnPage(t, u)
+	serves.waitForCheckOf(set)
+	assert.True(t, leadsToPage(set)(u), "%s", routing(toService(u)))
+	env.waitForPageEndpoints("my-app")
+	env.waitFor(configMaps, set, "its user in used-by", usedBy("Service/my-app"))
+	assert.Contains(t, message(env.waitForEvent("my-app", "BackendSkipped")), "53/UDP")
 
-	there := w.get(services, originOf("my-app"))
-	assert.True(t, leadsToApp(service("my-app"))(there), "%s", way(asService(there)))
+	there := env.get(services, originOf("my-app"))
+	assert.True(t, leadsToApp(service("my-app"))(there), "%s", routing(toService(there)))
 	assert.Equal(t, annotations.ManagedBy, there.GetLabels()[annotations.ManagedByLabel])
 	assert.Equal(t, u.GetUID(), there.GetOwnerReferences()[0].UID)
 
-	// Whatever becomes of the origin, it comes back as it should be.
-	require.NoError(t, w.client.CoreV1().Services(w.namespace).Delete(t.Context(), originOf("my-app"), metav1.DeleteOptions{}))
-	w.until(services, originOf("my-app"), "a new one", and(exists, leadsToApp(service("my-app"))))
-	w.patch(services, originOf("my-app"), types.MergePatchType, `{"spec":{"selector":{"evil":"yes"}}}`)
-	w.until(services, originOf("my-app"), "the app's selector", leadsToApp(service("my-app")))
+	// The origin is repaired, whatever happens to it.
+	require.NoError(t, env.client.CoreV1().Services(env.namespace).Delete(t.Context(), originOf("my-app"), metav1.DeleteOptions{}))
+	env.waitFor(services, originOf("my-app"), "a new one", and(exists, leadsToApp(service("my-app"))))
+	env.patch(services, originOf("my-app"), types.MergePatchType, `{"spec":{"selector":{"evil":"yes"}}}`)
+	env.waitFor(services, originOf("my-app"), "the app's selector", leadsToApp(service("my-app")))
 
-	w.off(services, "my-app")
-	assert.Equal(t, before, spec(t, w.until(services, "my-app", "restored", restored)))
-	w.until(services, originOf("my-app"), "its end", absent)
-	w.untilClean()
+	env.disable(services, "my-app")
+	assert.Equal(t, before, spec(t, env.waitFor(services, "my-app", "restored", restored)))
+	env.waitFor(services, originOf("my-app"), "deletion", absent)
+	env.waitForCleanup()
 	assert.GreaterOrEqual(t, seen(), 4)
 	assert.Empty(t, early, "the origin is there before the swap")
 }
 
-// TestServiceIsWrittenBack by the tools that people use, each in its own way.
-func TestServiceIsWrittenBack(t *testing.T) {
+// TestServiceRevertedByTools, each in its own way.
+func TestServiceRevertedByTools(t *testing.T) {
 	t.Parallel()
 	app := service("my-app")
 	v2 := strings.ReplaceAll(app, "tier: web", "tier: v2")
 	for name, tc := range map[string]struct {
-		revert func(*world)
-		want   string // manifest of what is restored
+		revert func(*testEnv)
+		want   string // manifest of the restored Service
 	}{
-		"an editor": {func(w *world) {
-			w.edit(services, "my-app", func(u *unstructured.Unstructured) {
-				want := w.parse(v2)
+		"an editor": {func(env *testEnv) {
+			env.edit(services, "my-app", func(u *unstructured.Unstructured) {
+				want := env.parse(v2)
 				for _, field := range []string{"selector", "ports"} {
 					u.Object["spec"].(map[string]any)[field] = want.Object["spec"].(map[string]any)[field]
 				}
 			})
 		}, v2},
-		"a merge patch of the whole selector": {func(w *world) {
-			w.patch(services, "my-app", types.StrategicMergePatchType, `{"spec":{"selector":{"app":"shop","tier":"v2"}}}`)
+		"a merge patch of the whole selector": {func(env *testEnv) {
+			env.patch(services, "my-app", types.StrategicMergePatchType, `{"spec":{"selector":{"app":"shop","tier":"v2"}}}`)
 		}, v2},
-		"a merge patch of one label": {func(w *world) {
-			w.patch(services, "my-app", types.MergePatchType, `{"spec":{"selector":{"tier":"v2"}}}`)
+		"a merge patch of one label": {func(env *testEnv) {
+			env.patch(services, "my-app", types.MergePatchType, `{"spec":{"selector":{"tier":"v2"}}}`)
 		}, v2},
-		"one port": {func(w *world) {
-			w.patch(services, "my-app", types.StrategicMergePatchType, `{"spec":{"ports":[{"port":80,"targetPort":9000}]}}`)
+		"one port": {func(env *testEnv) {
+			env.patch(services, "my-app", types.StrategicMergePatchType, `{"spec":{"ports":[{"port":80,"targetPort":9000}]}}`)
 		}, strings.ReplaceAll(app, "8080", "9000")},
-		"one port, to where page Pods listen": {func(w *world) {
-			w.patch(services, "my-app", types.StrategicMergePatchType, fmt.Sprintf(`{"spec":{"ports":[{"port":443,"targetPort":%d}]}}`, page.Port))
+		"one port, to the page Pods' port": {func(env *testEnv) {
+			env.patch(services, "my-app", types.StrategicMergePatchType, fmt.Sprintf(`{"spec":{"ports":[{"port":443,"targetPort":%d}]}}`, page.Port))
 		}, strings.ReplaceAll(app, "targetPort: https", fmt.Sprintf("targetPort: %d", page.Port))},
-		"a new port": {func(w *world) {
-			w.patch(services, "my-app", types.StrategicMergePatchType, `{"spec":{"ports":[{"name":"new","port":8080,"targetPort":"new"}]}}`)
+		"a new port": {func(env *testEnv) {
+			env.patch(services, "my-app", types.StrategicMergePatchType, `{"spec":{"ports":[{"name":"new","port":8080,"targetPort":"new"}]}}`)
 		}, app + "    - {name: new, port: 8080, targetPort: new}\n"},
-		"a forced server-side apply": {func(w *world) {
-			raw, err := w.parse(v2).MarshalJSON()
-			require.NoError(w, err)
+		"a forced server-side apply": {func(env *testEnv) {
+			raw, err := env.parse(v2).MarshalJSON()
+			require.NoError(env, err)
 			force := true
-			_, err = w.dynamic.Resource(services).Namespace(w.namespace).Patch(w.Context(), "my-app", types.ApplyPatchType, raw, metav1.PatchOptions{FieldManager: "gitops", Force: &force})
-			require.NoError(w, err)
+			_, err = env.dynamic.Resource(services).Namespace(env.namespace).Patch(env.Context(), "my-app", types.ApplyPatchType, raw, metav1.PatchOptions{FieldManager: "gitops", Force: &force})
+			require.NoError(env, err)
 		}, v2},
 	} {
 		for _, watched := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, controller up %v", name, watched), func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t)
-				w.apply(app)
-				c := w.start()
-				w.on(services, "my-app")
-				set := allOn(t, w.until(services, "my-app", "active", state(annotations.Active)))
+				env := newTestEnv(t)
+				env.apply(app)
+				c := env.startController()
+				env.enable(services, "my-app")
+				set := requireOnPage(t, env.waitFor(services, "my-app", "active", state(annotations.Active)))
 				if watched {
-					tc.revert(w)
-					w.until(services, "my-app", "the page again", leadsToPage(set))
-					w.until(services, originOf("my-app"), "the new way to the app", leadsToApp(tc.want))
-					w.off(services, "my-app")
+					tc.revert(env)
+					env.waitFor(services, "my-app", "the page again", leadsToPage(set))
+					env.waitFor(services, originOf("my-app"), "route to the new app", leadsToApp(tc.want))
+					env.disable(services, "my-app")
 				} else {
 					c.stop()
-					tc.revert(w)
-					w.off(services, "my-app")
-					w.start()
+					tc.revert(env)
+					env.disable(services, "my-app")
+					env.startController()
 				}
-				u := w.until(services, "my-app", "restored", restored)
-				assert.True(t, leadsToApp(tc.want)(u), "%s", way(asService(u)))
-				w.untilClean()
+				u := env.waitFor(services, "my-app", "restored", restored)
+				assert.True(t, leadsToApp(tc.want)(u), "%s", routing(toService(u)))
+				env.waitForCleanup()
 			})
 		}
 	}
 }
 
-// TestServiceThatIsContestedServesTheAppInBetween: a merge patch leaves a
-// selector that finds nothing. When the next swap is put off, visitors get the app.
-func TestServiceThatIsContestedServesTheAppInBetween(t *testing.T) {
+// TestContestedServiceServesTheAppInBetween: a merge patch leaves a selector that matches
+// nothing. While the next swap is delayed, visitors get the app.
+func TestContestedServiceServesTheAppInBetween(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.apply(service("my-app"))
-	w.start()
-	w.on(services, "my-app")
-	set := allOn(t, w.until(services, "my-app", "active", state(annotations.Active)))
+	env := newTestEnv(t)
+	env.apply(service("my-app"))
+	env.startController()
+	env.enable(services, "my-app")
+	set := requireOnPage(t, env.waitFor(services, "my-app", "active", state(annotations.Active)))
 	for i := range 4 {
-		w.patch(services, "my-app", types.MergePatchType, fmt.Sprintf(`{"metadata":{"annotations":{"n":"%d"}},"spec":{"selector":{"app":"shop","tier":"web"}}}`, i))
+		env.patch(services, "my-app", types.MergePatchType, fmt.Sprintf(`{"metadata":{"annotations":{"n":"%d"}},"spec":{"selector":{"app":"shop","tier":"web"}}}`, i))
 		if i == 3 {
-			u := w.until(services, "my-app", "contested", state(annotations.Contested))
-			assert.True(t, leadsToApp(service("my-app"))(u), "%s", way(asService(u)))
+			u := env.waitFor(services, "my-app", "contested", state(annotations.Contested))
+			assert.True(t, leadsToApp(service("my-app"))(u), "%s", routing(toService(u)))
 		}
-		w.until(services, "my-app", "swapped again", leadsToPage(set))
+		env.waitFor(services, "my-app", "swapped again", leadsToPage(set))
 	}
-	w.off(services, "my-app")
-	assert.True(t, leadsToApp(service("my-app"))(w.until(services, "my-app", "restored", restored)))
-	w.untilClean()
+	env.disable(services, "my-app")
+	assert.True(t, leadsToApp(service("my-app"))(env.waitFor(services, "my-app", "restored", restored)))
+	env.waitForCleanup()
 }
 
-// TestServiceAndItsIngress in any order, on and off.
+// TestServiceAndItsIngress, on and off in any order.
 func TestServiceAndItsIngress(t *testing.T) {
 	t.Parallel()
 	kinds := []schemaGVR{ingresses, services}
@@ -270,129 +156,129 @@ func TestServiceAndItsIngress(t *testing.T) {
 		for _, off := range [][]schemaGVR{{kinds[0], kinds[1]}, {kinds[1], kinds[0]}} {
 			t.Run(fmt.Sprintf("on %s first, off %s first", on[0].Resource, off[0].Resource), func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t)
-				w.apply(strings.ReplaceAll(ingress("my-app"), "name: app,", "name: my-app,"), service("my-app"))
+				env := newTestEnv(t)
+				env.apply(strings.ReplaceAll(ingress("my-app"), "name: app,", "name: my-app,"), service("my-app"))
 				before := map[schemaGVR]string{}
 				for _, gvr := range kinds {
-					before[gvr] = spec(t, w.get(gvr, "my-app"))
+					before[gvr] = spec(t, env.get(gvr, "my-app"))
 				}
-				w.start()
+				env.startController()
 				sets := map[string]bool{}
 				for _, gvr := range on {
-					w.on(gvr, "my-app")
-					sets[allOn(t, w.until(gvr, "my-app", "active", state(annotations.Active)))] = true
+					env.enable(gvr, "my-app")
+					sets[requireOnPage(t, env.waitFor(gvr, "my-app", "active", state(annotations.Active)))] = true
 				}
 				assert.Len(t, sets, 1, "the same content, one page set")
-				w.until(configMaps, defaultSet(), "both users", usedBy("Ingress/my-app,Service/my-app"))
-				own := spec(t, w.get(services, defaultSet()))
-				w.off(off[0], "my-app")
-				assert.Equal(t, before[off[0]], spec(t, w.until(off[0], "my-app", "restored", restored)))
-				allOn(t, w.get(off[1], "my-app"))
-				assert.Equal(t, own, spec(t, w.get(services, defaultSet())), "the page set's own Service is as it was")
-				w.off(off[1], "my-app")
-				assert.Equal(t, before[off[1]], spec(t, w.until(off[1], "my-app", "restored", restored)))
-				w.untilClean()
+				env.waitFor(configMaps, defaultSet(), "both users in used-by", usedBy("Ingress/my-app,Service/my-app"))
+				own := spec(t, env.get(services, defaultSet()))
+				env.disable(off[0], "my-app")
+				assert.Equal(t, before[off[0]], spec(t, env.waitFor(off[0], "my-app", "restored", restored)))
+				requireOnPage(t, env.get(off[1], "my-app"))
+				assert.Equal(t, own, spec(t, env.get(services, defaultSet())), "the page set's own Service is unchanged")
+				env.disable(off[1], "my-app")
+				assert.Equal(t, before[off[1]], spec(t, env.waitFor(off[1], "my-app", "restored", restored)))
+				env.waitForCleanup()
 			})
 		}
 	}
 }
 
-func TestServiceOfOursIsNeverATarget(t *testing.T) {
+func TestOwnServiceIsNeverATarget(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.apply(service("my-app"))
-	w.start()
-	w.on(services, "my-app")
-	set := allOn(t, w.until(services, "my-app", "active", state(annotations.Active)))
+	env := newTestEnv(t)
+	env.apply(service("my-app"))
+	env.startController()
+	env.enable(services, "my-app")
+	set := requireOnPage(t, env.waitFor(services, "my-app", "active", state(annotations.Active)))
 	own := []string{set, originOf("my-app")}
 	before := map[string]string{}
 	for _, name := range own {
-		before[name] = way(asService(w.get(services, name)))
-		w.on(services, name)
+		before[name] = routing(toService(env.get(services, name)))
+		env.enable(services, name)
 	}
-	// Something that is done after both were seen.
-	w.apply(service("other"))
-	w.on(services, "other")
-	w.until(services, "other", "active", state(annotations.Active))
+	// Once this one is active, the others have been seen.
+	env.apply(service("other"))
+	env.enable(services, "other")
+	env.waitFor(services, "other", "active", state(annotations.Active))
 	for _, name := range own {
-		u := w.get(services, name)
-		assert.Equal(t, before[name], way(asService(u)))
+		u := env.get(services, name)
+		assert.Equal(t, before[name], routing(toService(u)))
 		assert.Empty(t, u.GetAnnotations()[annotations.State])
 	}
-	w.off(services, "my-app")
-	w.off(services, "other")
-	w.untilClean()
+	env.disable(services, "my-app")
+	env.disable(services, "other")
+	env.waitForCleanup()
 }
 
-func TestServiceOriginNameThatIsTakenBlocks(t *testing.T) {
+func TestTakenOriginNameBlocks(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.apply(service("my-app"), service(originOf("my-app")))
-	foreign := w.get(services, originOf("my-app")).GetResourceVersion()
-	w.start()
-	w.on(services, "my-app")
-	u := w.until(services, "my-app", "blocked", state(annotations.Blocked))
+	env := newTestEnv(t)
+	env.apply(service("my-app"), service(originOf("my-app")))
+	foreign := env.get(services, originOf("my-app")).GetResourceVersion()
+	env.startController()
+	env.enable(services, "my-app")
+	u := env.waitFor(services, "my-app", "blocked", state(annotations.Blocked))
 	assert.True(t, leadsToApp(service("my-app"))(u), "the app is served")
-	assert.Contains(t, message(w.untilEvent("my-app", "NameConflict")), originOf("my-app"))
-	assert.Equal(t, foreign, w.get(services, originOf("my-app")).GetResourceVersion())
-	require.NoError(t, w.client.CoreV1().Services(w.namespace).Delete(t.Context(), originOf("my-app"), metav1.DeleteOptions{}))
-	w.until(services, "my-app", "active, now that the name is free", state(annotations.Active))
+	assert.Contains(t, message(env.waitForEvent("my-app", "NameConflict")), originOf("my-app"))
+	assert.Equal(t, foreign, env.get(services, originOf("my-app")).GetResourceVersion())
+	require.NoError(t, env.client.CoreV1().Services(env.namespace).Delete(t.Context(), originOf("my-app"), metav1.DeleteOptions{}))
+	env.waitFor(services, "my-app", "active, now that the name is free", state(annotations.Active))
 }
 
-func TestServiceThatIsDeletedTakesItsOriginAlong(t *testing.T) {
+func TestDeletedServiceDeletesItsOrigin(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.apply(service("my-app"))
-	w.start()
-	w.on(services, "my-app")
-	w.until(services, "my-app", "active", state(annotations.Active))
-	require.NoError(t, w.client.CoreV1().Services(w.namespace).Delete(t.Context(), "my-app", metav1.DeleteOptions{}))
-	w.untilClean()
+	env := newTestEnv(t)
+	env.apply(service("my-app"))
+	env.startController()
+	env.enable(services, "my-app")
+	env.waitFor(services, "my-app", "active", state(annotations.Active))
+	require.NoError(t, env.client.CoreV1().Services(env.namespace).Delete(t.Context(), "my-app", metav1.DeleteOptions{}))
+	env.waitForCleanup()
 }
 
-func TestServiceShowsACustomPageAndFollowsIt(t *testing.T) {
+func TestServiceFollowsItsCustomPage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.apply(service("my-app"), customPage("spring", "page.html", "<h1>one</h1>"))
-	before := spec(t, w.get(services, "my-app"))
-	serves := w.watchServing(services, "my-app")
-	w.start()
-	w.annotate(services, "my-app", map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "spring"})
-	first := allOn(t, w.until(services, "my-app", "active", state(annotations.Active)))
-	serves.until(first)
-	w.edit(configMaps, "page-spring", func(u *unstructured.Unstructured) {
+	env := newTestEnv(t)
+	env.apply(service("my-app"), customPage("spring", "page.html", "<h1>one</h1>"))
+	before := spec(t, env.get(services, "my-app"))
+	serves := env.checkServing(services, "my-app")
+	env.startController()
+	env.annotate(services, "my-app", map[string]any{annotations.DefaultEnabled: "true", annotations.DefaultCustomPage: "spring"})
+	first := requireOnPage(t, env.waitFor(services, "my-app", "active", state(annotations.Active)))
+	serves.waitForCheckOf(first)
+	env.edit(configMaps, "page-spring", func(u *unstructured.Unstructured) {
 		require.NoError(t, unstructured.SetNestedField(u.Object, "<h1>two</h1>", "data", "page.html"))
 	})
-	u := w.until(services, "my-app", "the new page", func(u *unstructured.Unstructured) bool {
+	u := env.waitFor(services, "my-app", "the new page", func(u *unstructured.Unstructured) bool {
 		return u.GetAnnotations()[annotations.PageSet] != first && state(annotations.Active)(u)
 	})
-	assert.True(t, leadsToPage(allOn(t, u))(u))
-	serves.until(allOn(t, u))
-	w.off(services, "my-app")
-	assert.Equal(t, before, spec(t, w.until(services, "my-app", "restored", restored)))
-	w.untilClean()
+	assert.True(t, leadsToPage(requireOnPage(t, u))(u))
+	serves.waitForCheckOf(requireOnPage(t, u))
+	env.disable(services, "my-app")
+	assert.Equal(t, before, spec(t, env.waitFor(services, "my-app", "restored", restored)))
+	env.waitForCleanup()
 }
 
-// TestServiceTargetsAreOffUnlessNamed runs the program with the manifests' own rights.
-func TestServiceTargetsAreOffUnlessNamed(t *testing.T) {
+// TestServiceTargetsAreOffByDefault runs the program with the rights of the manifests.
+func TestServiceTargetsAreOffByDefault(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	kubeconfig := installed(t, plane, "service-targets.yaml")
-	w.apply(service("my-app"), ingress("my-app"))
-	before := spec(t, w.get(services, "my-app"))
-	args := []string{"--watch-namespaces=" + w.namespace, "--leader-elect=false"}
-	p := runProgram(t, kubeconfig, args...)
-	w.on(services, "my-app")
-	w.on(ingresses, "my-app")
-	w.until(ingresses, "my-app", "active", state(annotations.Active))
-	assert.Equal(t, before, spec(t, w.get(services, "my-app")))
+	env := newTestEnv(t)
+	kubeconfig := installManifests(t, plane, "service-targets.yaml")
+	env.apply(service("my-app"), ingress("my-app"))
+	before := spec(t, env.get(services, "my-app"))
+	args := []string{"--watch-namespaces=" + env.namespace, "--leader-elect=false"}
+	p := startProcess(t, kubeconfig, args...)
+	env.enable(services, "my-app")
+	env.enable(ingresses, "my-app")
+	env.waitFor(ingresses, "my-app", "active", state(annotations.Active))
+	assert.Equal(t, before, spec(t, env.get(services, "my-app")))
 	p.Stop()
 
-	p = runProgram(t, kubeconfig, append(args, "--targets=Ingress,IngressRoute,Service")...)
-	w.until(services, "my-app", "active", state(annotations.Active))
-	w.off(services, "my-app")
-	w.off(ingresses, "my-app")
-	assert.Equal(t, before, spec(t, w.until(services, "my-app", "restored", restored)))
-	w.untilClean()
-	assert.NotContains(t, p.log.String(), "forbidden", "the manifests grant all that is needed")
+	p = startProcess(t, kubeconfig, append(args, "--targets=Ingress,IngressRoute,Service")...)
+	env.waitFor(services, "my-app", "active", state(annotations.Active))
+	env.disable(services, "my-app")
+	env.disable(ingresses, "my-app")
+	assert.Equal(t, before, spec(t, env.waitFor(services, "my-app", "restored", restored)))
+	env.waitForCleanup()
+	assert.NotContains(t, p.log.String(), "forbidden", "the manifests grant all rights that are needed")
 }

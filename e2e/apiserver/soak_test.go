@@ -23,30 +23,29 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// Growth that a soak may show. The heap is what lives after a collection.
+// Growth that is allowed. The heap is measured after a garbage collection.
 const (
 	moreHeap       = 2 << 20
 	moreGoroutines = 10
 )
 
-// manyToggles is what the long form has to reach: less would not show slow growth.
+// manyToggles is the minimum of the long form: fewer would not show slow growth.
 const manyToggles = 20000
 
-// TestSoak toggles targets as fast as the program follows, while their pages
-// change, and reads the program's own debug endpoint in
-// the quiet before and after. Then it leaves some targets in maintenance and wants
-// no write at all, however often the program has to list everything anew.
+// TestSoak toggles targets as fast as the program follows, while their pages change, and
+// compares heap and goroutines of the idle program before and after. Then some targets stay
+// in maintenance, and the program must not write at all, however often it lists everything again.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	size, warm, lasts, rounds, often := 25, 2*time.Second, 7*time.Second, 2, 500*time.Millisecond
 	if *long {
 		size, warm, lasts, rounds, often = 50, time.Minute, 8*time.Minute, 6, 5*time.Second
 	}
-	w := newWorld(t)
-	p := w.proxied()
-	f := newFleet(p, 1, size)
-	s := &soaked{fleet: f, often: often, at: freeAddress(t), debug: freeAddress(t)}
-	p.restart("--listen="+s.at, "--debug-listen="+s.debug, "--settle-time=0s")
+	env := newTestEnv(t)
+	p := env.newProxied()
+	f := newToggler(p, 1, size)
+	s := &soakedToggler{toggler: f, pageChangeInterval: often, metricsAddress: freeAddress(t), debugAddress: freeAddress(t)}
+	p.restart("--listen="+s.metricsAddress, "--debug-listen="+s.debugAddress, "--settle-time=0s")
 
 	s.toggle(warm)
 	s.settle()
@@ -57,51 +56,51 @@ func TestSoak(t *testing.T) {
 	}
 	s.settle()
 	after := s.measure()
-	s.tellLost()
+	s.reportLost()
 	t.Logf("%d toggles; heap %d KiB, then %d KiB; goroutines %d, then %d; %d writes", toggles,
 		before.heap>>10, after.heap>>10, before.goroutines, after.goroutines, writes(p.proxy.Counts()))
 	assert.LessOrEqual(t, after.heap, before.heap+moreHeap)
 	assert.LessOrEqual(t, after.goroutines, before.goroutines+moreGoroutines)
-	assert.Greater(t, s.samples, 2*int(lasts/time.Second), "looks at the queues")
-	assert.LessOrEqual(t, s.queue, size, "no queue is longer than there are targets")
-	s.wantQuiet(rounds)
-	tally.Tell(t, "largest queue", int64(s.queue))
-	tally.Tell(t, "toggles", toggles)
-	tally.Tell(t, "heap KiB before", int64(before.heap>>10))
-	tally.Tell(t, "heap KiB after", int64(after.heap>>10))
-	tally.Tell(t, "goroutines before", int64(before.goroutines))
-	tally.Tell(t, "goroutines after", int64(after.goroutines))
+	assert.Greater(t, s.samples, 2*int(lasts/time.Second), "samples of the queues")
+	assert.LessOrEqual(t, s.queue, size, "no queue is longer than the number of targets")
+	s.requireNoWrites(rounds)
+	tally.Report(t, "largest queue", int64(s.queue))
+	tally.Report(t, "toggles", toggles)
+	tally.Report(t, "heap KiB before", int64(before.heap>>10))
+	tally.Report(t, "heap KiB after", int64(after.heap>>10))
+	tally.Report(t, "goroutines before", int64(before.goroutines))
+	tally.Report(t, "goroutines after", int64(after.goroutines))
 }
 
-// soaked is a fleet whose program is looked into.
-type soaked struct {
-	*fleet
-	at, debug string // addresses of the program's metrics, and of its profiles
+// soakedToggler is a toggler that also measures the program.
+type soakedToggler struct {
+	*toggler
+	metricsAddress, debugAddress string // addresses of the program's metrics and profiles
 
-	often          time.Duration // a page changes
-	queue, samples int           // the largest length of a queue that was seen, and how often one was looked at
+	pageChangeInterval time.Duration // between two changes of a page
+	queue, samples     int           // the longest queue, and how often queues were sampled
 }
 
-// toggle asks each target for the opposite as soon as it is as it was asked to be,
-// while pages change now and then. It gives how often it has asked.
-func (s *soaked) toggle(lasts time.Duration) int64 {
+// toggle requests the opposite for each target as soon as the last request is done, while
+// pages change now and then. It returns the number of requests.
+func (s *soakedToggler) toggle(lasts time.Duration) int64 {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), lasts)
 	defer cancel()
 	var wg sync.WaitGroup
 	var toggles atomic.Int64
-	moved := make(map[string]chan struct{}, len(s.members))
-	for _, m := range s.members {
+	moved := make(map[string]chan struct{}, len(s.targets))
+	for _, m := range s.targets {
 		moved[m.Kind+"/"+m.Name] = make(chan struct{}, 1)
 	}
 	seen := map[schemaGVR]bool{}
-	for _, m := range s.members {
+	for _, m := range s.targets {
 		if !seen[m.resource] {
 			seen[m.resource] = true
 			stream := s.everyRevision(ctx, m.resource, func(_ watch.EventType, u *unstructured.Unstructured) {
 				select {
 				case moved[u.GetKind()+"/"+u.GetName()] <- struct{}{}:
-				default: // it is told already, or is no member
+				default: // a signal is pending, or it is another object
 				}
 			})
 			defer stream.Stop()
@@ -115,10 +114,10 @@ func (s *soaked) toggle(lasts time.Duration) int64 {
 }
 
 // alternate switches one target on and off.
-func (s *soaked) alternate(ctx context.Context, m *member, moved <-chan struct{}, toggles *atomic.Int64) {
+func (s *soakedToggler) alternate(ctx context.Context, m *toggledTarget, moved <-chan struct{}, toggles *atomic.Int64) {
 	for n := 0; ctx.Err() == nil; n++ {
 		m.on, m.page = !m.on, []string{"", "spring", "autumn"}[n%3]
-		s.ask(m)
+		s.request(m)
 		toggles.Add(1)
 		for there := false; !there; {
 			select {
@@ -132,8 +131,8 @@ func (s *soaked) alternate(ctx context.Context, m *member, moved <-chan struct{}
 	}
 }
 
-func (s *soaked) changePages(ctx context.Context) {
-	tick := time.NewTicker(s.often)
+func (s *soakedToggler) changePages(ctx context.Context) {
+	tick := time.NewTicker(s.pageChangeInterval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		s.steps++
@@ -145,13 +144,13 @@ func (s *soaked) changePages(ctx context.Context) {
 	}
 }
 
-// watchQueues remembers how long the queues have become.
-func (s *soaked) watchQueues(ctx context.Context) {
+// watchQueues records the greatest length of the queues.
+func (s *soakedToggler) watchQueues(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	length := regexp.MustCompile(`(?m)^maintenance_queue_length\{.*\} (\d+)$`)
 	for ctx.Err() == nil {
-		for _, found := range length.FindAllStringSubmatch(get(s, s.at, "/metrics"), -1) {
+		for _, found := range length.FindAllStringSubmatch(httpGet(s, s.metricsAddress, "/metrics"), -1) {
 			n, err := strconv.Atoi(found[1])
 			assert.NoError(s, err)
 			s.samples++
@@ -165,48 +164,48 @@ func (s *soaked) watchQueues(ctx context.Context) {
 }
 
 // settle ends all maintenance and waits until nothing is left to do.
-func (s *soaked) settle() {
+func (s *soakedToggler) settle() {
 	s.Helper()
 	s.allOff()
-	assert.Zero(s, s.untilAsAsked())
-	s.untilClean()
-	s.untilIdle()
+	assert.Zero(s, s.waitUntilAsRequested())
+	s.waitForCleanup()
+	s.waitForEmptyQueues()
 }
 
-// untilIdle waits until the program's queues are empty.
-func (s *soaked) untilIdle() {
+// waitForEmptyQueues waits until the program's queues are empty.
+func (s *soakedToggler) waitForEmptyQueues() {
 	s.Helper()
 	for _, queue := range []string{"target", "page-set"} {
-		untilMetric(s, s.at, fmt.Sprintf("maintenance_queue_length{queue=%q} 0", queue))
+		waitForMetric(s, s.metricsAddress, fmt.Sprintf("maintenance_queue_length{queue=%q} 0", queue))
 	}
 }
 
-// wantQuiet leaves every third target in maintenance and wants no write while the
-// program lists everything anew, again and again, and over a restart of it.
-func (s *soaked) wantQuiet(rounds int) {
+// requireNoWrites leaves every third target in maintenance and allows no write while the
+// program lists everything again several times, nor after a restart.
+func (s *soakedToggler) requireNoWrites(rounds int) {
 	s.Helper()
-	for i, m := range s.members {
+	for i, m := range s.targets {
 		m.on = i%3 == 0
-		s.ask(m)
+		s.request(m)
 	}
-	assert.Positive(s, s.untilAsAsked())
-	s.untilIdle()
-	s.untilAllIsTold()
+	assert.Positive(s, s.waitUntilAsRequested())
+	s.waitForEmptyQueues()
+	s.waitForEvents()
 	before := s.proxy.Counts()
 	s.relist(rounds)
-	assert.Equal(s, before.Writes, s.proxy.Counts().Writes, "writes, Events included, though nothing has changed")
+	assert.Equal(s, before.Writes, s.proxy.Counts().Writes, "writes, including Events, although nothing has changed")
 	s.restart()
-	untilMetric(s, s.at, "maintenance_leader 1")
-	get(s, s.at, "/readyz")
+	waitForMetric(s, s.metricsAddress, "maintenance_leader 1")
+	httpGet(s, s.metricsAddress, "/readyz")
 	s.relist(1)
-	s.untilIdle()
-	s.untilAllIsTold()
+	s.waitForEmptyQueues()
+	s.waitForEvents()
 	now := s.proxy.Counts()
-	assert.Equal(s, writes(before), writes(now), "writes after a restart, though nothing has changed: %v", now.Writes)
-	// A warning that holds still is told once by each process: of each Service, that
-	// nobody answers on its port for UDP.
+	assert.Equal(s, writes(before), writes(now), "writes after a restart, although nothing has changed: %v", now.Writes)
+	// Each process reports a lasting Warning once: for each Service, that its UDP port is
+	// not served.
 	warnings := 0
-	for _, m := range s.members {
+	for _, m := range s.targets {
 		if m.on && m.Kind == target.Service().Name {
 			warnings++
 		}
@@ -214,32 +213,32 @@ func (s *soaked) wantQuiet(rounds int) {
 	assert.LessOrEqual(s, events(now)-events(before), warnings, "Events after a restart")
 }
 
-// untilAllIsTold waits until the program has sent its Events, which it does beside
-// its work: until none has come for a while.
-func (s *soaked) untilAllIsTold() {
+// waitForEvents waits until the program, which sends Events asynchronously, has sent none
+// for a while.
+func (s *soakedToggler) waitForEvents() {
 	s.Helper()
-	const quiet = 500 * time.Millisecond
-	told := -1
+	const interval = 500 * time.Millisecond
+	sent := -1
 	require.Eventually(s, func() bool {
 		now := s.proxy.Counts()
-		before := told
-		told = events(now)
-		return told == before
-	}, patience, quiet)
+		before := sent
+		sent = events(now)
+		return sent == before
+	}, waitTimeout, interval)
 }
 
 func events(c faultproxy.Counts) int { return c.Writes["create events"] + c.Writes["patch events"] }
 
-// relist ends all watches and says, when they are to go on, that the revision is
-// forgotten: each has to list all that there is anew.
-func (s *soaked) relist(rounds int) {
+// relist ends all watches and answers that their revision has expired, so that the program
+// has to list everything again.
+func (s *soakedToggler) relist(rounds int) {
 	s.Helper()
 	for range rounds {
-		const all = 8 // of what the program reads, at the least
-		s.untilWatches(all)
+		const all = 8 // at least, of what the program watches
+		s.waitForWatches(all)
 		var ended, expired, listed atomic.Int64
 		ended.Store(math.MaxInt64)
-		s.proxy.Judge(func(c faultproxy.Call) *faultproxy.Fault {
+		s.proxy.SetFaults(func(c faultproxy.Call) *faultproxy.Fault {
 			switch {
 			case c.Resumes && expired.Add(1) <= ended.Load():
 				return faultproxy.Expire()
@@ -249,40 +248,40 @@ func (s *soaked) relist(rounds int) {
 			return nil
 		})
 		ended.Store(int64(s.proxy.EndWatches()))
-		require.GreaterOrEqual(s, ended.Load(), int64(all), "watches of all that it reads")
-		deadline := time.Now().Add(patience)
+		require.GreaterOrEqual(s, ended.Load(), int64(all), "watches of everything that it reads")
+		deadline := time.Now().Add(waitTimeout)
 		for listed.Load() < ended.Load() {
-			require.True(s, time.Now().Before(deadline), "only %d of %d lists came", listed.Load(), ended.Load())
+			require.True(s, time.Now().Before(deadline), "timed out: only %d of %d lists", listed.Load(), ended.Load())
 			<-after(20 * time.Millisecond)
 		}
-		s.untilWatches(int(ended.Load()))
-		s.untilIdle()
-		s.Logf("%d watches have listed everything anew", ended.Load())
+		s.waitForWatches(int(ended.Load()))
+		s.waitForEmptyQueues()
+		s.Logf("%d watches have listed everything again", ended.Load())
 	}
 }
 
-// untilWatches waits until the program has so many watches open.
-func (s *soaked) untilWatches(n int) {
+// waitForWatches waits until the program has this number of open watches.
+func (s *soakedToggler) waitForWatches(n int) {
 	s.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitTimeout)
 	for s.proxy.Watches() < n {
-		require.True(s, time.Now().Before(deadline), "only %d of %d watches are open", s.proxy.Watches(), n)
+		require.True(s, time.Now().Before(deadline), "timed out: only %d of %d watches are open", s.proxy.Watches(), n)
 		<-after(20 * time.Millisecond)
 	}
 }
 
-// measured is what the program's debug endpoint says of it.
+// measured is read from the program's debug endpoint.
 type measured struct{ heap, goroutines int }
 
-func (s *soaked) measure() measured {
+func (s *soakedToggler) measure() measured {
 	s.Helper()
-	return measure(s, s.debug)
+	return measure(s, s.debugAddress)
 }
 
 func measure(tb testing.TB, debug string) measured {
 	tb.Helper()
 	number := func(path, pattern string) int {
-		found := regexp.MustCompile(pattern).FindStringSubmatch(get(tb, debug, path))
+		found := regexp.MustCompile(pattern).FindStringSubmatch(httpGet(tb, debug, path))
 		require.Len(tb, found, 2, "%s has no %s", path, pattern)
 		n, err := strconv.Atoi(found[1])
 		require.NoError(tb, err)

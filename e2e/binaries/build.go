@@ -6,136 +6,70 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
-	"time"
 )
 
-// progressInterval is how often a running build says that it lives.
-const progressInterval = 5 * time.Second
-
-// goBuild builds programs of one module in one go, which shares their many
-// common packages, and moves each into the cache whole.
-func (c *Cache) goBuild(ctx context.Context, programs []Program) (err error) {
-	m := programs[0].from
-	source, err := m.source()
-	if err != nil {
-		return err
-	}
-	version, err := m.version()
-	if err != nil {
-		return err
-	}
-	target := filepath.Join(c.dir, "bin", m.folder+"-"+version)
-	if err := os.MkdirAll(target, 0o755); err != nil {
-		return fmt.Errorf("make the cache folder: %w", err)
-	}
-	temp, err := os.MkdirTemp(target, ".build-")
-	if err != nil {
-		return fmt.Errorf("make a build folder: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(temp) }()
-
-	ldflags := []string{"-s", "-w"}
-	if m.versionFlags != nil {
-		ldflags = append(ldflags, m.versionFlags(version)...)
-	}
-	// One build compiles what the programs share once, and links one while it
-	// compiles for another. It names each after its folder, which only a module
-	// with one program may do otherwise.
-	output, names, packages := temp+string(filepath.Separator), []string{}, []string{}
-	for _, p := range programs {
-		names, packages = append(names, p.Name), append(packages, p.pkg)
-	}
-	if len(programs) == 1 {
-		output = filepath.Join(temp, programs[0].Name)
-	}
-	what := strings.Join(names, ", ") + " " + version
-	args := append([]string{
-		"build", "-v", "-trimpath", "-buildvcs=false", "-tags", m.tags, "-ldflags", strings.Join(ldflags, " "), "-o", output,
-	}, packages...)
-	if err := c.runBuild(ctx, source, what, args); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	for _, name := range names {
-		if err := os.Rename(filepath.Join(temp, name), filepath.Join(target, name)); err != nil {
-			return fmt.Errorf("move %s into the cache: %w", name, err)
-		}
-	}
-	return nil
+// compile is one `go build` and the `go list` that fetches what it needs.
+type compile struct {
+	dir      string // of the module
+	tags     string
+	flags    []string // of go build, with its output
+	packages []string
+	// env comes after this process's own. GOFLAGS and go.work of the user are for
+	// other modules than those of e2e/build.
+	env []string
 }
 
-// runBuild runs one `go build -v`, which names each package that it compiles,
-// and reports from that. What is not a package name is kept for the error.
-func (c *Cache) runBuild(ctx context.Context, dir, what string, args []string) error {
+// run runs `go build -v`, which names each package that it compiles, and calls
+// seen with each line that names one or a module that it downloads.
+func (b compile) run(ctx context.Context, seen func(line string)) error {
+	args := append([]string{"build", "-v", "-trimpath", "-buildvcs=false", "-tags", b.tags}, b.flags...)
+	_, err := b.command(ctx, seen, append(args, b.packages...))
+	return err
+}
+
+// fetch downloads the modules that the build needs, and lists the packages that it
+// compiles, each with its module's version: the same line is the same package.
+func (b compile) fetch(ctx context.Context, seen func(line string)) ([]string, error) {
+	args := []string{"list", "-deps", "-tags", b.tags, "-f", "{{.ImportPath}} {{.Module}}"}
+	out, err := b.command(ctx, seen, append(args, b.packages...))
+	return strings.Split(strings.TrimSpace(out), "\n"), err
+}
+
+func (b compile) command(ctx context.Context, seen func(line string), args []string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = dir
+	cmd.Dir = b.dir
 	// The programs run on whatever system is there: without cgo they are static.
-	// GOFLAGS and go.work of the person's own are for other modules than these.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off")
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), b.env...)
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		return err
+		return "", err
 	}
-	start := time.Now()
-	c.logf("build %s", what)
 	if err := cmd.Start(); err != nil {
-		return err
+		return "", err
 	}
-	var compiled, fetched atomic.Int64
-	reported := make(chan struct{})
-	stop := make(chan struct{})
-	go func() {
-		defer close(reported)
-		tick := time.NewTicker(progressInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				c.logf("build %s: %4s, %s", what, time.Since(start).Round(time.Second), progress(fetched.Load(), compiled.Load()))
-			}
-		}
-	}()
-	words := lastWords(stderr, &fetched, &compiled)
-	err = cmd.Wait()
-	close(stop)
-	<-reported
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, words)
+	words := lastWords(stderr, seen)
+	if err := cmd.Wait(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, words)
 	}
-	c.logf("build %s: done in %s", what, time.Since(start).Round(time.Second))
-	return nil
+	return stdout.String(), nil
 }
 
-func progress(fetched, compiled int64) string {
-	switch {
-	case compiled > 0:
-		return fmt.Sprintf("%d packages compiled", compiled)
-	case fetched > 0:
-		return fmt.Sprintf("%d modules fetched", fetched)
-	default:
-		return "at work"
-	}
-}
-
-// lastWords counts the progress lines of r to its end and returns the others.
-func lastWords(r io.Reader, fetched, compiled *atomic.Int64) string {
+// lastWords reads r to its end, reports its progress lines, and returns the others.
+func lastWords(r io.Reader, seen func(line string)) string {
 	var other bytes.Buffer
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
 		switch {
-		case strings.HasPrefix(line, "go: downloading "):
-			fetched.Add(1)
-		case !strings.HasPrefix(line, "#") && !strings.ContainsAny(line, " \t:"):
-			compiled.Add(1)
+		case isFetched(line) || isCompiled(line):
+			seen(line)
 		case other.Len() < 32<<10:
 			other.WriteString(line + "\n")
 		}
@@ -144,14 +78,83 @@ func lastWords(r io.Reader, fetched, compiled *atomic.Int64) string {
 	return strings.TrimSpace(other.String())
 }
 
-func filter(programs []Program, keep func(Program) bool) iter.Seq[Program] {
-	return func(yield func(Program) bool) {
-		for _, p := range programs {
-			if keep(p) && !yield(p) {
-				return
-			}
+func isFetched(line string) bool { return strings.HasPrefix(line, "go: downloading ") }
+
+func isCompiled(line string) bool {
+	return line != "" && !strings.HasPrefix(line, "#") && !strings.ContainsAny(line, " \t:")
+}
+
+// compile is the build of programs of one module into a folder. One build compiles
+// the packages that they share once, and links one program while it compiles another.
+func (m *module) compile(programs []Program, into string) (compile, error) {
+	source, err := m.source()
+	if err != nil {
+		return compile{}, err
+	}
+	version, err := m.version()
+	if err != nil {
+		return compile{}, err
+	}
+	ldflags := []string{"-s", "-w"}
+	if m.versionFlags != nil {
+		ldflags = append(ldflags, m.versionFlags(version)...)
+	}
+	// `go build` names several programs after their folders; a single one can be
+	// named otherwise.
+	output := into + string(filepath.Separator)
+	if len(programs) == 1 {
+		output = filepath.Join(into, programs[0].Name)
+	}
+	b := compile{
+		dir: source, tags: m.tags, flags: []string{"-ldflags", strings.Join(ldflags, " "), "-o", output},
+		env: []string{"GOFLAGS=-mod=readonly", "GOWORK=off"},
+	}
+	for _, p := range programs {
+		b.packages = append(b.packages, p.pkg)
+	}
+	return b, nil
+}
+
+// buildModule makes those of programs of one module that are missing, under a lock,
+// and moves each into the cache whole.
+func (c *Cache) buildModule(ctx context.Context, programs []Program, seen func(line string)) error {
+	m := programs[0].from
+	unlock, err := c.lock(ctx, m.folder)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Another process may have built them while this one waited for the lock.
+	missing, err := c.missing(programs)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	path, err := c.Path(missing[0])
+	if err != nil {
+		return err
+	}
+	target := filepath.Dir(path)
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return fmt.Errorf("make the cache folder: %w", err)
+	}
+	temp, err := os.MkdirTemp(target, ".build-")
+	if err != nil {
+		return fmt.Errorf("make a build folder: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	b, err := m.compile(missing, temp)
+	if err != nil {
+		return err
+	}
+	if err := b.run(ctx, seen); err != nil {
+		return err
+	}
+	for _, p := range missing {
+		if err := os.Rename(filepath.Join(temp, p.Name), filepath.Join(target, p.Name)); err != nil {
+			return fmt.Errorf("move %s into the cache: %w", p.Name, err)
 		}
 	}
+	return nil
 }
 
 // BuildOwn builds a program of this source tree into a file, with more flags of
@@ -169,23 +172,28 @@ type Own struct {
 	Root    string   // top of the tree
 	Package string   // of one of its modules
 	Flags   []string // more of `go build`; they win
+	Target  string   // file, or folder with a final slash; in an Order only
 }
 
 // Build builds the program into a file, static as all of them, and in the way in
 // which everything is built here: see the Makefile. It is built each time: Go's own
 // cache makes that quick, and right.
 func (o Own) Build(ctx context.Context, target string) error {
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", target}, o.Flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, o.Package)...)
-	cmd.Dir = o.Root
-	if strings.HasPrefix(o.Package, ownModule) {
-		cmd.Dir = filepath.Join(o.Root, "e2e")
-	}
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", o.Package, err, bytes.TrimSpace(out))
+	if err := o.compile(target).run(ctx, func(string) {}); err != nil {
+		return fmt.Errorf("build %s: %w", o.Package, err)
 	}
 	return nil
+}
+
+func (o Own) compile(target string) compile {
+	b := compile{
+		dir: o.Root, packages: []string{o.Package},
+		flags: append([]string{"-ldflags", "-s -w", "-o", target}, o.Flags...),
+	}
+	if strings.HasPrefix(o.Package, ownModule) {
+		b.dir = filepath.Join(o.Root, "e2e")
+	}
+	return b
 }
 
 // ownModule is the module of this package; other programs are the product's.

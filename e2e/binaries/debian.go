@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// aptTimeout bounds the download of some 60 MB of packages.
+// aptTimeout bounds the download of about 60 MB of packages.
 const aptTimeout = 10 * time.Minute
 
-// nodePackages are what a node runs and Kubernetes does not bring itself.
+// nodePackages are the programs of a node that are not part of Kubernetes.
 func nodePackages() []string {
 	return []string{"containerd", "runc", "containernetworking-plugins", "nftables"}
 }
 
-// Packages are Debian or Ubuntu packages that were unpacked, not installed: the
-// machine stays as it is.
+// Packages are Debian or Ubuntu packages that are unpacked into the cache. Nothing is
+// installed on the machine.
 type Packages struct{ root string }
 
-// Packages unpacks what nodes need, with those dependencies that the machine does
-// not have, into the cache.
+// Packages unpacks into the cache what nodes need, with the dependencies that this machine
+// does not have.
 func (c *Cache) Packages(ctx context.Context) (*Packages, error) {
 	system, err := systemName()
 	if err != nil {
@@ -44,7 +44,7 @@ func (c *Cache) Packages(ctx context.Context) (*Packages, error) {
 	if _, err := os.Stat(target); err == nil {
 		return &Packages{root: target}, nil
 	}
-	c.logf("download %s (nothing is installed)", strings.Join(nodePackages(), ", "))
+	c.logf("downloading the Debian packages of a node: %s (nothing is installed)", strings.Join(nodePackages(), ", "))
 	if err := c.unpack(ctx, target); err != nil {
 		return nil, fmt.Errorf("get the packages of a node: %w", err)
 	}
@@ -56,7 +56,7 @@ func (c *Cache) unpack(ctx context.Context, target string) (err error) {
 	defer cancel()
 	names, err := wanted(ctx)
 	if err != nil {
-		// Most often there are no package lists yet, as in a fresh container.
+		// Usually there are no package lists yet, as in a fresh container.
 		if _, updateErr := output(ctx, "", "apt-get", "update", "-q"); updateErr != nil {
 			return errors.Join(err, updateErr)
 		}
@@ -88,8 +88,8 @@ func (c *Cache) unpack(ctx context.Context, target string) (err error) {
 	return os.Rename(root, target)
 }
 
-// download fetches packages. When the lists are old, the mirror has replaced some
-// packages by newer ones, and only fresh lists name those.
+// download downloads packages. If that fails it updates the package lists and tries again:
+// the mirror replaces packages by newer ones that old lists do not name.
 func download(ctx context.Context, dir string, names []string) error {
 	args := append([]string{"download", "-q", "-o", "APT::Sandbox::User=root"}, names...)
 	_, err := output(ctx, dir, "apt-get", args...)
@@ -103,8 +103,8 @@ func download(ctx context.Context, dir string, names []string) error {
 	return err
 }
 
-// wanted asks apt what it would install: the packages and their dependencies,
-// without those that the machine has.
+// wanted asks apt what it would install: the packages, and the dependencies that this
+// machine does not have.
 func wanted(ctx context.Context) ([]string, error) {
 	args := append([]string{"install", "--simulate", "-q", "--reinstall", "--no-install-recommends"}, nodePackages()...)
 	text, err := output(ctx, "", "apt-get", args...)
@@ -136,11 +136,12 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	return string(out), nil
 }
 
-// systemName keys the packages: a library of one release does not fit another.
+// systemName is the folder of the packages. Libraries of one release of the system do not
+// fit another.
 func systemName() (name string, err error) {
 	f, err := os.Open("/etc/os-release")
 	if err != nil {
-		return "", fmt.Errorf("find out which system this is: %w", err)
+		return "", fmt.Errorf("read the name of this system: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	fields := map[string]string{}
@@ -156,7 +157,8 @@ func systemName() (name string, err error) {
 	return fmt.Sprintf("%s-%s-%s", fields["ID"], version, runtime.GOARCH), nil
 }
 
-// Find returns the path of a program, in the packages or else on the machine.
+// Find returns the path of a program in the packages or, if it is not there, on the
+// machine.
 func (p *Packages) Find(name string) (string, error) {
 	for _, dir := range p.dirs() {
 		path := filepath.Join(dir, name)
@@ -174,7 +176,8 @@ func (p *Packages) Find(name string) (string, error) {
 // CNI is the folder of the network plugins.
 func (p *Packages) CNI() string { return filepath.Join(p.root, "usr/lib/cni") }
 
-// Env is the environment in which the programs find each other and their libraries.
+// Env is the environment in which the packages' programs find each other and their
+// libraries.
 func (p *Packages) Env() []string {
 	path := append(p.dirs(), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 	libraries, _ := filepath.Glob(filepath.Join(p.root, "usr/lib/*-linux-gnu*")) // its only error is a bad pattern

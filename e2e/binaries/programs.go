@@ -1,6 +1,6 @@
-// Package binaries provides the programs that a local cluster runs: built from
-// the pinned modules under e2e/build, or taken out of Debian packages, and kept in
-// a cache folder outside the source tree so that each is made once.
+// Package binaries provides the programs that a local cluster runs. It builds them from the
+// pinned modules in e2e/build or takes them from Debian packages, and keeps them in a cache
+// folder outside of the source tree.
 package binaries
 
 import (
@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/modfile"
 )
@@ -23,11 +24,12 @@ type Program struct {
 // module is one of the modules under e2e/build.
 type module struct {
 	folder string
-	path   string // the required module that gives the version
-	// versionFlags tell a program its version, which it knows by itself only
-	// when it is built the upstream way.
+	path   string // the required module whose version it is
+	// versionFlags are linker flags that set the program's version, as upstream's own
+	// build does.
 	versionFlags func(version string) []string
-	tags         string // of the build
+	tags         string        // of the build
+	cost         time.Duration // see part
 }
 
 // KubeAPIServer is the API server.
@@ -36,53 +38,54 @@ func KubeAPIServer() Program { return kubernetes("kube-apiserver") }
 // KubeControllerManager runs Kubernetes' own controllers.
 func KubeControllerManager() Program { return kubernetes("kube-controller-manager") }
 
-// KubeScheduler gives Pods a node.
+// KubeScheduler assigns Pods to nodes.
 func KubeScheduler() Program { return kubernetes("kube-scheduler") }
 
-// KubeProxy makes Services of a node's network.
+// KubeProxy implements Services in a node's network.
 func KubeProxy() Program { return kubernetes("kube-proxy") }
 
 // Kubelet runs the Pods of a node.
 func Kubelet() Program { return kubernetes("kubelet") }
 
-// Kubectl is what people type.
+// Kubectl is the command line tool.
 func Kubectl() Program { return kubernetes("kubectl") }
 
-// Etcd is the store of the API server.
+// Etcd is the API server's store.
 func Etcd() Program {
 	const path = "go.etcd.io/etcd/server/v3"
-	return Program{Name: "etcd", pkg: path, from: &module{folder: "etcd", path: path}}
+	return Program{Name: "etcd", pkg: path, from: &module{folder: "etcd", path: path, cost: 10 * time.Second}}
 }
 
 // Traefik is the ingress controller.
 func Traefik() Program {
 	const path = "github.com/traefik/traefik/v3"
 	return Program{Name: "traefik", pkg: path + "/cmd/traefik", from: &module{
-		folder: "traefik", path: path,
+		folder: "traefik", path: path, cost: 60 * time.Second,
 		versionFlags: func(version string) []string {
 			return []string{"-X", path + "/pkg/version.Version=" + strings.TrimPrefix(version, "v")}
 		},
 	}}
 }
 
-// HAProxyIngress is another ingress controller, which shares no code with Traefik.
+// HAProxyIngress is another ingress controller. It shares no code with Traefik.
 func HAProxyIngress() Program {
 	const path = "github.com/jcmoraisjr/haproxy-ingress"
-	return Program{Name: "haproxy-ingress", pkg: path + "/pkg", from: &module{folder: "haproxy-ingress", path: path}}
+	return Program{Name: "haproxy-ingress", pkg: path + "/pkg", from: &module{folder: "haproxy-ingress", path: path, cost: 60 * time.Second}}
 }
 
-// CoreDNS gives Pods the addresses of Services.
+// CoreDNS is the cluster's DNS server.
 func CoreDNS() Program {
-	return Program{Name: "coredns", pkg: ".", from: &module{folder: "coredns", path: "github.com/coredns/coredns"}}
+	return Program{Name: "coredns", pkg: ".", from: &module{folder: "coredns", path: "github.com/coredns/coredns", cost: 30 * time.Second}}
 }
 
-// Helm is what installs the chart.
+// Helm installs the chart.
 func Helm() Program {
 	const path = "helm.sh/helm/v3"
 	return Program{Name: "helm", pkg: path + "/cmd/helm", from: &module{
-		folder: "helm", path: path,
+		folder: "helm", path: path, cost: 50 * time.Second,
 		versionFlags: func(version string) []string {
-			// As upstream: without a cluster to ask, it takes the Kubernetes of its client-go.
+			// Without a cluster, Helm assumes the Kubernetes version of its client-go, as
+			// upstream's build sets it.
 			const rules, util = path + "/pkg/lint/rules.", path + "/pkg/chartutil."
 			return []string{
 				"-X", path + "/internal/version.version=" + version,
@@ -93,42 +96,42 @@ func Helm() Program {
 	}}
 }
 
-// HelmUnittest runs the tests of the chart.
+// HelmUnittest runs the chart's tests.
 func HelmUnittest() Program {
 	const path = "github.com/helm-unittest/helm-unittest"
-	return Program{Name: "helm-unittest", pkg: path + "/cmd/helm-unittest", from: &module{folder: "helm-unittest", path: path}}
+	return Program{Name: "helm-unittest", pkg: path + "/cmd/helm-unittest", from: &module{folder: "helm-unittest", path: path, cost: 30 * time.Second}}
 }
 
 // Kubeconform checks manifests against schemas.
 func Kubeconform() Program {
 	const path = "github.com/yannh/kubeconform"
-	return Program{Name: "kubeconform", pkg: path + "/cmd/kubeconform", from: &module{folder: "kubeconform", path: path}}
+	return Program{Name: "kubeconform", pkg: path + "/cmd/kubeconform", from: &module{folder: "kubeconform", path: path, cost: 5 * time.Second}}
 }
 
-// Promtool runs the chart's alerts.
+// Promtool checks and tests the chart's alerts.
 func Promtool() Program {
 	const path = "github.com/prometheus/prometheus"
-	// It could discover targets in any cloud, which nobody needs here.
-	return Program{Name: "promtool", pkg: path + "/cmd/promtool", from: &module{folder: "promtool", path: path, tags: "remove_all_sd"}}
+	// Nothing here needs its service discovery, which includes many cloud clients.
+	return Program{Name: "promtool", pkg: path + "/cmd/promtool", from: &module{folder: "promtool", path: path, tags: "remove_all_sd", cost: 60 * time.Second}}
 }
 
-// Goreleaser makes the artefacts of a release.
+// Goreleaser makes the files of a release.
 func Goreleaser() Program {
 	const path = "github.com/goreleaser/goreleaser/v2"
 	return Program{Name: "goreleaser", pkg: path, from: &module{
-		folder: "goreleaser", path: path,
+		folder: "goreleaser", path: path, cost: 150 * time.Second,
 		versionFlags: func(version string) []string {
 			return []string{"-X", "main.version=" + strings.TrimPrefix(version, "v")}
 		},
 	}}
 }
 
-// ChartTools lists what the tests of the chart need; none of it needs root.
+// ChartTools lists what the chart's tests need. None of it needs root.
 func ChartTools() []Program {
 	return []Program{Helm(), HelmUnittest(), Kubeconform(), Promtool()}
 }
 
-// ReleaseTools lists what a release takes beside.
+// ReleaseTools lists what a release needs beyond the tests.
 func ReleaseTools() []Program { return []Program{Goreleaser()} }
 
 // ControlPlane lists what the API-server tier needs.
@@ -136,16 +139,23 @@ func ControlPlane() []Program {
 	return []Program{Etcd(), KubeAPIServer(), KubeControllerManager()}
 }
 
-// Everything lists what a whole cluster and its user need.
+// Nodes lists what a cluster with nodes runs.
+func Nodes() []Program {
+	return append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), CoreDNS(), Traefik())
+}
+
+// Local lists what a cluster with nodes and its user need.
+func Local() []Program { return append(Nodes(), Kubectl(), Helm()) }
+
+// Everything lists what all tests need.
 func Everything() []Program {
-	all := append(ControlPlane(), KubeScheduler(), KubeProxy(), Kubelet(), Kubectl(), CoreDNS(), Traefik(), HAProxyIngress())
-	return append(all, ChartTools()...)
+	return append(append(Nodes(), Kubectl(), HAProxyIngress()), ChartTools()...)
 }
 
 func kubernetes(name string) Program {
 	const path = "k8s.io/kubernetes"
 	return Program{Name: name, pkg: path + "/cmd/" + name, from: &module{
-		folder: "kubernetes", path: path,
+		folder: "kubernetes", path: path, cost: 220 * time.Second,
 		versionFlags: func(version string) []string {
 			const pkg = "k8s.io/component-base/version."
 			number := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
@@ -158,7 +168,7 @@ func kubernetes(name string) Program {
 	}}
 }
 
-// source is where the module is in this tree.
+// source is the module's folder in this tree.
 func (m *module) source() (string, error) {
 	root, err := Root()
 	if err != nil {
@@ -167,10 +177,10 @@ func (m *module) source() (string, error) {
 	return filepath.Join(root, "e2e", "build", m.folder), nil
 }
 
-// Version is the one that the program is built of.
+// Version is the version from which the program is built.
 func (p Program) Version() (string, error) { return p.from.version() }
 
-// version is what the module's go.mod pins: the one place where it is written.
+// version reads the version from the module's go.mod, the only place that has it.
 func (m *module) version() (string, error) {
 	dir, err := m.source()
 	if err != nil {
@@ -193,8 +203,8 @@ func (m *module) version() (string, error) {
 	return "", fmt.Errorf("read the version of %s: %s does not require it", m.path, file)
 }
 
-// ModuleDir is the folder of the module that a program is built from, with the files
-// beside its code.
+// ModuleDir is the folder of the module from which a program is built, with all its
+// files. It downloads the module.
 func (c *Cache) ModuleDir(ctx context.Context, p Program) (string, error) {
 	source, err := p.from.source()
 	if err != nil {
@@ -207,7 +217,7 @@ func (c *Cache) ModuleDir(ctx context.Context, p Program) (string, error) {
 	return strings.TrimSpace(dir), err
 }
 
-// Root is the top of the source tree that the working directory is in.
+// Root is the top folder of the source tree that contains the working directory.
 func Root() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {

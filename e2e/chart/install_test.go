@@ -31,12 +31,12 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/controllerproc"
 	"maintenance-controller.io/e2e/faultproxy"
-	"maintenance-controller.io/e2e/program"
 	"maintenance-controller.io/pkg/httpserve"
 )
 
-// kubectl must succeed.
+// kubectl runs kubectl, which must succeed.
 func kubectl(t *testing.T, input string, args ...string) string {
 	t.Helper()
 	out, err := runTool(t, binaries.Kubectl(), input, args...)
@@ -44,7 +44,8 @@ func kubectl(t *testing.T, input string, args ...string) string {
 	return out
 }
 
-// install installs the chart in a namespace of its own, called as the release.
+// install installs the chart in a new namespace with the name of the release, and returns the
+// controller's Deployment.
 func install(t *testing.T, release, values string) *appsv1.Deployment {
 	t.Helper()
 	values, err := filepath.Abs(values)
@@ -52,7 +53,7 @@ func install(t *testing.T, release, values string) *appsv1.Deployment {
 	out, err := runTool(t, binaries.Helm(), "", "install", release, "deploy/chart", "--namespace", release, "--create-namespace", "--values", values)
 	require.NoError(t, err, out)
 	t.Cleanup(func() {
-		// No node runs the hook here: e2e/node does.
+		// Without nodes the hook cannot run; package node tests it.
 		cmd := exec.Command(tool(t, binaries.Helm()), "uninstall", release, "--namespace", release, "--no-hooks")
 		cmd.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig())
 		out, err := cmd.CombinedOutput()
@@ -65,21 +66,21 @@ func install(t *testing.T, release, values string) *appsv1.Deployment {
 	return d
 }
 
-// running is the tree's own program.
+// running is the tree's own program with settings of the chart.
 type running struct {
 	address string
 	log     *bytes.Buffer
 	stop    func()
 }
 
-// start runs the program as the Deployment would: its variables, its flags, and the
-// rights of its ServiceAccount.
+// start runs the program as the Deployment would: with its environment variables, its flags and
+// the rights of its ServiceAccount.
 func start(t *testing.T, d *appsv1.Deployment) *running {
 	t.Helper()
 	account := "system:serviceaccount:" + d.Namespace + ":" + d.Spec.Template.Spec.ServiceAccountName
 	kubeconfig, err := plane.KubeconfigFor(account, "system:serviceaccounts", "system:serviceaccounts:"+d.Namespace, "system:authenticated")
 	require.NoError(t, err)
-	path, err := program.Path()
+	path, err := controllerproc.Path()
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -95,14 +96,14 @@ func start(t *testing.T, d *appsv1.Deployment) *running {
 		case mounted:
 			e.Value = secret + file
 		case e.Name == "MAINTENANCE_API_LISTEN":
-			e.Value = "127.0.0.1:0" // there are other programs on this machine
+			e.Value = "127.0.0.1:0" // the chart's port may be in use on this machine
 		}
 		cmd.Env = append(cmd.Env, e.Name+"="+e.Value)
 	}
 	cmd.Stderr = r.log
 	require.NoError(t, cmd.Start())
 	r.stop = sync.OnceFunc(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		_ = cmd.Process.Signal(syscall.SIGTERM) // fails only if it has ended
 		assert.NoError(t, cmd.Wait(), r.log)
 	})
 	t.Cleanup(r.stop)
@@ -110,7 +111,7 @@ func start(t *testing.T, d *appsv1.Deployment) *running {
 	return r
 }
 
-// certificate writes what a Secret of type kubernetes.io/tls holds.
+// certificate writes the files of a Secret of type kubernetes.io/tls.
 func certificate(t *testing.T) (dir string) {
 	t.Helper()
 	made, err := httpserve.SelfSigned(time.Now(), "localhost")
@@ -124,10 +125,10 @@ func certificate(t *testing.T) (dir string) {
 	return dir
 }
 
-// get waits for an answer of 200.
+// get waits until a path answers with status 200, and returns the body.
 func (r *running) get(t *testing.T, path string) string {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(waitTimeout); ; {
 		body, err := fetch(t.Context(), "http://"+r.address+path)
 		if err == nil {
 			return body
@@ -136,7 +137,7 @@ func (r *running) get(t *testing.T, path string) string {
 			r.stop()
 			t.Fatalf("%s: %v\n%s", path, err, r.log)
 		}
-		time.Sleep(50 * time.Millisecond) // between two looks
+		time.Sleep(50 * time.Millisecond) // poll interval
 	}
 }
 
@@ -162,10 +163,10 @@ func ingress(namespace string) string {
   spec: {defaultBackend: {service: {name: my-app, port: {number: 80}}}}}`, namespace)
 }
 
-// until waits for what a kubectl command prints.
+// until runs kubectl until its output is want.
 func until(t *testing.T, want string, args ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(waitTimeout); ; {
 		out, err := runTool(t, binaries.Kubectl(), "", args...)
 		if err == nil && out == want {
 			return
@@ -173,19 +174,19 @@ func until(t *testing.T, want string, args ...string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("kubectl %s: %v\n%s\nwant %s", strings.Join(args, " "), err, out, want)
 		}
-		time.Sleep(100 * time.Millisecond) // between two looks
+		time.Sleep(100 * time.Millisecond) // poll interval
 	}
 }
 
 const stateOf = `jsonpath={.metadata.annotations.maintenance/state}`
 
-// TestSettingsOfTheChart: the program takes every setting that the chart can make,
-// in the form that the chart gives it.
-func TestSettingsOfTheChart(t *testing.T) {
+// TestProgramTakesEveryChartSetting checks that the program takes every setting of the chart, in the format
+// that the chart writes.
+func TestProgramTakesEveryChartSetting(t *testing.T) {
 	t.Parallel()
 	installMonitoringCRDs(t)
 	d := install(t, "settings", "testdata/everything.yaml")
-	path, err := program.Path()
+	path, err := controllerproc.Path()
 	require.NoError(t, err)
 	help, err := exec.CommandContext(t.Context(), path, "--help").CombinedOutput()
 	require.NoError(t, err)
@@ -193,9 +194,9 @@ func TestSettingsOfTheChart(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^ +--([a-z-]+)`).FindAllStringSubmatch(string(help), -1) {
 		flags["MAINTENANCE_"+strings.ToUpper(strings.ReplaceAll(m[1], "-", "_"))] = true
 	}
-	given := map[string]bool{"MAINTENANCE_WATCH_NAMESPACES": true} // by TestRolesInSomeNamespaces
+	given := map[string]bool{"MAINTENANCE_WATCH_NAMESPACES": true} // by TestRolesForWatchedNamespaces
 	for _, e := range d.Spec.Template.Spec.Containers[0].Env {
-		assert.True(t, flags[e.Name], "%s is no flag of the program", e.Name)
+		assert.True(t, flags[e.Name], "the chart sets %s, which is not a flag of the program", e.Name)
 		given[e.Name] = true
 	}
 	text, err := os.ReadFile(filepath.Join(root(t), "deploy/chart/templates/_environment.tpl"))
@@ -211,7 +212,7 @@ func TestSettingsOfTheChart(t *testing.T) {
 	until(t, "active", "-n", "settings-app", "get", "ingress", "my-app", "-o", stateOf)
 	set := kubectl(t, "", "-n", "settings-app", "get", "ingress", "my-app", "-o", "jsonpath={.spec.defaultBackend.service.name}")
 	data := kubectl(t, "", "-n", "settings-app", "get", "configmap", set, "-o", `jsonpath={.data.page\.txt} {.data.page\.json} {.data.status} {.data.retry-after}`)
-	assert.Equal(t, "summer [1] 500 60", data, "what the page does not give is the default page's")
+	assert.Equal(t, "summer [1] 500 60", data, "formats and settings that the page lacks come from the default page")
 	pod := kubectl(t, "", "-n", "settings-app", "get", "pods", "-l", "team=web,tier=edge", "-o",
 		`jsonpath={.items[0].metadata.annotations.a} {.items[0].metadata.annotations.b} {.items[0].metadata.annotations.c} {.items[0].spec.imagePullSecrets} {.items[0].spec.priorityClassName}`)
 	assert.Equal(t, `x,y say "hi" k=v [{"name":"a"},{"name":"b"}] system-cluster-critical`, pod)
@@ -220,13 +221,13 @@ func TestSettingsOfTheChart(t *testing.T) {
 	kubectl(t, "", "-n", "settings-app", "annotate", "ingress", "my-app", "example.com/on-")
 	until(t, "", "-n", "settings-app", "get", "ingress", "my-app", "-o", stateOf)
 	p.stop()
-	assert.NotContains(t, p.log.String(), "forbidden", "the chart grants all that is needed")
+	assert.NotContains(t, p.log.String(), "forbidden", "the chart does not grant all rights that the program needs")
 }
 
-// TestRolesInSomeNamespaces: with watched namespaces there is nothing cluster-wide,
-// and what there is suffices. It is not parallel: a controller for all namespaces
-// that knows other annotations would end the maintenance of this one.
-func TestRolesInSomeNamespaces(t *testing.T) {
+// TestRolesForWatchedNamespaces checks that with watched namespaces there are no cluster-wide roles,
+// and that the others are enough. It is not parallel: the controller of another test, for all
+// namespaces and with other annotations, would end the maintenance of this one.
+func TestRolesForWatchedNamespaces(t *testing.T) {
 	for _, namespace := range []string{"shop", "pay"} {
 		kubectl(t, "", "create", "namespace", namespace)
 	}
@@ -255,7 +256,7 @@ func TestRolesInSomeNamespaces(t *testing.T) {
 		until(t, "active", "-n", "shop", "get", object, "-o", stateOf)
 	}
 	p.stop()
-	assert.NotContains(t, p.log.String(), "forbidden", "the chart grants all that is needed")
+	assert.NotContains(t, p.log.String(), "forbidden", "the chart does not grant all rights that the program needs")
 
 	out := uninstallHook(t, d)
 	assert.Contains(t, out, "2 restored, 0 failed")
@@ -268,9 +269,8 @@ func TestRolesInSomeNamespaces(t *testing.T) {
 	until(t, "", "-n", "narrow", "get", "pods", "-o", "name")
 }
 
-// uninstallHook does what the Job of the pre-delete hook would do, as its account and
-// with its rights, which must suffice; none that it has beside the controller's is
-// there for nothing.
+// uninstallHook does what the Job of the pre-delete hook would do, with the rights of its
+// account. These must be enough, and the hook must use each right of its own Role.
 func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
 	t.Helper()
 	hooks, err := runTool(t, binaries.Helm(), "", "get", "hooks", d.Namespace, "--namespace", d.Namespace)
@@ -278,7 +278,7 @@ func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
 	var job batchv1.Job
 	var role rbacv1.Role
 	for _, u := range objects(t, hooks) {
-		if u.GetKind() == "Job" { // no node runs it here
+		if u.GetKind() == "Job" { // without nodes it would not run
 			require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &job))
 			continue
 		}
@@ -304,7 +304,7 @@ func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
 	t.Cleanup(proxy.Close)
 	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, proxy.WriteKubeconfig(kubeconfig, clientcmdapi.AuthInfo{}))
-	path, err := program.Path()
+	path, err := controllerproc.Path()
 	require.NoError(t, err)
 	args := append(pod.Containers[0].Command[1:], pod.Containers[0].Args...)
 	cmd := exec.CommandContext(t.Context(), path, append(args, "--kubeconfig="+kubeconfig, "--page-set-grace-period=100ms")...)
@@ -316,13 +316,12 @@ func uninstallHook(t *testing.T, d *appsv1.Deployment) (out string) {
 		require.Len(t, rule.Verbs, 1)
 		resource, _, _ := strings.Cut(rule.Resources[0], "/")
 		_, used := asked.Load(rule.Verbs[0] + " " + resource)
-		assert.True(t, used, "granted for nothing: %s", rule)
+		assert.True(t, used, "granted but not used: %s", rule)
 	}
 	return string(text)
 }
 
-// TestKustomization is `kubectl apply -k deploy/manifests`, with an image that is
-// named once.
+// TestKustomization runs `kubectl apply -k deploy/manifests`, where the image is set in one place.
 func TestKustomization(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -333,7 +332,7 @@ func TestKustomization(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(changed), 0o600))
 	}
 	kubectl(t, "", "apply", "-k", dir)
-	kubectl(t, "", "apply", "-k", dir) // as often as one likes
+	kubectl(t, "", "apply", "-k", dir) // a second time works, too
 	images := kubectl(t, "", "-n", "maintenance-system", "get", "deployment", "maintenance-controller", "-o",
 		`jsonpath={.spec.template.spec.containers[0].image} {.spec.template.spec.containers[0].env[?(@.name=="MAINTENANCE_PAGE_IMAGE")].value}`)
 	assert.Equal(t, "registry.example/mc:v1 registry.example/mc:v1", images)

@@ -1,6 +1,5 @@
-// Package chart tests the Helm chart and the manifests with the programs that
-// people use: Helm, helm-unittest, kubeconform, promtool and kubectl, on a real API
-// server. What becomes of visitors is tested in e2e/node.
+// Package chart tests the Helm chart and the manifests with Helm, helm-unittest, kubeconform,
+// promtool and kubectl, on a real API server. Package node tests the chart with visitors.
 package chart
 
 import (
@@ -21,19 +20,19 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
 	"maintenance-controller.io/e2e/helm"
-	"maintenance-controller.io/e2e/onplane"
+	"maintenance-controller.io/e2e/testmain"
 )
 
 var plane *cluster.ControlPlane
 
-// patience bounds every wait.
-const patience = 60 * time.Second
+// waitTimeout bounds every wait.
+const waitTimeout = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	os.Exit(onplane.Run(cluster.Options{CRDs: true}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
+	os.Exit(testmain.Run(cluster.Options{CRDs: true}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
 }
 
-// tool is the path of a program, which the first call builds.
+// tool returns the path of a program. The first call builds it.
 func tool(t *testing.T, p binaries.Program) string {
 	t.Helper()
 	cache, err := binaries.NewCache(os.Stderr)
@@ -44,7 +43,7 @@ func tool(t *testing.T, p binaries.Program) string {
 	return path
 }
 
-// runTool runs a program at the top of the tree.
+// runTool runs a program at the top of the tree and returns its output.
 func runTool(t *testing.T, p binaries.Program, input string, args ...string) (out string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool(t, p), args...)
@@ -62,7 +61,7 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// variants are files of values that make the chart render all that it can.
+// variants returns values files that together make the chart render everything.
 func variants(t *testing.T) map[string]string {
 	t.Helper()
 	return map[string]string{
@@ -74,7 +73,7 @@ func variants(t *testing.T) map[string]string {
 	}
 }
 
-// render renders the chart, hooks and all.
+// render renders the chart with its hooks.
 func render(t *testing.T, values string, args ...string) string {
 	t.Helper()
 	values, err := filepath.Abs(values)
@@ -85,7 +84,7 @@ func render(t *testing.T, values string, args ...string) string {
 	return out
 }
 
-// objects are those of a manifest.
+// objects decodes the objects of a manifest.
 func objects(t *testing.T, manifest string) []*unstructured.Unstructured {
 	t.Helper()
 	var all []*unstructured.Unstructured
@@ -102,7 +101,7 @@ func objects(t *testing.T, manifest string) []*unstructured.Unstructured {
 	}
 }
 
-// ofKind are the objects of a kind.
+// ofKind returns the objects of a kind.
 func ofKind(all []*unstructured.Unstructured, kind string) []*unstructured.Unstructured {
 	var found []*unstructured.Unstructured
 	for _, u := range all {

@@ -21,8 +21,8 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// aPage is a page among the values of the chart: fields by name, and other bodies by key.
-type aPage struct {
+// testPage is a page in the chart's values: its fields by name, and its files by key.
+type testPage struct {
 	name   string
 	fields map[string]string
 	files  map[string]string
@@ -30,9 +30,9 @@ type aPage struct {
 
 const spring = "PGgxPlNwcmluZzwvaDE+" // <h1>Spring</h1>
 
-// goodPages are taken by the chart and by the controller.
-func goodPages() []aPage {
-	return []aPage{
+// goodPages returns pages that the chart and the controller accept.
+func goodPages() []testPage {
+	return []testPage{
 		{"everything", map[string]string{"html": "<p>", "json": "{}", "xml": "<a/>", "text": "a", "contentSecurityPolicy": "default-src 'none'\n"}, map[string]string{"page.de.html": "<p>", "page.pt-BR.txt": "b"}},
 		{"base64", map[string]string{"htmlBase64": spring}, nil},
 		{"base64-folded", map[string]string{"htmlBase64": "PGgx PlNwcm luZz wvaDE+\n"}, nil},
@@ -51,8 +51,8 @@ func goodPages() []aPage {
 	}
 }
 
-// badPages are refused by the chart, and have a fault for the controller.
-func badPages() []aPage {
+// badPages returns pages that the chart refuses and the controller reports as faulty.
+func badPages() []testPage {
 	xml := map[string]string{
 		"two-roots": "<a/><b/>", "text-after": "<a/>b", "no-root": "<!-- a -->", "declared-twice": "<?xml version='1.0'?><?xml version='1.0'?><a/>", "declared-late": "<!-- a --><?xml version='1.0'?><a/>",
 		"version": "<?xml version='1.1'?><a/>", "encoding": "<?xml version='1.0' encoding='ISO-8859-1'?><a>ä</a>", "utf-16": "<?xml version='1.0' encoding='UTF-16'?><a/>", "order": "<?xml encoding='UTF-8' version='1.0'?><a/>",
@@ -60,7 +60,7 @@ func badPages() []aPage {
 		"prefix-unbound": "<a xmlns:p=''/>", "xmlns": "<a xmlns:xmlns='u'/>", "xml": "<a xmlns:xml='u'/>", "not-closed": "<a><b></a>", "open": "<a>", "closed": "</a>", "overlap": "<a><b></a></b>", "entity": "<a>&nbsp;</a>", "own-entity": "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
 		"reference": "<a>&#0;</a>", "cdata-end": "<a>]]></a>", "cdata-outside": "<![CDATA[]]><a/>", "comment": "<a><!-- -- --></a>", "control": "<a>\x01</a>", "late-type": "<a/><!DOCTYPE a>", "ampersand": "<a>&</a>", "three-names": "<a:b:c xmlns:a='u'/>",
 	}
-	bad := []aPage{
+	bad := []testPage{
 		{"html-blank", map[string]string{"html": " \n"}, nil}, {"html-mark", map[string]string{"html": "\ufeff"}, nil}, {"text-blank", map[string]string{"text": "\t"}, nil}, {"file-empty", nil, map[string]string{"page.de.html": ""}},
 		{"html-latin-1", map[string]string{"html": "gr\xfcn"}, nil}, {"json-latin-1", map[string]string{"json": "\"gr\xfcn\""}, nil}, {"xml-latin-1", map[string]string{"xml": "<a>gr\xfcn</a>"}, nil},
 		{"text-latin-1", map[string]string{"text": "gr\xfcn"}, nil}, {"policy-latin-1", map[string]string{"html": "a", "contentSecurityPolicy": "gr\xfcn"}, nil}, {"file-latin-1", nil, map[string]string{"page.de.txt": "gr\xfcn"}},
@@ -73,14 +73,14 @@ func badPages() []aPage {
 		{"nothing", nil, nil}, {"too-large", map[string]string{"text": strings.Repeat("a", page.MaxSize)}, nil},
 	}
 	for name, body := range xml {
-		bad = append(bad, aPage{"xml-" + name, map[string]string{"xml": body}, nil})
+		bad = append(bad, testPage{"xml-" + name, map[string]string{"xml": body}, nil})
 	}
 	return bad
 }
 
-// TestChartAndControllerJudgeAlike gives the same pages to the chart, and to
-// check-pages, which asks what the controller asks.
-func TestChartAndControllerJudgeAlike(t *testing.T) {
+// TestChartAndControllerAgreeOnPages gives the same pages to the chart and to check-pages, which
+// uses the controller's checks.
+func TestChartAndControllerAgreeOnPages(t *testing.T) {
 	t.Parallel()
 	out, err := runTool(t, binaries.Helm(), "", templateOf(t, goodPages())...)
 	require.NoError(t, err, out)
@@ -100,7 +100,7 @@ func TestChartAndControllerJudgeAlike(t *testing.T) {
 	}
 
 	out, err = runTool(t, binaries.Helm(), "", templateOf(t, badPages())...)
-	require.Error(t, err, "the chart takes bad pages")
+	require.Error(t, err, "the chart accepts bad pages")
 	for _, p := range badPages() {
 		assert.Regexp(t, `(?m)^  maintenance\.customPages\.`+p.name+`[.: ].*\S`, out)
 		code, out := checkPages(t, p)
@@ -108,26 +108,27 @@ func TestChartAndControllerJudgeAlike(t *testing.T) {
 	}
 }
 
-// TestTheSchemaKnowsTheKeys: what names no language is refused before a template sees it.
-func TestTheSchemaKnowsTheKeys(t *testing.T) {
+// TestSchemaRefusesUnknownPageKeys checks that the values schema refuses file names without a valid
+// format or language.
+func TestSchemaRefusesUnknownPageKeys(t *testing.T) {
 	t.Parallel()
 	for key, good := range map[string]bool{
 		"page.de.html": true, "page.zh-Hant-TW.json": true, "page.xml": true, "page.d.html": false, "page.de-.html": false, "page.pt_BR.html": false, "page.htm": false, "page.de.de.html": false, "status": false,
 	} {
-		p := aPage{"keys", nil, map[string]string{key: "<a/>"}}
+		p := testPage{"keys", nil, map[string]string{key: "<a/>"}}
 		if strings.HasSuffix(key, ".json") {
 			p.files[key] = "{}"
 		}
-		out, err := runTool(t, binaries.Helm(), "", templateOf(t, []aPage{p})...)
+		out, err := runTool(t, binaries.Helm(), "", templateOf(t, []testPage{p})...)
 		assert.Equal(t, good, err == nil, "%s\n%s", key, out)
 		code, out := checkPages(t, p)
 		assert.Equal(t, good, code == 0, "%s\n%s", key, out)
 	}
 }
 
-// templateOf are the arguments that render the chart with these pages: from a file of
-// values, and by --set-file what YAML cannot hold.
-func templateOf(t *testing.T, pages []aPage) []string {
+// templateOf returns Helm's arguments to render the chart with these pages: in a values file, or
+// by --set-file for what YAML cannot contain.
+func templateOf(t *testing.T, pages []testPage) []string {
 	t.Helper()
 	dir := t.TempDir()
 	args := []string{"template", "x", "deploy/chart", "--no-hooks", "--values", filepath.Join(dir, "values.yaml")}
@@ -167,8 +168,8 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// checkPages gives a page to the command: as values, or what YAML cannot hold as files.
-func checkPages(t *testing.T, p aPage) (code int, out string) {
+// checkPages runs check-pages on a page: in a values file, or in a folder if YAML cannot contain it.
+func checkPages(t *testing.T, p testPage) (code int, out string) {
 	t.Helper()
 	dir := t.TempDir()
 	path := dir
@@ -197,7 +198,7 @@ func checkPages(t *testing.T, p aPage) (code int, out string) {
 	return code, said.String()
 }
 
-func asValues(p aPage) map[string]any {
+func asValues(p testPage) map[string]any {
 	values := map[string]any{}
 	for field, text := range p.fields {
 		values[field] = text

@@ -20,9 +20,9 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 )
 
-// TestEveryManifestFitsItsSchema is kubeconform, with the schemas of the API server
-// that is tested, made strict: a field that it does not know is refused.
-func TestEveryManifestFitsItsSchema(t *testing.T) {
+// TestManifestsFitTheirSchemas runs kubeconform with the schemas of the test's API server, which
+// are made strict to refuse unknown fields.
+func TestManifestsFitTheirSchemas(t *testing.T) {
 	t.Parallel()
 	installMonitoringCRDs(t)
 	schemas := writeSchemas(t)
@@ -41,7 +41,7 @@ func TestEveryManifestFitsItsSchema(t *testing.T) {
 		out, err := conform(string(manifest))
 		assert.NoError(t, err, "%s\n%s", name, out)
 	}
-	// It is no check that cannot fail.
+	// Prove that the check can fail.
 	for from, to := range map[string]string{"readinessProbe:": "readynessProbe:", "replicas: 2": "replicas: two"} {
 		out, err := conform(strings.Replace(render(t, os.DevNull), from, to, 1))
 		assert.Error(t, err, to)
@@ -49,7 +49,7 @@ func TestEveryManifestFitsItsSchema(t *testing.T) {
 	}
 }
 
-// installMonitoringCRDs takes the Prometheus operator's out of its module.
+// installMonitoringCRDs installs the Prometheus operator's CRDs from its Go module.
 func installMonitoringCRDs(t *testing.T) {
 	t.Helper()
 	const module = "github.com/prometheus-operator/prometheus-operator"
@@ -69,7 +69,7 @@ func installMonitoringCRDs(t *testing.T) {
 	}
 }
 
-// kinds are those that the chart and the manifests have, by group and version.
+// kinds are the kinds in the chart and the manifests, by API path.
 var kinds = map[string][]string{
 	"api/v1":                            {"ConfigMap", "Namespace", "Service", "ServiceAccount"},
 	"apis/apps/v1":                      {"Deployment"},
@@ -80,7 +80,7 @@ var kinds = map[string][]string{
 	"apis/apiextensions.k8s.io/v1":      {"CustomResourceDefinition"},
 }
 
-// writeSchemas makes files of the API server's OpenAPI as kubeconform names them.
+// writeSchemas writes the API server's OpenAPI schemas to files with the names that kubeconform expects.
 func writeSchemas(t *testing.T) (dir string) {
 	t.Helper()
 	client, err := discovery.NewDiscoveryClientForConfig(plane.Config())
@@ -98,10 +98,10 @@ func writeSchemas(t *testing.T) (dir string) {
 	return dir
 }
 
-// schemaOf waits for a kind's schema: those of CRDs come a moment after them.
+// schemaOf waits for a kind's schema: the API server publishes those of CRDs with a delay.
 func schemaOf(t *testing.T, client openapi.Client, path, kind string) map[string]any {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(waitTimeout); ; {
 		components, err := componentsOf(client, path)
 		for name, schema := range components {
 			if err == nil && isTop(schema, kind) {
@@ -111,10 +111,11 @@ func schemaOf(t *testing.T, client openapi.Client, path, kind string) map[string
 		if time.Now().After(deadline) {
 			t.Fatalf("the API server has no schema of %s %s: %v", path, kind, err)
 		}
-		time.Sleep(100 * time.Millisecond) // between two looks
+		time.Sleep(100 * time.Millisecond) // poll interval
 	}
 }
 
+// componentsOf returns the strict schemas of an API path by name.
 func componentsOf(client openapi.Client, path string) (map[string]any, error) {
 	paths, err := client.Paths()
 	if err != nil {
@@ -139,6 +140,7 @@ func componentsOf(client openapi.Client, path string) (map[string]any, error) {
 	return document.Components.Schemas, nil
 }
 
+// isTop reports whether a schema is that of the kind itself.
 func isTop(schema any, kind string) bool {
 	s, _ := schema.(map[string]any)
 	gvks, _ := s["x-kubernetes-group-version-kind"].([]any)
@@ -148,7 +150,7 @@ func isTop(schema any, kind string) bool {
 	})
 }
 
-// tighten refuses fields that an object does not have, wherever it lists them.
+// tighten makes a schema refuse unknown fields wherever it lists the known ones.
 func tighten(schema any) {
 	s, ok := schema.(map[string]any)
 	if !ok {

@@ -1,6 +1,6 @@
-// Package clock sets the wall clock of one running program, as an administrator or
-// a time server sets that of a machine: CLOCK_REALTIME jumps, CLOCK_MONOTONIC does
-// not. Nobody else notices.
+// Package clock sets the wall clock of one running program, as an administrator or a
+// time server sets that of a machine: CLOCK_REALTIME jumps, CLOCK_MONOTONIC does not. No
+// other program is affected.
 //
 // A program reads both through the vDSO, a page of code that the kernel maps into
 // each process (see vdso(7)). Its clock_gettime is replaced, in the memory of that
@@ -23,8 +23,8 @@ import (
 	"time"
 )
 
-// gettime is clock_gettime(2) for the caller's registers: edi is the clock, rsi
-// points at the answer. The last eight bytes are the seconds to add.
+// gettime is the code of clock_gettime(2): edi is the clock, rsi points at the result. The
+// eight bytes after the code are the seconds to add.
 var gettime = []byte{
 	0xb8, 0xe4, 0x00, 0x00, 0x00, // mov    eax, 228
 	0x0f, 0x05, //                   syscall
@@ -36,8 +36,8 @@ var gettime = []byte{
 	0x90, 0x90, //                   so that the seconds are aligned
 }
 
-// Set lets the wall clock of a process, a child of this one, be off by so many whole
-// seconds from now on. It may be set any number of times. Linux on amd64 only.
+// Set shifts the wall clock of a child process by an offset, in whole seconds, from now
+// on. It can be set any number of times. Linux on amd64 only.
 func Set(pid int, off time.Duration) (err error) {
 	if runtime.GOARCH != "amd64" {
 		return errors.New("the clock of a process can be set on amd64 only")
@@ -58,7 +58,7 @@ func Set(pid int, off time.Duration) (err error) {
 	}
 	code := binary.LittleEndian.AppendUint64(bytes.Clone(gettime), uint64(int64(off/time.Second)))
 	if size < len(code) {
-		return fmt.Errorf("its clock_gettime has %d bytes, %d are needed", size, len(code))
+		return fmt.Errorf("its clock_gettime has %d bytes, and %d are needed", size, len(code))
 	}
 	resume, err := stop(pid, at, at+uint64(size))
 	if err != nil {
@@ -69,7 +69,7 @@ func Set(pid int, off time.Duration) (err error) {
 	return err
 }
 
-// find gives the address and the size of the process's clock_gettime.
+// find returns the address and the size of the process's clock_gettime.
 func find(pid int, memory *os.File) (at uint64, size int, err error) {
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
@@ -110,7 +110,7 @@ func symbol(image []byte, base uint64) (at uint64, size int, err error) {
 	return 0, 0, errors.New("its vDSO has no clock_gettime")
 }
 
-// stop halts all threads of the process where none is in the middle of this code.
+// stop halts all threads of the process at a moment when none of them executes this code.
 func stop(pid int, begin, end uint64) (resume func() error, err error) {
 	resume = func() error { return syscall.Kill(pid, syscall.SIGCONT) }
 	const attempts = 1000
@@ -129,7 +129,7 @@ func stop(pid int, begin, end uint64) (resume func() error, err error) {
 	return nil, errors.New("it does not halt outside of clock_gettime")
 }
 
-// threads says whether all threads have halted, and all of them outside.
+// threads says whether all threads have halted, and whether all of them are outside of this code.
 func threads(pid int, begin, end uint64) (halted, outside bool) {
 	for {
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
@@ -143,7 +143,7 @@ func threads(pid int, begin, end uint64) (halted, outside bool) {
 				return false, false
 			}
 			fields := strings.Fields(string(text))
-			if fields[0] == "running" { // on its way to a halt
+			if fields[0] == "running" { // not halted yet
 				running = true
 				continue
 			}

@@ -14,8 +14,8 @@ import (
 
 const beClock = "MAINTENANCE_TEST_CLOCK"
 
-// TestMain plays the program whose clock is set, if it is told to: for each line that
-// it reads it tells the time, and the time since it began.
+// TestMain is also the program whose clock is set: for each line that it reads, it prints
+// the time and the time since its start.
 func TestMain(m *testing.M) {
 	if os.Getenv(beClock) == "" {
 		os.Exit(m.Run())
@@ -51,7 +51,7 @@ func TestOnlyTheWallClockJumps(t *testing.T) {
 		require.NoError(t, err)
 		wall, since := read()
 		assert.WithinRange(t, wall, asked.Add(off), time.Now().Round(0).Add(off))
-		assert.LessOrEqual(t, since, time.Since(begin), "the monotonic clock goes on as ever")
+		assert.LessOrEqual(t, since, time.Since(begin), "the monotonic clock does not jump")
 		assert.GreaterOrEqual(t, since, time.Duration(0))
 	}
 	require.NoError(t, in.Close())

@@ -11,14 +11,14 @@ import (
 )
 
 // Config gives full access to the API server (group system:masters), without
-// client-side rate limits. Each call returns a copy of its own.
+// client-side rate limits. Each call returns a new copy.
 func (cp *ControlPlane) Config() *rest.Config { return rest.CopyConfig(cp.admin) }
 
 // Kubeconfig is the path of a kubeconfig that gives full access.
 func (cp *ControlPlane) Kubeconfig() string { return filepath.Join(cp.dir, "kubeconfig") }
 
-// ConfigFor gives the access that RBAC grants a user of some groups: none, unless
-// the test binds a role.
+// ConfigFor gives the access of a user in some groups. RBAC grants it nothing until the
+// test binds a role.
 func (cp *ControlPlane) ConfigFor(user string, groups ...string) (*rest.Config, error) {
 	c, err := cp.pki.client(user, groups...)
 	if err != nil {
@@ -33,7 +33,7 @@ func (cp *ControlPlane) ConfigFor(user string, groups ...string) (*rest.Config, 
 	}, nil
 }
 
-// KubeconfigFor is ConfigFor as a kubeconfig file, whose path it returns.
+// KubeconfigFor writes ConfigFor as a kubeconfig file and returns its path.
 func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, error) {
 	f, err := os.CreateTemp(cp.pki.dir, "*.kubeconfig")
 	if err != nil {

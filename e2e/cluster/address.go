@@ -8,7 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// maxNodes bounds what the addresses below have room for.
+// maxNodes is how many nodes the addresses below have room for.
 const maxNodes = 4
 
 // slots is how many clusters with nodes fit side by side on one machine.
@@ -36,14 +36,14 @@ func (s slot) dnsIP() string            { return fmt.Sprintf("10.%d.0.10", 240+s
 func (s slot) hostLink(node int) string { return fmt.Sprintf("mnte2e-%d-%d", s, node+1) }
 func (s slot) cgroup(node int) string   { return fmt.Sprintf("maintenance-e2e-%d-%d", s, node+1) }
 
-// peerIPs are the two ends of the link between two nodes, a < b.
+// peerIPs returns the two ends of the link between two nodes, a < b.
 func (s slot) peerIPs(a, b int) (ofA, ofB string) {
 	at := 128 + 4*(a*maxNodes+b)
 	return fmt.Sprintf("10.231.%d.%d", s, at+1), fmt.Sprintf("10.231.%d.%d", s, at+2)
 }
 
-// taken says whether a route of the machine, say of a VPN or of another cluster,
-// leads to an address of the slot.
+// taken reports whether a route of this machine, for example a VPN's or another
+// cluster's, covers an address of the slot.
 func (s slot) taken() (bool, error) {
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {

@@ -26,23 +26,23 @@ import (
 // FieldManager owns the fields that Apply writes.
 const FieldManager = "maintenance-e2e"
 
-// traefikCRDs come from Traefik itself, see traefik/README.md.
+// traefikCRDs are Traefik's own, see traefik/README.md.
 //
 //go:embed traefik/crds.yaml
 var traefikCRDs []byte
 
-// gatewayCRDs are the standard channel of the Gateway API, see gatewayapi/README.md.
+// gatewayCRDs are those of the Gateway API's standard channel, see gatewayapi/README.md.
 //
 //go:embed gatewayapi/crds.yaml
 var gatewayCRDs []byte
 
-// Apply brings each object of a YAML text about by server-side apply, in order.
-// Objects of a namespaced kind that name no namespace go to "default".
+// Apply applies each object of a YAML text with server-side apply, in order.
+// Namespaced objects without a namespace go to "default".
 func (cp *ControlPlane) Apply(ctx context.Context, manifest []byte) error {
 	return Apply(ctx, cp.admin, manifest)
 }
 
-// Apply is ControlPlane.Apply for any API server.
+// Apply does the same on any API server.
 func Apply(ctx context.Context, config *rest.Config, manifest []byte) error {
 	objects, err := decode(manifest)
 	if err != nil {
@@ -105,7 +105,7 @@ func (cp *ControlPlane) InstallTraefikCRDs(ctx context.Context) error {
 	return cp.installCRDs(ctx, traefikCRDs, schema.GroupVersionResource{Group: "traefik.io", Version: "v1alpha1", Resource: "ingressroutes"})
 }
 
-// InstallGatewayCRDs installs those of the Gateway API, likewise.
+// InstallGatewayCRDs installs the Gateway API's CRDs and waits until their kinds are served.
 func (cp *ControlPlane) InstallGatewayCRDs(ctx context.Context) error {
 	const group, version = "gateway.networking.k8s.io", "v1"
 	return cp.installCRDs(ctx, gatewayCRDs,
@@ -113,7 +113,7 @@ func (cp *ControlPlane) InstallGatewayCRDs(ctx context.Context) error {
 		schema.GroupVersionResource{Group: group, Version: version, Resource: "grpcroutes"})
 }
 
-// InstallCRDs installs those of every kind of target that comes with one.
+// InstallCRDs installs the CRDs of all kinds of targets.
 func (cp *ControlPlane) InstallCRDs(ctx context.Context) error {
 	if err := cp.InstallTraefikCRDs(ctx); err != nil {
 		return err

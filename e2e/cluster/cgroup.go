@@ -13,7 +13,7 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// makeCgroup makes the cgroup under which a node's Pods are, in each hierarchy.
+// makeCgroup makes the parent cgroup of a node's Pods, in each hierarchy.
 func makeCgroup(name string) error {
 	hierarchies, err := cgroupHierarchies()
 	if err != nil {
@@ -27,11 +27,11 @@ func makeCgroup(name string) error {
 	return nil
 }
 
-// Sweep removes what clusters left behind that were killed before they could
-// clean up: everything but cgroups goes with the processes.
+// Sweep removes what killed clusters left behind. That is only cgroups: everything else
+// ends with the processes.
 func Sweep() error {
 	for s := range slot(slots) {
-		// The name of the first link is the claim to the slot, see claim.
+		// The first link exists as long as a cluster holds the slot, see claim.
 		if _, err := net.InterfaceByName(s.hostLink(0)); err == nil {
 			continue
 		}
@@ -44,8 +44,8 @@ func Sweep() error {
 	return nil
 }
 
-// removeCgroup removes a cgroup and all below it. The kernel lets go of the last
-// processes a moment after they are dead, hence the patience.
+// removeCgroup removes a cgroup and all cgroups below it. It retries, because the kernel
+// frees a cgroup a moment after its last process has ended.
 func removeCgroup(name string) error {
 	hierarchies, err := cgroupHierarchies()
 	if err != nil {
@@ -68,7 +68,7 @@ func removeCgroup(name string) error {
 	return nil
 }
 
-// removeTree removes folders, innermost first; the files of a cgroup go with it.
+// removeTree removes folders, innermost first. The kernel removes a cgroup's files.
 func removeTree(dir string) error {
 	var dirs []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -91,12 +91,13 @@ func removeTree(dir string) error {
 	return nil
 }
 
-// cgroupHierarchies lists the roots: one with cgroup v2, one for each controller
-// with v1.
+// cgroupHierarchies lists the roots: one for cgroup v2, and one for each controller
+// for v1.
 func cgroupHierarchies() ([]string, error) {
 	controllers := filepath.Join(cgroupRoot, "cgroup.subtree_control")
 	if _, err := os.Stat(controllers); err == nil {
-		// What is on already is no change; what the kernel lacks, the kubelet says.
+		// Enabling an enabled controller changes nothing. The kubelet reports controllers
+		// that the kernel does not have.
 		for _, c := range []string{"+cpuset", "+cpu", "+io", "+memory", "+hugetlb", "+pids"} {
 			_ = os.WriteFile(controllers, []byte(c), 0o600)
 		}
@@ -108,7 +109,7 @@ func cgroupHierarchies() ([]string, error) {
 	}
 	var hierarchies []string
 	for _, e := range entries {
-		if e.IsDir() { // cpu,cpuacct and the like are reached by links, too
+		if e.IsDir() { // skips links such as cpu, which leads to cpu,cpuacct
 			hierarchies = append(hierarchies, filepath.Join(cgroupRoot, e.Name()))
 		}
 	}

@@ -24,9 +24,9 @@ import (
 type NodeOptions struct {
 	Options
 	Nodes  int      // 1 to 4; 0 means 1
-	Images []string // archives that every node has from the start
-	// WebPort and APIPort of the loopback are Traefik's: for visitors, and for its
-	// health check and API. 0 means any free one.
+	Images []string // archives of images that are loaded into every node
+	// Traefik listens on these ports of the loopback: WebPort for visitors, APIPort for
+	// its health check and API. 0 means any free port.
 	WebPort, APIPort int
 }
 
@@ -42,12 +42,12 @@ type Cluster struct {
 	stop        sync.Once
 }
 
-// ErrNotRoot is what Start returns to anybody but root, who alone can make the
-// namespaces and cgroups of a node.
+// ErrNotRoot is returned by Start to users other than root: only root can make a node's
+// namespaces and cgroups.
 var ErrNotRoot = errors.New("a cluster with nodes needs root")
 
-// Start starts a whole cluster that lives until Stop is called or this process
-// ends, and returns when its nodes are ready and Traefik answers.
+// Start starts a cluster with nodes. It returns when the nodes are ready and Traefik
+// answers. The cluster runs until Stop is called or this process ends.
 func Start(ctx context.Context, o NodeOptions) (_ *Cluster, err error) {
 	if os.Geteuid() != 0 {
 		return nil, ErrNotRoot
@@ -57,16 +57,15 @@ func Start(ctx context.Context, o NodeOptions) (_ *Cluster, err error) {
 	}
 	o.Nodes = max(1, o.Nodes)
 	if o.Nodes > maxNodes {
-		return nil, fmt.Errorf("start a cluster of %d nodes: there is room for %d", o.Nodes, maxNodes)
+		return nil, fmt.Errorf("start a cluster of %d nodes: %d is the maximum", o.Nodes, maxNodes)
 	}
-	// The folder and the tools are there before the API server, which lives in
-	// the first node's network.
+	// The API server comes last: it runs in the first node's network.
 	cp := &ControlPlane{options: o.Options, log: o.Log}
 	if cp.cache, err = binaries.NewCache(o.Log); err != nil {
 		return nil, err
 	}
 	c := &Cluster{ControlPlane: cp, nodeOptions: o}
-	if err := cp.cache.Build(ctx, binaries.Everything()...); err != nil {
+	if err := cp.cache.Build(ctx, binaries.Nodes()...); err != nil {
 		return nil, err
 	}
 	if c.packages, err = cp.cache.Packages(ctx); err != nil {
@@ -123,7 +122,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// makeSandboxes makes the machines and connects them.
+// makeSandboxes makes a sandbox for each node and connects them.
 func (c *Cluster) makeSandboxes(ctx context.Context, pause string) error {
 	for i := range c.nodeOptions.Nodes {
 		name := "node-" + strconv.Itoa(i+1)
@@ -156,8 +155,8 @@ func (c *Cluster) makeSandboxes(ctx context.Context, pause string) error {
 	return nil
 }
 
-// startOwnControlPlane starts the control plane in the network of the first node,
-// where nodes reach it whatever the machine's firewall says.
+// startOwnControlPlane starts the control plane in the network of the first node. The
+// machine's firewall then cannot come between it and the nodes.
 func (c *Cluster) startOwnControlPlane(ctx context.Context) error {
 	first := c.nodes[0].init.Pid()
 	return c.bringUp(ctx, &network{
@@ -191,13 +190,13 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 	return all.Wait()
 }
 
-// LoadImage gives every node the image of an archive.
+// LoadImage loads the image of an archive into every node.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	return c.State().LoadImage(ctx, archive)
 }
 
-// Stop ends the cluster at once and removes what it put on the machine, except
-// its folder. Stopping twice is no error.
+// Stop ends the cluster at once and removes everything that it put on the machine except
+// its folder. A second call does nothing.
 func (c *Cluster) Stop() {
 	c.stop.Do(func() {
 		if c.host != nil {
@@ -212,23 +211,23 @@ func (c *Cluster) Stop() {
 		}
 		for i := range c.nodes {
 			if err := removeCgroup(c.slot.cgroup(i)); err != nil {
-				c.logf("left behind: %v", err)
+				c.logf("cgroup not removed: %v", err)
 			}
 		}
 	})
 }
 
-// TraefikURL is where visitors come in; the Host header says where to.
+// TraefikURL is the URL for visitors. Traefik routes by the Host header.
 func (c *Cluster) TraefikURL() string { return c.loopback(c.nodeOptions.WebPort) }
 
-// TraefikAPI is Traefik's own API, which lists routers and services, and its ping.
+// TraefikAPI is the URL of Traefik's API, which lists routers and services, and of its ping.
 func (c *Cluster) TraefikAPI() string { return c.loopback(c.nodeOptions.APIPort) }
 
 func (c *Cluster) loopback(port int) string {
 	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
-// get succeeds when the URL answers 200.
+// get succeeds if the URL answers 200.
 func get(ctx context.Context, url string) (err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

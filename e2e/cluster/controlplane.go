@@ -21,21 +21,20 @@ import (
 	"maintenance-controller.io/e2e/process"
 )
 
-// startTimeout bounds each step of a start. A step takes a second or two; on a
-// machine that is busy with a build it may take many times that.
+// startTimeout bounds each step of a start. A step takes a second or two, and many times
+// longer while the machine is busy with a build.
 const startTimeout = 90 * time.Second
 
 // Options of a control plane. The zero value is usable.
 type Options struct {
-	// Dir takes the state, the logs (Dir/logs) and the kubeconfig. It must be
-	// empty or absent. Empty means a temporary folder that Stop removes.
+	// Dir is the folder of the state, the logs (Dir/logs) and the kubeconfig. It must be
+	// empty or absent. Without a name it is a temporary folder that Stop removes.
 	Dir string
-	// Log takes a line for each step; nil is silence.
+	// Log gets a line for each step. Nil means no output.
 	Log io.Writer
-	// CRDs installs those of the targets' kinds before StartControlPlane returns.
+	// CRDs makes StartControlPlane install the CRDs of all kinds of targets.
 	CRDs bool
-	// APIServerArgs and ControllerManagerArgs come after the flags of our own, so
-	// that they win.
+	// APIServerArgs and ControllerManagerArgs follow the default flags and override them.
 	APIServerArgs         []string
 	ControllerManagerArgs []string
 }
@@ -45,7 +44,7 @@ type network struct {
 	address     string       // of the API server
 	serviceCIDR string       // of ClusterIPs
 	serviceIP   string       // its first address, the API server's
-	enter       func() error // moves the calling thread there; nil stays on the host
+	enter       func() error // moves the calling thread there; nil means the host's network
 }
 
 // ControlPlane is a running etcd, kube-apiserver and kube-controller-manager.
@@ -67,9 +66,9 @@ type ControlPlane struct {
 	apiServer *process.Process
 }
 
-// StartControlPlane starts a control plane that lives until Stop is called or this
-// process ends, and returns when it works. It needs no root, and any number of
-// them run side by side. The first start on a machine builds the programs.
+// StartControlPlane starts a control plane and returns when it works. It runs until Stop
+// is called or this process ends. It needs no root, and any number of them can run at the
+// same time. The first start on a machine builds the programs.
 func StartControlPlane(ctx context.Context, o Options) (*ControlPlane, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -81,7 +80,7 @@ func StartControlPlane(ctx context.Context, o Options) (*ControlPlane, error) {
 	if err := cache.Build(ctx, binaries.ControlPlane()...); err != nil {
 		return nil, err
 	}
-	// A port that was free when it was chosen may be taken when it is used.
+	// Another program can take a port between its choice and its use.
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
 		cp, err := startControlPlane(ctx, o, cache)
@@ -110,7 +109,7 @@ func startControlPlane(ctx context.Context, o Options, cache *binaries.Cache) (_
 	return cp, nil
 }
 
-// bringUp starts the programs, on the host's loopback if n is nil.
+// bringUp starts the programs. They listen on the host's loopback if n is nil.
 func (cp *ControlPlane) bringUp(ctx context.Context, n *network) (err error) {
 	cp.network = network{address: "127.0.0.1", serviceCIDR: "10.96.0.0/16", serviceIP: "10.96.0.1"}
 	if n != nil {
@@ -163,7 +162,7 @@ func (cp *ControlPlane) makeDir() (err error) {
 	return nil
 }
 
-// makeAccess makes the certificates and what opens the door with them.
+// makeAccess makes the certificates and the kubeconfig.
 func (cp *ControlPlane) makeAccess() (err error) {
 	if cp.pki, err = newPKI(filepath.Join(cp.dir, "pki")); err != nil {
 		return err
@@ -193,25 +192,25 @@ func (cp *ControlPlane) makeAccess() (err error) {
 	return cp.writeKubeconfig(cp.Kubeconfig(), "admin", "system:masters")
 }
 
-// Stop ends the control plane at once: its state is not meant to be used again.
+// Stop ends the control plane at once. Its state cannot be used again.
 func (cp *ControlPlane) Stop() {
 	if cp.group != nil {
 		cp.group.Close()
 	}
 	if cp.tempDir {
-		_ = os.RemoveAll(cp.dir) // in the system's temporary folder, which is cleaned anyway
+		_ = os.RemoveAll(cp.dir) // the system cleans its temporary folder
 	}
 }
 
-// RestartAPIServer is StopAPIServer and StartAPIServer: a new API server at the
-// same address, with the same objects.
+// RestartAPIServer calls StopAPIServer and StartAPIServer. The new API server has the same
+// address and the same objects.
 func (cp *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	cp.StopAPIServer()
 	return cp.StartAPIServer(ctx)
 }
 
-// StopAPIServer ends the API server as a crash does, open requests and watches with
-// it, and leaves it unreachable until StartAPIServer.
+// StopAPIServer kills the API server, which also ends open requests and watches. It cannot
+// be reached until StartAPIServer.
 func (cp *ControlPlane) StopAPIServer() {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
@@ -239,8 +238,8 @@ func (cp *ControlPlane) startEtcd() (err error) {
 	return err
 }
 
-// startControllerManager waits for the first thing that the controller-manager
-// makes: without the service account no Pod can be created.
+// startControllerManager waits until the controller-manager has made the default service
+// account: without it no Pod can be created.
 func (cp *ControlPlane) startControllerManager(ctx context.Context) (err error) {
 	path, err := cp.KubeconfigFor("system:kube-controller-manager")
 	if err != nil {
@@ -274,7 +273,7 @@ func (cp *ControlPlane) start(p binaries.Program, args []string) (*process.Proce
 	})
 }
 
-// ready asks the API server's own health check.
+// ready asks the API server's health check.
 func (cp *ControlPlane) ready(ctx context.Context) (err error) {
 	client, err := rest.HTTPClientFor(cp.admin)
 	if err != nil {
@@ -304,5 +303,5 @@ func (cp *ControlPlane) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(cp.log, format+"\n", args...) // progress only: nothing depends on it
 }
 
-// since is the time since begin, as people read it.
+// since is the time since begin, rounded for people.
 func since(begin time.Time) time.Duration { return time.Since(begin).Round(100 * time.Millisecond) }

@@ -14,26 +14,26 @@ import (
 	"maintenance-controller.io/e2e/process"
 )
 
-// dnsFiles are templates of what CoreDNS reads, and what it wants in the cluster.
+// dnsFiles are templates of CoreDNS's configuration and of its objects in the cluster.
 //
 //go:embed dns/objects.yaml dns/Corefile
 var dnsFiles embed.FS
 
-// dnsReadyPort is where CoreDNS says that it knows all Services.
+// dnsReadyPort is the port on which CoreDNS reports that it knows all Services.
 const dnsReadyPort = "8181"
 
 // dnsValues fill the templates.
 type dnsValues struct {
-	Address   string // that CoreDNS answers at
-	ClusterIP string // by which Pods reach it
+	Address   string // of CoreDNS
+	ClusterIP string // of its Service, which Pods use
 	ReadyPort string
-	// Kubeconfig is a file with CoreDNS's rights.
+	// Kubeconfig is the path of a kubeconfig with CoreDNS's rights.
 	Kubeconfig string
 }
 
 // startDNS starts CoreDNS in the network of the first node, beside the API server, and
-// returns when it knows the cluster. It is no Pod: an image of it would cost each start
-// two seconds.
+// returns when it is ready. It does not run in a Pod: to load its image would take two
+// seconds of each start.
 func (c *Cluster) startDNS(ctx context.Context) (err error) {
 	values := dnsValues{Address: c.slot.nodeIP(0), ClusterIP: c.slot.dnsIP(), ReadyPort: dnsReadyPort}
 	if values.Kubeconfig, err = c.KubeconfigFor("coredns"); err != nil {

@@ -24,8 +24,8 @@ func (cp *ControlPlane) etcdArgs() []string {
 	}
 }
 
-// anonymousForHealth lets nobody in without a certificate or token, as a good
-// cluster does, but answers probes.
+// anonymousForHealth refuses requests without a certificate or token, except those of
+// probes.
 const anonymousForHealth = `apiVersion: apiserver.config.k8s.io/v1
 kind: AuthenticationConfiguration
 anonymous:
@@ -41,7 +41,7 @@ func (cp *ControlPlane) apiServerArgs() []string {
 		"--service-cluster-ip-range=" + cp.network.serviceCIDR,
 		"--authorization-mode=Node,RBAC",
 		"--authentication-config=" + cp.pki.file("authentication.yaml"),
-		"--enable-admission-plugins=NodeRestriction", // beside the defaults: PodSecurity, ResourceQuota, …
+		"--enable-admission-plugins=NodeRestriction", // in addition to the defaults, such as PodSecurity and ResourceQuota
 		"--allow-privileged=true",
 		"--tls-cert-file=" + cp.pki.file("server.crt"),
 		"--tls-private-key-file=" + cp.pki.file("server.key"),
@@ -60,30 +60,30 @@ func (cp *ControlPlane) apiServerArgs() []string {
 func (cp *ControlPlane) controllerManagerArgs(kubeconfig string) []string {
 	args := []string{
 		"--kubeconfig=" + kubeconfig,
-		"--secure-port=0", // nobody asks it anything
+		"--secure-port=0", // nothing uses it
 		"--leader-elect=false",
 		"--use-service-account-credentials=true",
 		"--service-account-private-key-file=" + cp.pki.file("sa.key"),
 		"--root-ca-file=" + cp.pki.file("ca.crt"),
 		"--cluster-signing-cert-file=" + cp.pki.file("ca.crt"),
 		"--cluster-signing-key-file=" + cp.pki.file("ca.key"),
-		// The default of 20 makes the first service account wait for six seconds.
+		// With the default of 20 the first service account takes six seconds.
 		"--kube-api-qps=300", "--kube-api-burst=600",
 	}
 	return append(args, cp.options.ControllerManagerArgs...)
 }
 
-// ports of one control plane, on its address or the loopback.
+// ports are those of one control plane, on its address or the loopback.
 type ports struct{ apiServer, etcd, etcdPeer int }
 
-// fixedPorts serve where nobody else listens: in a network namespace of our own.
+// fixedPorts are for a network namespace in which nothing else listens.
 func fixedPorts() ports { return ports{apiServer: 6443, etcd: 2379, etcdPeer: 2380} }
 
-// errPortTaken says that a start failed only for the choice of a port.
+// errPortTaken means that a start failed because another program took a port.
 var errPortTaken = errors.New("the port was taken in the meantime")
 
-// portTaken marks an error of a program that found its port in use. The text is
-// the only sign: the program is not ours.
+// portTaken wraps the error of a program whose port was in use. Only the program's output
+// says so.
 func portTaken(err error) error {
 	if err != nil && strings.Contains(err.Error(), "address already in use") {
 		return fmt.Errorf("%w: %w", errPortTaken, err)
@@ -100,9 +100,9 @@ func freePorts() (p ports, err error) {
 	return p, nil
 }
 
-// FreePort finds a TCP port of the loopback that nothing uses. It is outside the
-// range from which the kernel takes ports for outgoing connections (see
-// ip_local_port_range in ip(7)), so that it is still free a restart later.
+// FreePort finds a free TCP port of the loopback. It is outside the range from which the
+// kernel takes ports for outgoing connections (ip_local_port_range in ip(7)), so it stays
+// free across a restart.
 func FreePort() (int, error) {
 	const low, high, attempts = 20000, 32000, 100
 	for range attempts {
@@ -113,7 +113,7 @@ func FreePort() (int, error) {
 		}
 		return port, l.Close()
 	}
-	return 0, fmt.Errorf("find a free port: %d ports from %d to %d are all taken", attempts, low, high)
+	return 0, fmt.Errorf("find a free port: %d ports between %d and %d are taken", attempts, low, high)
 }
 
 func (cp *ControlPlane) writeAuthentication() error {

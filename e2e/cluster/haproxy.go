@@ -18,14 +18,14 @@ import (
 // HAProxyClass names the class of Ingresses and of Gateways that HAProxy Ingress serves.
 const HAProxyClass = "haproxy"
 
-// haproxyObjects are what HAProxy Ingress wants to find in the cluster.
+// haproxyObjects are the objects that HAProxy Ingress expects in the cluster.
 //
 //go:embed haproxy/objects.yaml
 var haproxyObjects string
 
-// StartHAProxyIngress starts HAProxy Ingress on the machine's loopback, beside Traefik
-// and as that is: with the machine's own haproxy, which needs the package lua-json. It
-// gives the URL for visitors, and lives as long as the cluster.
+// StartHAProxyIngress starts HAProxy Ingress on the machine's loopback, with the machine's
+// own haproxy, which needs the package lua-json. It returns the URL for visitors. It runs
+// as long as the cluster.
 func (c *Cluster) StartHAProxyIngress(ctx context.Context) (url string, err error) {
 	ports := map[string]int{"HTTP_PORT": 0, "HTTPS_PORT": 0, "HEALTHZ_PORT": 0, "STATS_PORT": 0, "own": 0}
 	objects := haproxyObjects
@@ -46,7 +46,7 @@ func (c *Cluster) StartHAProxyIngress(ctx context.Context) (url string, err erro
 	if err != nil {
 		return "", err
 	}
-	access, err := c.KubeconfigFor("haproxy-ingress", "system:masters") // what it may is not what is tested
+	access, err := c.KubeconfigFor("haproxy-ingress", "system:masters") // the tests are not about its rights
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +59,7 @@ func (c *Cluster) StartHAProxyIngress(ctx context.Context) (url string, err erro
 		Env: append(os.Environ(), "POD_NAMESPACE=haproxy", "POD_NAME=haproxy-0",
 			"PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin"), // where Debian has haproxy
 		LogFile: filepath.Join(c.dir, "logs", "haproxy-ingress.log"),
-		// haproxy is a daemon that its process 1 takes along.
+		// haproxy is a daemon. It ends with process 1 of this namespace.
 		Cloneflags: unix.CLONE_NEWPID,
 	})
 	if err != nil {
@@ -73,7 +73,7 @@ func (c *Cluster) StartHAProxyIngress(ctx context.Context) (url string, err erro
 	}.Until(ctx)
 }
 
-// furnishHAProxy makes the folder that it works in, after its own image.
+// furnishHAProxy makes its working folder like the one of its image.
 func (c *Cluster) furnishHAProxy(ctx context.Context, dir string) error {
 	module, err := c.cache.ModuleDir(ctx, binaries.HAProxyIngress())
 	if err != nil {
@@ -91,7 +91,7 @@ func (c *Cluster) furnishHAProxy(ctx context.Context, dir string) error {
 	}
 	scripts, err := filepath.Glob(filepath.Join(dir, "rootfs", "*.sh"))
 	for _, script := range scripts {
-		if err := os.Chmod(script, 0o755); err != nil { //nolint:gosec // it is to be run
+		if err := os.Chmod(script, 0o755); err != nil { //nolint:gosec // it must be executable
 			return fmt.Errorf("make the folder of HAProxy: %w", err)
 		}
 	}

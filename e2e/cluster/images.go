@@ -12,14 +12,14 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 )
 
-// State is what another process needs to work with a running cluster.
+// State is what another process needs to use a running cluster.
 type State struct {
 	Nodes []NodeState `json:"nodes"`
 	Web   string      `json:"web"` // URL for visitors
 	API   string      `json:"api"` // URL of Traefik's API
 }
 
-// NodeState is a node's name and the process that holds its namespaces.
+// NodeState is a node's name and the id of the process that holds its namespaces.
 type NodeState struct {
 	Name string `json:"name"`
 	Pid  int    `json:"pid"`
@@ -34,7 +34,7 @@ func (c *Cluster) State() State {
 	return s
 }
 
-// LoadImage gives every node the image of an archive.
+// LoadImage loads the image of an archive into every node.
 func (s State) LoadImage(ctx context.Context, archive string) error {
 	cache, err := binaries.NewCache(io.Discard)
 	if err != nil {
@@ -52,8 +52,8 @@ func (s State) LoadImage(ctx context.Context, archive string) error {
 	return nil
 }
 
-// loadImages imports archives into the containerd of a node, given by the process 1
-// of its sandbox, with containerd's own client.
+// loadImages imports archives into a node's containerd with containerd's own client.
+// initPid is process 1 of the node's sandbox.
 func loadImages(ctx context.Context, packages *binaries.Packages, initPid int, archives ...string) error {
 	ctr, err := packages.Find("ctr")
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// errSlotTaken says that another cluster holds the slot.
+// errSlotTaken means that another cluster holds the slot.
 var errSlotTaken = errors.New("another cluster has this slot")
 
-// claim links the first sandbox to the host in a free slot. The name of the link
-// is the claim: the kernel gives it to one cluster only.
+// claim links the first sandbox to the host in a free slot. The link's name claims the
+// slot: the kernel allows it only once.
 func claim(first *sandbox) (slot, error) {
 	for s := range slot(slots) {
 		taken, err := s.taken()
@@ -32,11 +32,11 @@ func claim(first *sandbox) (slot, error) {
 			return s, nil
 		}
 	}
-	return 0, fmt.Errorf("find addresses for a cluster: all %d slots are taken by clusters or routes of this machine", slots)
+	return 0, fmt.Errorf("find addresses for a cluster: clusters or routes of this machine use all %d slots; stop a cluster (make down)", slots)
 }
 
-// linkHost connects a node to the host, which then reaches the node's Pods, and
-// by the first node all Services.
+// linkHost connects a node to the host. The host then reaches the node's Pods, and all
+// Services through the first node.
 func (s slot) linkHost(node int, n *sandbox) error {
 	host, err := netlink.NewHandle()
 	if err != nil {
@@ -109,13 +109,13 @@ func (s slot) linkNodes(a, b int, nodeA, nodeB *sandbox) error {
 	return nil
 }
 
-// network opens the sandbox's network to work on it from outside.
+// network opens the sandbox's network from outside.
 func (s *sandbox) network() (*netlink.Handle, error) {
 	ns, err := netns.GetFromPid(s.init.Pid())
 	if err != nil {
 		return nil, fmt.Errorf("open the network of %s: %w", s.name, err)
 	}
-	defer func() { _ = ns.Close() }() // the handle has a socket of its own
+	defer func() { _ = ns.Close() }() // the handle keeps its own socket
 	h, err := netlink.NewHandleAt(ns)
 	if err != nil {
 		return nil, fmt.Errorf("open the network of %s: %w", s.name, err)
@@ -136,7 +136,7 @@ func addVeth(h *netlink.Handle, name, peer string, peerPid int) error {
 	return nil
 }
 
-// setUp gives a link its address, one of a /30, and starts it.
+// setUp gives a link an address of a /30, if ip is not empty, and starts it.
 func setUp(h *netlink.Handle, name, ip string) error {
 	link, err := h.LinkByName(name)
 	if err != nil {

@@ -18,15 +18,16 @@ import (
 	"maintenance-controller.io/e2e/process"
 )
 
-// nodeFiles are templates of what a node's programs read.
+// nodeFiles are templates of the configuration of a node's programs.
 //
 //go:embed node/containerd.toml node/cni.conflist node/kubelet.yaml node/kube-proxy.yaml
 var nodeFiles embed.FS
 
-// containerdSocket is where containerd answers inside a sandbox.
+// containerdSocket is containerd's socket inside a sandbox.
 const containerdSocket = "/run/containerd/containerd.sock"
 
-// pauseImage is what holds a Pod's namespaces. Only nodes of ours know it.
+// pauseImage is the image of the container that holds a Pod's namespaces. It is loaded
+// into the nodes and in no registry.
 const pauseImage = "localhost/pause:1"
 
 // node is a sandbox with the programs of a Kubernetes node.
@@ -45,7 +46,7 @@ type nodeValues struct {
 	DNS                                             string
 }
 
-// startContainerd starts what runs containers; it needs no API server.
+// startContainerd starts containerd, which needs no API server.
 func (n *node) startContainerd(ctx context.Context) error {
 	c := n.cluster
 	runc, err := c.packages.Find("runc")
@@ -81,7 +82,7 @@ func (n *node) startContainerd(ctx context.Context) error {
 	}.Until(ctx)
 }
 
-// socket is containerd's, as it is reached from outside.
+// socket is containerd's socket as seen from outside the sandbox.
 func (n *node) socket() string { return fmt.Sprintf("/proc/%d/root%s", n.init.Pid(), containerdSocket) }
 
 // join starts the kubelet and kube-proxy.
@@ -119,7 +120,7 @@ func (n *node) join() error {
 	return n.startProgram(binaries.KubeProxy(), "--config="+filepath.Join(n.config, "kube-proxy.yaml"))
 }
 
-// awaitReady waits until the node would run a Pod.
+// awaitReady waits until the node can run Pods.
 func (n *node) awaitReady(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(n.cluster.admin)
 	if err != nil {
@@ -165,7 +166,7 @@ func (n *node) start(name, path string, args ...string) error {
 	return nil
 }
 
-// render writes the template to a file of the node's configuration folder.
+// render fills in a template and writes it to a file in the node's configuration folder.
 func (n *node) render(name, file string, values nodeValues) error {
 	t, err := template.ParseFS(nodeFiles, "node/"+name)
 	if err != nil {

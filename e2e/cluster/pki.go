@@ -16,23 +16,23 @@ import (
 	"time"
 )
 
-// certLife is long enough for a cluster that somebody leaves running, short
-// enough that a forgotten key is soon worth nothing.
+// certLife outlasts a cluster that somebody leaves running, and soon makes a forgotten
+// key worthless.
 const certLife = 365 * 24 * time.Hour
 
-// pki is the throw-away certificate authority of one cluster.
+// pki is the certificate authority of one cluster.
 type pki struct {
 	dir  string
 	cert *x509.Certificate
 	key  crypto.Signer
-	// certPEM is what clients trust.
+	// certPEM is the authority's certificate, which clients trust.
 	certPEM []byte
 }
 
 // pair is a certificate and its key, PEM encoded.
 type pair struct{ cert, key []byte }
 
-// newPKI makes the authority and the key of service accounts in dir.
+// newPKI makes the authority and the key for service account tokens in dir.
 func newPKI(dir string) (*pki, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the certificate folder: %w", err)
@@ -138,7 +138,7 @@ func (p *pki) writeServiceAccountKey() error {
 	return nil
 }
 
-// write stores a pair as name.crt and name.key.
+// write writes a pair to name.crt and name.key.
 func (p *pki) write(name string, c pair) error {
 	if err := os.WriteFile(p.file(name+".crt"), c.cert, 0o600); err != nil {
 		return fmt.Errorf("write a certificate: %w", err)

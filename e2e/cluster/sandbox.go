@@ -15,17 +15,17 @@ import (
 //go:embed node/sandbox.sh
 var sandboxScript []byte
 
-// sandbox is a machine for one node, made of namespaces. All that runs in it
-// ends with its process 1, which ends with the host group's thread; mounts, links
-// and firewall rules go with the last of them.
+// sandbox is a machine for one node, made of namespaces. Everything in it ends with its
+// process 1, which ends with the host group's thread. The kernel removes mounts, links and
+// firewall rules with the last process.
 type sandbox struct {
 	name  string
-	state string // folder in memory, seen from inside only
+	state string // mount point of a file system in memory, inside the sandbox
 	init  *process.Process
 	group *process.Group // starts processes inside
 }
 
-// newSandbox makes a sandbox. pause is the program of process 1.
+// newSandbox makes a sandbox whose process 1 runs the program pause.
 func newSandbox(host *process.Group, dir, name, pause string) (*sandbox, error) {
 	s := &sandbox{name: name, state: filepath.Join(dir, "nodes", name)}
 	if err := os.MkdirAll(s.state, 0o755); err != nil {
@@ -43,7 +43,7 @@ func newSandbox(host *process.Group, dir, name, pause string) (*sandbox, error) 
 	return s, err
 }
 
-// furnish makes the mounts of a machine of its own.
+// furnish makes the mounts that a machine has.
 func (s *sandbox) furnish(ctx context.Context, dir string) error {
 	script := filepath.Join(dir, "sandbox.sh")
 	if err := os.WriteFile(script, sandboxScript, 0o600); err != nil {
@@ -59,7 +59,7 @@ func (s *sandbox) log(dir, program string) string {
 	return filepath.Join(dir, "logs", s.name+"-"+program+".log")
 }
 
-// close ends all that runs inside.
+// close ends all processes in the sandbox.
 func (s *sandbox) close() {
 	s.init.Kill()
 	if s.group != nil {
@@ -67,11 +67,11 @@ func (s *sandbox) close() {
 	}
 }
 
-// enter moves the calling thread into all namespaces of a process. The thread
-// must be locked and never used for anything else again.
+// enter moves the calling thread into all namespaces of a process. The thread must be
+// locked and cannot be used for anything else afterwards.
 func enter(pid int) error {
-	// A thread that shares its root and working directory with others may not
-	// change its mount namespace.
+	// A thread can only change its mount namespace if it shares root and working
+	// directory with no other.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("separate a thread: %w", err)
 	}
@@ -83,7 +83,7 @@ func enter(pid int) error {
 func enterNetwork(pid int) error { return setns(pid, "net") }
 
 func setns(pid int, kinds ...string) error {
-	// Opened first: the way to them is gone once the mount namespace is entered.
+	// Open all of them first: /proc is another one in the new mount namespace.
 	files := make([]*os.File, len(kinds))
 	for i, kind := range kinds {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))

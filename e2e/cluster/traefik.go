@@ -11,14 +11,14 @@ import (
 	"maintenance-controller.io/e2e/process"
 )
 
-// GatewayClass names the class of Gateways that Traefik serves. Their listeners have
+// GatewayClass is the class of Gateways that Traefik serves. Their listeners use
 // TraefikPort.
 const GatewayClass = "traefik"
 
 // TraefikPort is the port of TraefikURL.
 func (c *Cluster) TraefikPort() int { return c.nodeOptions.WebPort }
 
-// traefikUser is the user that Traefik acts as.
+// traefikUser is Traefik's user in the cluster.
 const traefikUser = "traefik"
 
 // traefikRules are Traefik's rights and its IngressClass.
@@ -26,8 +26,8 @@ const traefikUser = "traefik"
 //go:embed traefik/rules.yaml
 var traefikRules []byte
 
-// startTraefik starts Traefik on the machine's loopback, as an edge router outside
-// of the cluster: it reaches Pods by the links to the nodes.
+// startTraefik starts Traefik on the machine's loopback, outside of the cluster. It
+// reaches Pods through the links to the nodes.
 func (c *Cluster) startTraefik(ctx context.Context) error {
 	if err := c.InstallCRDs(ctx); err != nil {
 		return err
@@ -50,11 +50,11 @@ func (c *Cluster) startTraefik(ctx context.Context) error {
 	return err
 }
 
-// TraefikAccess is a kubeconfig with the rights of Traefik.
+// TraefikAccess writes a kubeconfig with Traefik's rights.
 func (c *Cluster) TraefikAccess() (file string, err error) { return c.KubeconfigFor(traefikUser) }
 
-// AnotherTraefik starts one that reaches the API server by this kubeconfig, and gives
-// its URL for visitors. It lives until it is stopped, or the cluster is.
+// AnotherTraefik starts a second Traefik with this kubeconfig and returns its URL for
+// visitors. It runs until stop is called or the cluster stops.
 func (c *Cluster) AnotherTraefik(ctx context.Context, access string) (url string, stop func(), err error) {
 	t := traefik{access: access}
 	for _, port := range []*int{&t.web, &t.api} {
@@ -70,7 +70,7 @@ func (c *Cluster) AnotherTraefik(ctx context.Context, access string) (url string
 	return c.loopback(t.web), p.Kill, nil
 }
 
-// traefik is one to be started.
+// traefik says how to start one.
 type traefik struct {
 	name     string
 	access   string // kubeconfig
@@ -96,8 +96,8 @@ func (c *Cluster) runTraefik(ctx context.Context, t traefik) (*process.Process, 
 	}.Until(ctx)
 }
 
-// args leave its behaviour as it is by default: it applies changes at once, unless
-// the last one was less than two seconds ago.
+// args keep Traefik's default behaviour: it applies a change at once, unless it applied
+// another less than two seconds ago.
 func (t traefik) args() []string {
 	return []string{
 		"--global.checknewversion=false", "--global.sendanonymoususage=false",
@@ -105,9 +105,9 @@ func (t traefik) args() []string {
 		"--entrypoints.web.address=127.0.0.1:" + strconv.Itoa(t.web),
 		"--entrypoints.traefik.address=127.0.0.1:" + strconv.Itoa(t.api),
 		"--ping=true", "--api.insecure=true",
-		"--api.dashboard=false", // the web pages are not in the module
+		"--api.dashboard=false", // the module does not contain the web pages
 		"--providers.kubernetesingress=true",
-		"--providers.kubernetesingress.ingressendpoint.ip=127.0.0.1", // so that it writes status, as real ones do
+		"--providers.kubernetesingress.ingressendpoint.ip=127.0.0.1", // makes it write the status of Ingresses
 		"--providers.kubernetescrd=true",
 		"--providers.kubernetesgateway=true",
 	}

@@ -1,7 +1,6 @@
-// Package dockerfile builds the Dockerfile, with buildah in place of Docker, and
-// compares the image with the one that is made without a container engine. Both are
-// compiled into one cache: what is tested is what the two say to the compiler and
-// what they put where, not whether it says the same twice.
+// Package dockerfile builds the Dockerfile with buildah, which stands in for Docker, and compares
+// the image with the one that is made without a container engine. Both share Go's cache: the tests
+// compare compiler settings and file layout, not whether the compiler is deterministic.
 package dockerfile
 
 import (
@@ -39,7 +38,7 @@ type file struct {
 	sum  string
 }
 
-// built is an image as `make image` leaves it.
+// built is an image that `make image` wrote.
 type built struct {
 	reference string
 	config    *v1.ConfigFile
@@ -47,7 +46,7 @@ type built struct {
 	archive   string
 }
 
-// makeImage runs `make image` with variables.
+// makeImage does what `make image` does, with environment variables.
 func makeImage(t *testing.T, root string, variables ...string) built {
 	t.Helper()
 	out := t.TempDir()
@@ -80,21 +79,21 @@ func makeImage(t *testing.T, root string, variables ...string) built {
 	}
 }
 
-func TestTheDockerfileMakesTheSameImage(t *testing.T) {
+func TestDockerfileBuildsTheSameImage(t *testing.T) {
 	root, err := binaries.Root()
 	require.NoError(t, err)
 	cache, err := binaries.NewCache(nil)
 	require.NoError(t, err)
 	engine, dir := filepath.Join(root, "e2e/dockerfile/engine.sh"), "ENGINE_DIR="+filepath.Join(cache.Dir(), "buildah")
 	run := func(args ...string) {
-		cmd := exec.Command(engine, args...) // the cleanup outlives the context of the test
+		cmd := exec.Command(engine, args...) // without the test's context, which ends before the cleanup
 		cmd.Dir, cmd.Env = root, append(os.Environ(), dir)
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
-	run("clean") // what a run that was cut off has left
+	run("clean") // remove what an aborted run left
 	t.Cleanup(func() { run("clean") })
-	// In place of docker, where make.sh looks for it.
+	// Under the name docker, on the PATH, where make.sh looks for it.
 	path := t.TempDir()
 	require.NoError(t, os.Symlink(engine, filepath.Join(path, "docker")))
 	for _, arch := range []string{"amd64", "arm64"} {
@@ -104,7 +103,7 @@ func TestTheDockerfileMakesTheSameImage(t *testing.T) {
 		plain := makeImage(t, root, "ARCH="+arch, "ENGINE=none")
 		requireTheSame(t, arch, docker, plain)
 		if arch != runtime.GOARCH {
-			continue // its programs do not run here
+			continue // its programs do not run on this machine
 		}
 		for _, program := range []string{"maintenance-controller", "maintenance-page"} {
 			out, err := exec.CommandContext(t.Context(), extract(t, docker.archive, program), "--version").CombinedOutput()
@@ -116,14 +115,14 @@ func TestTheDockerfileMakesTheSameImage(t *testing.T) {
 	}
 }
 
-// requireTheSame compares an image of the Dockerfile with one that was made without.
+// requireTheSame compares the image of the Dockerfile with the one made without an engine.
 func requireTheSame(t *testing.T, arch string, docker, plain built) {
 	t.Helper()
 	assert.Regexp(t, `^maintenance-controller:dev-[0-9a-f]{12}$`, docker.reference)
-	assert.Equal(t, plain.files, docker.files, "the same files, to the byte: the programs are reproducible")
-	assert.Len(t, docker.files, 3, "nothing but the two programs and the names of users")
+	assert.Equal(t, plain.files, docker.files, "the files differ: the programs must be reproducible")
+	assert.Len(t, docker.files, 3, "the image must only have the two programs and /etc/passwd")
 	for _, c := range []*v1.ConfigFile{docker.config, plain.config} {
-		assert.Equal(t, "65532:65532", c.Config.User, "a number, so that runAsNonRoot can be checked")
+		assert.Equal(t, "65532:65532", c.Config.User, "the user must be a number, or the kubelet cannot check runAsNonRoot")
 		assert.Equal(t, []string{"/maintenance-controller"}, c.Config.Entrypoint)
 		assert.Equal(t, "linux/"+arch, c.OS+"/"+c.Architecture)
 		assert.Equal(t, []string{"PATH=/"}, c.Config.Env)
@@ -134,7 +133,7 @@ func requireTheSame(t *testing.T, arch string, docker, plain built) {
 	}
 }
 
-// extract gives the path of a program out of an image.
+// extract copies a program out of an image archive and returns its path.
 func extract(t *testing.T, archive, program string) string {
 	t.Helper()
 	img, err := tarball.ImageFromPath(archive, nil)

@@ -10,10 +10,9 @@ import (
 type Call struct {
 	// Verb is get, list, watch, create, update, patch or delete.
 	Verb string
-	// Namespace, Resource and Name are empty where the path has none. Discovery has
-	// no resource.
+	// Namespace, Resource and Name are empty if the path has none. Discovery has no resource.
 	Namespace, Resource, Name string
-	// Resumes says that a watch begins at a revision, and not with a list of all.
+	// Resumes says that a watch starts at a revision, not with a list of everything.
 	Resumes bool
 }
 
@@ -29,14 +28,16 @@ func (c Call) Writes() bool {
 	return true
 }
 
-// Lasting says whether the call changes what belongs to anybody: not the Lease,
-// which is renewed all the time, and not Events, which are only told.
-func (c Call) Lasting() bool { return c.Writes() && c.Resource != "leases" && c.Resource != "events" }
+// ChangesObjects says whether the call changes an object that matters: not a Lease,
+// which is renewed all the time, and not an Event.
+func (c Call) ChangesObjects() bool {
+	return c.Writes() && c.Resource != "leases" && c.Resource != "events"
+}
 
-// Discovery says whether the call asks what the API server serves.
+// Discovery says whether the call asks which kinds the API server serves.
 func (c Call) Discovery() bool { return c.Resource == "" }
 
-// CallOf reads a request.
+// CallOf reads the call from a request.
 func CallOf(r *http.Request) Call {
 	var c Call
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")

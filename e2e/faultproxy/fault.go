@@ -10,43 +10,42 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Fault is something that goes wrong with a call.
+// Fault makes a call fail in some way.
 type Fault struct {
-	Name string // for counts; empty for what is none
-	// over lets it go wrong: next is the way to the API server.
-	over func(next http.Handler) http.Handler
+	Name string // under which it is counted; empty = not counted
+	// wrap injects the fault; next passes the call on to the API server.
+	wrap func(next http.Handler) http.Handler
 }
 
-// Named gives the fault another name.
+// Named returns the fault with another name.
 func (f Fault) Named(name string) *Fault {
 	f.Name = name
 	return &f
 }
 
-// Refuse answers with an HTTP status in the API server's place, which never
-// hears of the call.
+// Refuse answers with an HTTP status. The call does not reach the API server.
 func Refuse(code int, reason metav1.StatusReason) *Fault {
-	return &Fault{Name: strconv.Itoa(code), over: func(http.Handler) http.Handler {
+	return &Fault{Name: strconv.Itoa(code), wrap: func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { status(w, code, reason) })
 	}}
 }
 
-// Late lets the call take effect and then answers that it took too long.
-func Late() *Fault {
-	return &Fault{Name: "504 after it took effect", over: func(next http.Handler) http.Handler {
+// TimeOutAfterEffect lets the call take effect and then answers that it timed out.
+func TimeOutAfterEffect() *Fault {
+	return &Fault{Name: "504 after it took effect", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(&unheard{}, r)
+			next.ServeHTTP(&discardedAnswer{}, r)
 			status(w, http.StatusGatewayTimeout, metav1.StatusReasonTimeout)
 		})
 	}}
 }
 
-// Lose lets the call take effect, calls then, which may be nil, and breaks the
-// connection off without an answer.
-func Lose(then func()) *Fault {
-	return &Fault{Name: "answer lost", over: func(next http.Handler) http.Handler {
+// LoseAnswer lets the call take effect, calls then, which may be nil, and closes the
+// connection without an answer.
+func LoseAnswer(then func()) *Fault {
+	return &Fault{Name: "answer lost", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(&unheard{}, r)
+			next.ServeHTTP(&discardedAnswer{}, r)
 			if then != nil {
 				then()
 			}
@@ -55,20 +54,20 @@ func Lose(then func()) *Fault {
 	}}
 }
 
-// Answered lets all be well, and calls then once the client has been sent the answer.
-func Answered(then func()) *Fault {
-	return &Fault{Name: "answered", over: func(next http.Handler) http.Handler {
+// AfterAnswer changes nothing. It calls then once the answer was sent to the client.
+func AfterAnswer(then func()) *Fault {
+	return &Fault{Name: "answered", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			next.ServeHTTP(w, r)
-			_ = http.NewResponseController(w).Flush() // a client that is gone needs no answer
+			_ = http.NewResponseController(w).Flush() // a client that has disconnected needs no answer
 			then()
 		})
 	}}
 }
 
-// Slow lets the call wait before it is passed on.
+// Slow delays the call before it is passed on.
 func Slow(wait time.Duration) *Fault {
-	return &Fault{Name: "slow", over: func(next http.Handler) http.Handler {
+	return &Fault{Name: "slow", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			pause(r, wait)
 			next.ServeHTTP(w, r)
@@ -76,10 +75,10 @@ func Slow(wait time.Duration) *Fault {
 	}}
 }
 
-// Hang gives no answer at all for a time, then breaks the connection off. The API
-// server never hears of the call. A time of 0 is for as long as the client waits.
+// Hang gives no answer for a time and then closes the connection. The call does not
+// reach the API server. A time of 0 means for as long as the client waits.
 func Hang(wait time.Duration) *Fault {
-	return &Fault{Name: "nothing", over: func(http.Handler) http.Handler {
+	return &Fault{Name: "nothing", wrap: func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if wait == 0 {
 				<-r.Context().Done()
@@ -91,7 +90,7 @@ func Hang(wait time.Duration) *Fault {
 	}}
 }
 
-// pause waits, but not for a client that is gone.
+// pause waits, unless the client disconnects.
 func pause(r *http.Request, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -102,7 +101,7 @@ func pause(r *http.Request, wait time.Duration) {
 	}
 }
 
-// status answers as the API server does when it refuses.
+// status answers like an API server that refuses a call.
 func status(w http.ResponseWriter, code int, reason metav1.StatusReason) {
 	s := metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
@@ -115,17 +114,17 @@ func status(w http.ResponseWriter, code int, reason metav1.StatusReason) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(s) // a client that is gone needs no answer
+	_ = json.NewEncoder(w).Encode(s) // a client that has disconnected needs no answer
 }
 
-// unheard takes an answer that nobody gets.
-type unheard struct{ header http.Header }
+// discardedAnswer takes an answer that is not sent to anybody.
+type discardedAnswer struct{ header http.Header }
 
-func (u *unheard) Header() http.Header {
+func (u *discardedAnswer) Header() http.Header {
 	if u.header == nil {
 		u.header = http.Header{}
 	}
 	return u.header
 }
-func (u *unheard) Write(b []byte) (int, error) { return len(b), nil }
-func (u *unheard) WriteHeader(int)             {}
+func (u *discardedAnswer) Write(b []byte) (int, error) { return len(b), nil }
+func (u *discardedAnswer) WriteHeader(int)             {}

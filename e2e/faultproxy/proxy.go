@@ -1,5 +1,5 @@
-// Package faultproxy stands between clients and a real API server, and lets their
-// calls go wrong in the ways in which they do in the field.
+// Package faultproxy is a proxy in front of a real API server. It makes calls fail in
+// the ways in which they fail in practice.
 package faultproxy
 
 import (
@@ -19,32 +19,32 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Judge says what goes wrong with a call; nil if nothing does. It is asked once
-// for each call, by many at a time.
-type Judge func(Call) *Fault
+// FaultFunc returns the fault to inject into a call, or nil for none. It is called once
+// per call, concurrently.
+type FaultFunc func(Call) *Fault
 
 // Proxy is an HTTPS server in front of an API server.
 type Proxy struct {
-	server *httptest.Server
-	way    http.Handler // to the API server
+	server   *httptest.Server
+	upstream http.Handler // passes calls on to the API server
 
 	mu      sync.Mutex
-	judge   Judge
-	heard   func(Call)
+	faults  FaultFunc
+	onCall  func(Call)
 	counts  Counts
-	watches map[*context.CancelFunc]bool // that are open
+	watches map[*context.CancelFunc]bool // the open ones
 }
 
-// Counts are what has come through a proxy since it was started.
+// Counts are of the calls since the proxy was started.
 type Counts struct {
 	Calls  int
 	Faults map[string]int // by the fault's name
-	Writes map[string]int // that were not refused on the way, by Call.String
-	// Answers are those of the API server, by HTTP status, whether the client got them or not.
+	Writes map[string]int // that reached the API server, by Call.String
+	// Answers of the API server by HTTP status, whether or not the client got them.
 	Answers map[int]int
 }
 
-// Injected is how many calls a fault was put into.
+// Injected is how many calls got a fault.
 func (c Counts) Injected() (n int) {
 	for _, times := range c.Faults {
 		n += times
@@ -52,19 +52,19 @@ func (c Counts) Injected() (n int) {
 	return n
 }
 
-// Start listens on a port of the loopback. What comes through is sent to the API
-// server with the credentials of upstream, or with the client's own if it has none.
-func Start(upstream *rest.Config, judge Judge) (*Proxy, error) {
+// Start listens on a loopback port. It passes calls on to the API server with the
+// credentials of upstream, or with the client's own if upstream has none.
+func Start(upstream *rest.Config, faults FaultFunc) (*Proxy, error) {
 	at, err := url.Parse(upstream.Host)
 	if err != nil {
 		return nil, fmt.Errorf("address of the API server: %w", err)
 	}
 	transport, err := rest.TransportFor(upstream)
 	if err != nil {
-		return nil, fmt.Errorf("way to the API server: %w", err)
+		return nil, fmt.Errorf("connection to the API server: %w", err)
 	}
-	p := &Proxy{judge: judge, watches: map[*context.CancelFunc]bool{}, counts: Counts{Faults: map[string]int{}, Writes: map[string]int{}, Answers: map[int]int{}}}
-	p.way = &httputil.ReverseProxy{
+	p := &Proxy{faults: faults, watches: map[*context.CancelFunc]bool{}, counts: Counts{Faults: map[string]int{}, Writes: map[string]int{}, Answers: map[int]int{}}}
+	p.upstream = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(at) },
 		Transport: transport,
 		ModifyResponse: func(r *http.Response) error {
@@ -73,38 +73,38 @@ func Start(upstream *rest.Config, judge Judge) (*Proxy, error) {
 			p.counts.Answers[r.StatusCode]++
 			return nil
 		},
-		FlushInterval: -1, // each event of a watch when it comes
-		ErrorLog:      log.New(silence{}, "", 0),
-		// An API server that is away looks to the client as it would without a proxy.
+		FlushInterval: -1, // pass each event of a watch on at once
+		ErrorLog:      log.New(discardLog{}, "", 0),
+		// If the API server is down, the client sees what it would see without a proxy.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(p.serve))
 	p.server.EnableHTTP2 = true
-	p.server.Config.ErrorLog = log.New(silence{}, "", 0) // of clients that were killed
+	p.server.Config.ErrorLog = log.New(discardLog{}, "", 0) // about clients that were killed
 	p.server.StartTLS()
 	return p, nil
 }
 
-// silence drops what the servers log: faults are what this package is for.
-type silence struct{}
+// discardLog drops the log of the HTTP servers: it is about the injected faults.
+type discardLog struct{}
 
-func (silence) Write(b []byte) (int, error) { return len(b), nil }
+func (discardLog) Write(b []byte) (int, error) { return len(b), nil }
 
-// Judge replaces the judge for all calls that come from now on.
-func (p *Proxy) Judge(judge Judge) {
+// SetFaults replaces the FaultFunc for all later calls; nil injects no faults.
+func (p *Proxy) SetFaults(faults FaultFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.judge = judge
+	p.faults = faults
 }
 
-// Tell has each call told that comes from now on, whatever becomes of it.
-func (p *Proxy) Tell(heard func(Call)) {
+// OnCall sets a function that is called with each later call, before any fault.
+func (p *Proxy) OnCall(f func(Call)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heard = heard
+	p.onCall = f
 }
 
-// Counts gives a copy of the counts.
+// Counts returns a copy of the counts.
 func (p *Proxy) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,8 +113,7 @@ func (p *Proxy) Counts() Counts {
 	return c
 }
 
-// WriteKubeconfig writes a kubeconfig that leads to the proxy, with these
-// credentials.
+// WriteKubeconfig writes a kubeconfig for the proxy, with these credentials.
 func (p *Proxy) WriteKubeconfig(path string, user clientcmdapi.AuthInfo) error {
 	const name = "faultproxy"
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
@@ -130,7 +129,7 @@ func (p *Proxy) WriteKubeconfig(path string, user clientcmdapi.AuthInfo) error {
 	return nil
 }
 
-// EndWatches breaks all watches off that are open, and tells how many.
+// EndWatches ends all open watches and returns how many there were.
 func (p *Proxy) EndWatches() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,14 +141,14 @@ func (p *Proxy) EndWatches() int {
 	return n
 }
 
-// Watches tells how many are open.
+// Watches returns how many watches are open.
 func (p *Proxy) Watches() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.watches)
 }
 
-// Close ends all connections. Calls that a fault holds end with them.
+// Close closes all connections, also those that a fault keeps open.
 func (p *Proxy) Close() {
 	p.server.CloseClientConnections()
 	p.server.Close()
@@ -158,17 +157,17 @@ func (p *Proxy) Close() {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	call := CallOf(r)
 	p.mu.Lock()
-	judge, heard := p.judge, p.heard
+	faults, onCall := p.faults, p.onCall
 	p.counts.Calls++
 	p.mu.Unlock()
-	if heard != nil {
-		heard(call)
+	if onCall != nil {
+		onCall(call)
 	}
 	var fault *Fault
-	if judge != nil {
-		fault = judge(call)
+	if faults != nil {
+		fault = faults(call)
 	}
-	way := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if call.Writes() {
 			p.mu.Lock()
 			p.counts.Writes[call.String()]++
@@ -179,10 +178,10 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 			defer p.watching(cancel)()
 			r = r.WithContext(ctx)
 		}
-		p.way.ServeHTTP(w, r)
+		p.upstream.ServeHTTP(w, r)
 	})
 	if fault == nil {
-		way(w, r)
+		next(w, r)
 		return
 	}
 	if fault.Name != "" {
@@ -190,10 +189,10 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		p.counts.Faults[fault.Name]++
 		p.mu.Unlock()
 	}
-	fault.over(way).ServeHTTP(w, r)
+	fault.wrap(next).ServeHTTP(w, r)
 }
 
-// watching remembers a watch until it has ended.
+// watching registers an open watch until ended is called.
 func (p *Proxy) watching(cancel context.CancelFunc) (ended func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

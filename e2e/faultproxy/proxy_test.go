@@ -27,18 +27,18 @@ import (
 
 var configMaps = corev1.SchemeGroupVersion.WithResource("configmaps")
 
-// server stands in for an API server that creates whatever it is sent, and whose
-// watches tell of one ConfigMap each time that something is sent to more.
+// server is a fake API server. It creates whatever it is sent, and its watches show a
+// ConfigMap for each name that is sent to events.
 type server struct {
 	*httptest.Server
 	created atomic.Int32
-	watched chan struct{} // a watch has begun
-	more    chan string   // a name for the next event
+	watched chan struct{} // a watch has started
+	events  chan string   // a name for the next event
 }
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{watched: make(chan struct{}, 100), more: make(chan string)}
+	s := &server{watched: make(chan struct{}, 100), events: make(chan string)}
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch CallOf(r).Verb {
@@ -53,7 +53,7 @@ func newServer(t *testing.T) *server {
 			s.watched <- struct{}{}
 			for {
 				select {
-				case name := <-s.more:
+				case name := <-s.events:
 					_ = json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": map[string]any{
 						"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name},
 					}})
@@ -70,10 +70,10 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// through gives a client that comes through a proxy with this judge.
-func (s *server) through(t *testing.T, judge Judge) (*Proxy, *rest.Config) {
+// through returns a client config for a proxy that injects these faults.
+func (s *server) through(t *testing.T, faults FaultFunc) (*Proxy, *rest.Config) {
 	t.Helper()
-	p, err := Start(&rest.Config{Host: s.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, judge)
+	p, err := Start(&rest.Config{Host: s.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, faults)
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
 	path := filepath.Join(t.TempDir(), "kubeconfig")
@@ -84,7 +84,7 @@ func (s *server) through(t *testing.T, judge Judge) (*Proxy, *rest.Config) {
 	return p, config
 }
 
-func always(f *Fault) Judge { return func(Call) *Fault { return f } }
+func always(f *Fault) FaultFunc { return func(Call) *Fault { return f } }
 
 func create(t *testing.T, config *rest.Config) error {
 	t.Helper()
@@ -94,7 +94,7 @@ func create(t *testing.T, config *rest.Config) error {
 	return err
 }
 
-func TestWhatTakesEffectAndWhatIsTold(t *testing.T) {
+func TestEffectAndAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault   *Fault
 		effects int32
@@ -104,8 +104,8 @@ func TestWhatTakesEffectAndWhatIsTold(t *testing.T) {
 		"409":                {Refuse(http.StatusConflict, metav1.StatusReasonConflict), 0, apierrors.IsConflict},
 		"403":                {Refuse(http.StatusForbidden, metav1.StatusReasonForbidden), 0, apierrors.IsForbidden},
 		"500":                {Refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError), 0, apierrors.IsInternalError},
-		"504 afterwards":     {Late(), 1, apierrors.IsTimeout},
-		"no answer":          {Lose(nil), 1, noAnswer},
+		"504 afterwards":     {TimeOutAfterEffect(), 1, apierrors.IsTimeout},
+		"no answer":          {LoseAnswer(nil), 1, noAnswer},
 		"nothing for a time": {Hang(time.Millisecond), 0, noAnswer},
 		"slow":               {Slow(time.Millisecond), 1, func(err error) bool { return err == nil }},
 	} {
@@ -119,12 +119,12 @@ func TestWhatTakesEffectAndWhatIsTold(t *testing.T) {
 	}
 }
 
-// noAnswer: an error, but none that the API server told.
+// noAnswer: an error that is not an answer of the API server.
 func noAnswer(err error) bool {
 	return err != nil && apierrors.ReasonForError(err) == metav1.StatusReasonUnknown
 }
 
-// TestThrottled: a 429 says when to come again, and client-go does.
+// TestThrottled: a 429 says when to retry, and client-go does so.
 func TestThrottled(t *testing.T) {
 	s := newServer(t)
 	var calls atomic.Int32
@@ -141,20 +141,20 @@ func TestThrottled(t *testing.T) {
 	assert.Equal(t, 1, p.Counts().Injected())
 }
 
-func TestTheKillIsBetweenEffectAndAnswer(t *testing.T) {
+func TestCallbackRunsBetweenEffectAndAnswer(t *testing.T) {
 	s := newServer(t)
 	var effects int32
-	_, config := s.through(t, always(Lose(func() { effects = s.created.Load() })))
+	_, config := s.through(t, always(LoseAnswer(func() { effects = s.created.Load() })))
 	require.Error(t, create(t, config))
 	assert.Equal(t, int32(1), effects)
 
 	answered := make(chan struct{})
-	_, config = s.through(t, always(Answered(func() { close(answered) })))
+	_, config = s.through(t, always(AfterAnswer(func() { close(answered) })))
 	require.NoError(t, create(t, config))
 	<-answered
 }
 
-// TestExpire: every client that the controller uses understands the 410.
+// TestExpire: all clients that the controller uses understand the 410.
 func TestExpire(t *testing.T) {
 	s := newServer(t)
 	_, config := s.through(t, always(Expire()))
@@ -202,17 +202,17 @@ func watchThrough(t *testing.T, s *server, fault *Fault) <-chan watch.Event {
 	return w.ResultChan()
 }
 
-func TestCutAfterItsTime(t *testing.T) {
+func TestCut(t *testing.T) {
 	s := newServer(t)
 	events := watchThrough(t, s, Cut(500*time.Millisecond))
-	s.more <- "first"
+	s.events <- "first"
 	assert.Equal(t, watch.Added, (<-events).Type)
-	for e := range events { // client-go tells of the broken connection, and ends the watch
+	for e := range events { // client-go reports the broken connection and ends the watch
 		assert.Equal(t, watch.Error, e.Type)
 	}
 }
 
-func TestWatchesEndWhenTheyAreTold(t *testing.T) {
+func TestEndWatches(t *testing.T) {
 	s := newServer(t)
 	p, config := s.through(t, nil)
 	client, err := kubernetes.NewForConfig(config)
@@ -221,7 +221,7 @@ func TestWatchesEndWhenTheyAreTold(t *testing.T) {
 	require.NoError(t, err)
 	defer w.Stop()
 	<-s.watched
-	s.more <- "first"
+	s.events <- "first"
 	assert.Equal(t, watch.Added, (<-w.ResultChan()).Type)
 	assert.Equal(t, 1, p.Watches())
 	assert.Equal(t, 1, p.EndWatches())
@@ -232,13 +232,13 @@ func TestWatchesEndWhenTheyAreTold(t *testing.T) {
 	assert.Equal(t, 0, p.EndWatches())
 }
 
-func TestStaleEventsComeLateAndInOrder(t *testing.T) {
+func TestStaleEventsArriveLateAndInOrder(t *testing.T) {
 	s := newServer(t)
 	const wait = 200 * time.Millisecond
 	events := watchThrough(t, s, Stale(wait))
 	begin := time.Now()
 	for _, name := range []string{"a", "b", "c"} {
-		s.more <- name
+		s.events <- name
 	}
 	for _, name := range []string{"a", "b", "c"} {
 		e := <-events
@@ -247,15 +247,15 @@ func TestStaleEventsComeLateAndInOrder(t *testing.T) {
 	}
 }
 
-func TestAGateHoldsEventsBack(t *testing.T) {
+func TestGateHoldsEventsBack(t *testing.T) {
 	s := newServer(t)
 	gate := NewGate()
 	events := watchThrough(t, s, gate.Hold())
-	s.more <- "a"
+	s.events <- "a"
 	assert.Equal(t, watch.Added, (<-events).Type)
 	gate.Shut()
-	s.more <- "b"
-	s.more <- "c"
+	s.events <- "b"
+	s.events <- "c"
 	assert.Empty(t, events)
 	gate.Open()
 	for _, name := range []string{"b", "c"} {
@@ -263,14 +263,14 @@ func TestAGateHoldsEventsBack(t *testing.T) {
 	}
 }
 
-func TestWeatherIsAsItsSeedSays(t *testing.T) {
-	weather := Weather{Share: 0.2, Wait: time.Second, Life: time.Second}
+func TestRandomFaultsAreReproducible(t *testing.T) {
+	random := RandomFaults{Share: 0.2, Wait: time.Second, Life: time.Second}
 	draw := func(seed uint64, verb string) (names []string) {
-		weather.Seed = seed
-		judge := weather.Judge()
+		random.Seed = seed
+		faults := random.Func()
 		for range 1000 {
 			name := ""
-			if f := judge(Call{Verb: verb, Resource: "ingresses", Name: "a"}); f != nil {
+			if f := faults(Call{Verb: verb, Resource: "ingresses", Name: "a"}); f != nil {
 				name = f.Name
 			}
 			names = append(names, name)
@@ -293,10 +293,10 @@ func TestWeatherIsAsItsSeedSays(t *testing.T) {
 			assert.InDelta(t, 200/kinds, n, float64(50/kinds), "%s comes as often as the others", name)
 		}
 	}
-	for _, name := range weather.Names() {
+	for _, name := range random.Names() {
 		assert.True(t, all[name], name)
 	}
-	assert.Len(t, all, len(weather.Names())+1)
+	assert.Len(t, all, len(random.Names())+1)
 }
 
 func TestCalls(t *testing.T) {
@@ -323,13 +323,13 @@ func TestCalls(t *testing.T) {
 			c := CallOf(httptest.NewRequest(method, path, nil))
 			assert.Equal(t, want, c)
 			assert.Equal(t, method != http.MethodGet, c.Writes())
-			assert.Equal(t, c.Writes() && c.Resource != "events" && c.Resource != "leases", c.Lasting())
+			assert.Equal(t, c.Writes() && c.Resource != "events" && c.Resource != "leases", c.ChangesObjects())
 			assert.Equal(t, path == "/apis/traefik.io/v1alpha1", c.Discovery())
 		})
 	}
 }
 
-func TestTheKubeconfigIsForTheOwnerAlone(t *testing.T) {
+func TestKubeconfigIsReadableByOwnerOnly(t *testing.T) {
 	s := newServer(t)
 	p, _ := s.through(t, nil)
 	path := filepath.Join(t.TempDir(), "kubeconfig")

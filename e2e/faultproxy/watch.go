@@ -15,11 +15,11 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Faults of watches. A fault of any other call fits a watch as well.
+// Faults of watches. The faults of other calls can be used for watches as well.
 
-// Cut breaks a watch off after a time.
+// Cut ends a watch after a time.
 func Cut(after time.Duration) *Fault {
-	return &Fault{Name: "watch dropped", over: func(next http.Handler) http.Handler {
+	return &Fault{Name: "watch dropped", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), after)
 			defer cancel()
@@ -28,26 +28,26 @@ func Cut(after time.Duration) *Fault {
 	}}
 }
 
-// Stale holds the events of a watch back: each time that one comes, it and all
-// after it wait for so long.
+// Stale delays the events of a watch: an event, and those that follow it closely, are
+// passed on after this time.
 func Stale(wait time.Duration) *Fault {
-	return &Fault{Name: "watch stale", over: func(next http.Handler) http.Handler {
+	return &Fault{Name: "watch stale", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(&held{ResponseWriter: w, request: r, wait: wait}, r)
+			next.ServeHTTP(&delayedWriter{ResponseWriter: w, request: r, wait: wait}, r)
 		})
 	}}
 }
 
-// held lets through what comes within an eighth of the wait after it has waited,
-// so that a watch with many events falls behind in steps, not without end.
-type held struct {
+// delayedWriter waits before it writes, and then writes without waiting for an eighth of
+// that time. So a watch with many events lags, but does not fall further and further behind.
+type delayedWriter struct {
 	http.ResponseWriter
 	request *http.Request
 	wait    time.Duration
-	open    time.Time // until when nothing waits
+	open    time.Time // until then nothing waits
 }
 
-func (h *held) Write(b []byte) (int, error) {
+func (h *delayedWriter) Write(b []byte) (int, error) {
 	if time.Now().After(h.open) {
 		pause(h.request, h.wait)
 		h.open = time.Now().Add(h.wait / 8)
@@ -55,13 +55,13 @@ func (h *held) Write(b []byte) (int, error) {
 	return h.ResponseWriter.Write(b)
 }
 
-// Unwrap lets the proxy flush.
-func (h *held) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+// Unwrap makes http.ResponseController find the writer's Flush.
+func (h *delayedWriter) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
-// Expire answers a watch as the API server does when it has forgotten the
-// revision from which it was asked for: 200, and an event that says 410 Gone.
+// Expire answers a watch like an API server that no longer has the requested revision:
+// with status 200 and an event that says 410 Gone.
 func Expire() *Fault {
-	return &Fault{Name: "watch 410", over: func(http.Handler) http.Handler {
+	return &Fault{Name: "watch 410", wrap: func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := expire(w, r.Header.Get("Accept")); err != nil {
 				status(w, http.StatusGone, metav1.StatusReasonExpired)
@@ -73,7 +73,7 @@ func Expire() *Fault {
 func expire(w http.ResponseWriter, accept string) error {
 	info, ok := serializer(accept)
 	if !ok {
-		return fmt.Errorf("no media type of %q is known", accept)
+		return fmt.Errorf("none of the media types %q is known", accept)
 	}
 	gone := &metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
@@ -92,7 +92,7 @@ func expire(w http.ResponseWriter, accept string) error {
 	return nil
 }
 
-// serializer is for the first media type that is accepted and known.
+// serializer returns the serializer of the first accepted media type that is known.
 func serializer(accept string) (runtime.SerializerInfo, bool) {
 	for _, accepted := range strings.Split(accept, ",") {
 		mediaType, _, err := mime.ParseMediaType(accepted)
@@ -106,49 +106,49 @@ func serializer(accept string) (runtime.SerializerInfo, bool) {
 	return runtime.SerializerInfo{}, false
 }
 
-// Gate holds watches back for as long as it is shut.
+// Gate holds the events of watches back while it is shut.
 type Gate struct {
 	mu   sync.Mutex
 	open chan struct{} // closed while the gate is open
 }
 
-// NewGate gives one that is open.
+// NewGate returns an open gate.
 func NewGate() *Gate {
 	g := &Gate{open: make(chan struct{})}
 	close(g.open)
 	return g
 }
 
-// Shut holds events back that come from now on.
+// Shut holds back all later events.
 func (g *Gate) Shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open = make(chan struct{})
 }
 
-// Open lets them through, in their order. It must be shut.
+// Open passes them on, in order. The gate must be shut.
 func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	close(g.open)
 }
 
-// Hold sends the events of a watch through the gate.
+// Hold makes the events of a watch pass through the gate.
 func (g *Gate) Hold() *Fault {
-	return &Fault{Name: "watch held", over: func(next http.Handler) http.Handler {
+	return &Fault{Name: "watch held", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(&gated{ResponseWriter: w, ctx: r.Context(), gate: g}, r)
+			next.ServeHTTP(&gatedWriter{ResponseWriter: w, ctx: r.Context(), gate: g}, r)
 		})
 	}}
 }
 
-type gated struct {
+type gatedWriter struct {
 	http.ResponseWriter
 	ctx  context.Context //nolint:containedctx // of the one request that it answers
 	gate *Gate
 }
 
-func (g *gated) Write(b []byte) (int, error) {
+func (g *gatedWriter) Write(b []byte) (int, error) {
 	g.gate.mu.Lock()
 	open := g.gate.open
 	g.gate.mu.Unlock()
@@ -160,5 +160,5 @@ func (g *gated) Write(b []byte) (int, error) {
 	}
 }
 
-// Unwrap lets the proxy flush.
-func (g *gated) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+// Unwrap makes http.ResponseController find the writer's Flush.
+func (g *gatedWriter) Unwrap() http.ResponseWriter { return g.ResponseWriter }

@@ -1,5 +1,5 @@
-// Package frontend runs the front end of docs/examples in a browser, against the HTTP API
-// on another origin.
+// Package frontend tests the example front end of docs/examples in a browser, with the HTTP API on
+// another origin.
 package frontend
 
 import (
@@ -18,18 +18,18 @@ import (
 	"maintenance-controller.io/pkg/api"
 )
 
-// told is what the API tells.
-type told struct {
+// content is the content of the API's answers.
+type content struct {
 	services []api.Service
 	rows     []api.Row
 }
 
-func (t told) Services() ([]api.Service, bool) { return t.services, true }
-func (t told) Rows() ([]api.Row, bool)         { return t.rows, true }
+func (t content) Services() ([]api.Service, bool) { return t.services, true }
+func (t content) Rows() ([]api.Row, bool)         { return t.rows, true }
 
-// dom gives what the page has become in a browser: of another origin than the API, which
-// allows it or not.
-func dom(t *testing.T, what told, allowed bool) string {
+// dom returns the front end's DOM after its scripts ran in a browser. allowed says whether the API
+// allows its origin.
+func dom(t *testing.T, what content, allowed bool) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/examples/front-end.html")
 	require.NoError(t, err)
@@ -59,19 +59,25 @@ func dom(t *testing.T, what told, allowed bool) string {
 }
 
 func TestFrontEnd(t *testing.T) {
-	working := api.Row{Kind: "Ingress", Namespace: "shop", Name: "web", Hosts: []string{"shop.example"}, State: "active", Reason: "<b>New</b> database.", Page: "default"}
+	working := api.Row{
+		Kind: "Ingress", Namespace: "shop", Name: "web", Hosts: []string{"shop.example"}, State: "active", Since: time.Now(), Reason: "<b>New</b> database.", Page: "default",
+	}
+	stuck, refused := working, working
+	stuck.State, refused.State, refused.Since = "blocked", "blocked", time.Time{}
 	other := working
 	other.Hosts = []string{"blog.example"}
 	down := api.Service{Namespace: "shop", Name: "payments", Known: true, Critical: true}
 	for name, c := range map[string]struct {
-		what    told
+		what    content
 		allowed bool
 		want    string
 	}{
-		"in maintenance":            {told{rows: []api.Row{working}}, true, `<p id="notice" role="status">We are working on it. &lt;b&gt;New&lt;/b&gt; database.</p>`},
-		"something is down":         {told{services: []api.Service{down}, rows: []api.Row{other}}, true, `<p id="notice" role="status">Some of this does not work at the moment: payments.</p>`},
-		"all is well":               {told{rows: []api.Row{other}}, true, `<p id="notice" role="status" hidden=""></p>`},
-		"the origin is not allowed": {told{rows: []api.Row{working}}, false, `<p id="notice" role="status" hidden=""></p>`},
+		"in maintenance":            {content{rows: []api.Row{working}}, true, `<p id="notice" role="status">We are working on it. &lt;b&gt;New&lt;/b&gt; database.</p>`},
+		"blocked on the page":       {content{rows: []api.Row{stuck}}, true, `We are working on it.`},
+		"blocked on the app":        {content{rows: []api.Row{refused}}, true, `<p id="notice" role="status" hidden=""></p>`},
+		"something is down":         {content{services: []api.Service{down}, rows: []api.Row{other}}, true, `<p id="notice" role="status">Some of this does not work at the moment: payments.</p>`},
+		"all is well":               {content{rows: []api.Row{other}}, true, `<p id="notice" role="status" hidden=""></p>`},
+		"the origin is not allowed": {content{rows: []api.Row{working}}, false, `<p id="notice" role="status" hidden=""></p>`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Contains(t, dom(t, c.what, c.allowed), c.want)

@@ -1,4 +1,4 @@
-// Package helm runs Helm, the program that people have, on a cluster.
+// Package helm runs the program Helm against a cluster.
 package helm
 
 import (
@@ -13,13 +13,14 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 )
 
-// Names of an installation as the documents have it.
 const (
-	Release   = "maintenance-controller"
+	// Release is the name of the Helm release in the documents.
+	Release = "maintenance-controller"
+	// Namespace is the namespace of that release.
 	Namespace = "maintenance-system"
 )
 
-// Chart is where the project's chart is in this tree.
+// Chart returns the folder of the project's chart in this tree.
 func Chart() (string, error) {
 	root, err := binaries.Root()
 	if err != nil {
@@ -28,10 +29,11 @@ func Chart() (string, error) {
 	return filepath.Join(root, "deploy", "chart"), nil
 }
 
-// Helm is the program, on one cluster.
+// Helm runs the program against one cluster.
 type Helm struct{ program, kubeconfig string }
 
-// New builds the program if it is not there yet.
+// New returns a Helm for the cluster of a kubeconfig file. It builds the program first if it is
+// not cached.
 func New(ctx context.Context, kubeconfig string) (*Helm, error) {
 	cache, err := binaries.NewCache(os.Stderr)
 	if err != nil {
@@ -47,14 +49,14 @@ func New(ctx context.Context, kubeconfig string) (*Helm, error) {
 	return &Helm{program: program, kubeconfig: kubeconfig}, nil
 }
 
-// Run runs it in the namespace of the installation and gives all that it says. An
-// error has that too.
+// Run runs helm in Namespace and returns its output, stdout and stderr together. An error
+// contains the output, too.
 func (h *Helm) Run(ctx context.Context, args ...string) (string, error) {
-	return h.Give(ctx, "", args...)
+	return h.RunWithInput(ctx, "", args...)
 }
 
-// Give is Run with something to read, such as values: `--values -`.
-func (h *Helm) Give(ctx context.Context, input string, args ...string) (string, error) {
+// RunWithInput is Run with input on stdin, such as values for `--values -`.
+func (h *Helm) RunWithInput(ctx context.Context, input string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, h.program, append([]string{"--namespace", Namespace}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+h.kubeconfig)
 	cmd.Stdin = strings.NewReader(input)
@@ -65,8 +67,8 @@ func (h *Helm) Give(ctx context.Context, input string, args ...string) (string, 
 	return string(out), nil
 }
 
-// Image is how the chart is told of an image, given as name:tag.
+// Image returns the arguments that set the chart's image. reference must have the form name:tag.
 func Image(reference string) []string {
-	colon := strings.LastIndex(reference, ":") // the one before it may be a registry's port
+	colon := strings.LastIndex(reference, ":") // an earlier colon may belong to a registry's port
 	return []string{"--set", "image.repository=" + reference[:colon], "--set-string", "image.tag=" + reference[colon+1:]}
 }

@@ -1,5 +1,5 @@
-// Package image makes container images of static programs without a container
-// engine: an archive that `docker load` and `ctr images import` read.
+// Package image makes container images of static programs without a container engine, as archives
+// for `docker load` and `ctr images import`.
 package image
 
 import (
@@ -22,23 +22,26 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// passwd names the users, for programs that ask who they are.
+// passwd has the names of the users, for programs that look up their own.
 const passwd = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
 
-// Spec says what an image holds. Its user is 65532, never root.
+// Spec says what an image contains. It runs as user 65532, never as root.
 type Spec struct {
-	Reference string   // such as sample-app:dev
-	Programs  []string // files of this machine; each goes to /<its base name>
+	// Reference is the image's name with a tag, for example sample-app:dev.
+	Reference string
+	// Programs are the paths of static programs on this machine. Each is copied to / under its
+	// base name.
+	Programs []string
 	// Entrypoint is the base name of the program that runs by default.
 	Entrypoint string
-	// Arch is what the programs are for, as Go names it; this machine's if it is empty.
+	// Arch is Go's name of the programs' architecture. Empty means this machine's.
 	Arch string
-	// Labels, as the names of org.opencontainers.image.* and their values.
+	// Labels maps the part of a label after org.opencontainers.image. to its value.
 	Labels map[string]string
 }
 
-// Write writes the archive of an image to path, whole or not at all. The same
-// programs give the same bytes.
+// Write writes the archive of an image to path. If it fails, it leaves no partial file there. The
+// same programs give the same bytes.
 func Write(path string, s Spec) error {
 	if err := write(path, s); err != nil {
 		return fmt.Errorf("write image %s: %w", s.Reference, err)
@@ -84,13 +87,14 @@ func write(path string, s Spec) error {
 		return err
 	}
 	temp := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
-	defer func() { _ = os.Remove(temp) }() // gone already when all went well
+	defer func() { _ = os.Remove(temp) }() // it does not exist any more if all went well
 	if err := tarball.WriteToFile(temp, tag, img); err != nil {
 		return err
 	}
 	return os.Rename(temp, path)
 }
 
+// labels adds the prefix to the names of labels.
 func labels(short map[string]string) map[string]string {
 	full := map[string]string{}
 	for name, value := range short {
@@ -99,7 +103,7 @@ func labels(short map[string]string) map[string]string {
 	return full
 }
 
-// layer is the tar of the file system.
+// layer returns the file system as a tar archive.
 func layer(programs []string) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -135,8 +139,7 @@ func layer(programs []string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Tag is a tag that changes with the programs and with nothing else, so that a
-// cluster rolls out what has changed.
+// Tag returns a tag that depends only on the programs, so that a cluster rolls out changed ones.
 func Tag(programs ...string) (string, error) {
 	h := sha256.New()
 	for _, program := range slices.Sorted(slices.Values(programs)) {
@@ -144,7 +147,7 @@ func Tag(programs ...string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("hash a program: %w", err)
 		}
-		_, _ = fmt.Fprintf(h, "%s %d\n", filepath.Base(program), len(content)) // a hash never fails
+		_, _ = fmt.Fprintf(h, "%s %d\n", filepath.Base(program), len(content)) // writing to a hash never fails
 		_, _ = h.Write(content)
 	}
 	return "dev-" + hex.EncodeToString(h.Sum(nil))[:12], nil

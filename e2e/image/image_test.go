@@ -54,13 +54,12 @@ func TestWrite(t *testing.T) {
 		content[h.Name] = string(text)
 	}
 	if content["first"] != "one" || content["second"] != "two" {
-		t.Errorf("the image holds %q, want both programs", content)
+		t.Errorf("the image contains %q, want both programs", content)
 	}
 }
 
-// The same programs give the same image and the same tag, so that nothing is rolled
-// out that has not changed.
-func TestSameProgramsSameImage(t *testing.T) {
+// TestSameProgramsGiveTheSameImage: a cluster must not roll out programs that have not changed.
+func TestSameProgramsGiveTheSameImage(t *testing.T) {
 	dir := t.TempDir()
 	p := program(t, dir, "app", "one")
 	spec := image.Spec{Reference: "app:dev", Programs: []string{p}, Entrypoint: "app"}

@@ -12,7 +12,7 @@ import (
 // installTimeout bounds the start of the controller's Pods.
 const installTimeout = 2 * time.Minute
 
-// namespace is the strictest that there is: the controller has to pass it.
+// namespace enforces the strictest Pod Security Standard, which the controller must pass.
 const namespace = `apiVersion: v1
 kind: Namespace
 metadata:
@@ -44,7 +44,7 @@ func (c Cluster) Install(ctx context.Context, image, input string, values ...str
 	for _, file := range values {
 		args = append(args, "--values", file)
 	}
-	if _, err := h.Give(ctx, input, args...); err != nil {
+	if _, err := h.RunWithInput(ctx, input, args...); err != nil {
 		return fmt.Errorf("install the controller: %w", err)
 	}
 	c.logf("controller installed in %s", time.Since(begin).Round(100*time.Millisecond))

@@ -17,14 +17,14 @@ import (
 	"maintenance-controller.io/e2e/cluster"
 )
 
-// KeeperCommand is the argument that makes the program a keeper.
+// KeeperCommand is the argument with which the program runs as a keeper.
 const KeeperCommand = "keep"
 
-// progressFD is the keeper's end of a pipe to whoever started it.
+// progressFD is the keeper's end of a pipe to the command that started it.
 const progressFD = 3
 
-// startKeeper starts the keeper in a session of its own, so that it outlives this
-// command, and shows its progress until it says that it works or fails.
+// startKeeper starts the keeper in a new session, so that it outlives this command. It
+// shows the keeper's progress until the cluster works or fails to start.
 func (c Cluster) startKeeper(nodes int) error {
 	if err := os.MkdirAll(c.file("logs"), 0o755); err != nil {
 		return fmt.Errorf("make the cluster's folder: %w", err)
@@ -33,7 +33,7 @@ func (c Cluster) startKeeper(nodes int) error {
 	if err != nil {
 		return fmt.Errorf("open the keeper's log: %w", err)
 	}
-	defer func() { _ = log.Close() }() // the keeper has its own descriptor
+	defer func() { _ = log.Close() }() // the keeper keeps its own descriptor
 	progress, theirs, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("make a pipe to the keeper: %w", err)
@@ -59,15 +59,15 @@ func (c Cluster) startKeeper(nodes int) error {
 	return keeper.Process.Release()
 }
 
-// Keep is the keeper: it starts the cluster, says so, and ends it when ctx ends.
+// Keep runs the keeper: it starts the cluster, reports that, and stops it when ctx ends.
 func Keep(ctx context.Context, dir string, nodes int) error {
 	unix.CloseOnExec(progressFD) // or the cluster's programs would keep the pipe open
 	progress := os.NewFile(progressFD, "progress")
-	// Whoever started this may have gone; the log remains.
+	// The command that started this may have ended. The log remains.
 	both := io.MultiWriter(os.Stdout, quiet{progress})
 	err := keep(ctx, dir, nodes, both, func() error { return progress.Close() })
 	if err != nil {
-		_, _ = fmt.Fprintln(both, err) // nobody else is told
+		_, _ = fmt.Fprintln(both, err)
 	}
 	return err
 }
@@ -78,9 +78,9 @@ func keep(ctx context.Context, dir string, nodes int, log io.Writer, started fun
 	if err != nil {
 		return fmt.Errorf("open the cluster's lock: %w", err)
 	}
-	defer func() { _ = lock.Close() }() // gives the lock back, last of all
+	defer func() { _ = lock.Close() }() // releases the lock, after everything else
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("lock the cluster's folder, which another keeper has: %w", err)
+		return fmt.Errorf("lock the cluster's folder, which another keeper uses (make down ends it): %w", err)
 	}
 	if err := c.clear(); err != nil {
 		return err
@@ -106,14 +106,14 @@ func keep(ctx context.Context, dir string, nodes int, log io.Writer, started fun
 		return fmt.Errorf("write the cluster's state: %w", err)
 	}
 	if err := started(); err != nil {
-		return fmt.Errorf("tell that the cluster is up: %w", err)
+		return fmt.Errorf("report that the cluster is up: %w", err)
 	}
 	<-ctx.Done()
 	return nil
 }
 
-// clear removes the state of a cluster that ended without `make down`, say by a
-// reboot. The keeper's log and the lock, which are in use, stay.
+// clear removes the state of a cluster that ended without `make down`, for example in a
+// reboot. It keeps the keeper's log and the lock, which are in use.
 func (c Cluster) clear() error {
 	if err := cluster.Sweep(); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (c Cluster) clear() error {
 	return nil
 }
 
-// linkTools puts kubectl and helm where the folder's user finds them.
+// linkTools links kubectl and helm into the folder's bin.
 func (c Cluster) linkTools() error {
 	cache, err := binaries.NewCache(nil)
 	if err != nil {
@@ -154,7 +154,7 @@ func (c Cluster) linkTools() error {
 	return nil
 }
 
-// quiet drops what cannot be written.
+// quiet ignores errors of writing.
 type quiet struct{ io.Writer }
 
 func (q quiet) Write(p []byte) (int, error) {

@@ -1,5 +1,5 @@
-// Package local is the cluster of `make cluster` and `make demo`: one to a source
-// tree, with its state in a folder there, alive until `make down`.
+// Package local runs the cluster of `make cluster` and `make demo`. There is one per source
+// tree. Its state is in a folder of the tree, and it runs until `make down`.
 package local
 
 import (
@@ -23,17 +23,17 @@ import (
 	"maintenance-controller.io/e2e/cluster"
 )
 
-// Where Traefik answers.
+// Traefik's ports on the loopback, for visitors and for its API.
 const (
 	WebPort = 8081
 	APIPort = 8082
 )
 
-// Cluster is the cluster of a folder, running or not.
+// Cluster is the cluster of a folder, whether it runs or not.
 //
-// A keeper, which is this program again in the background, starts it and stays
-// its parent. It holds a lock on the folder for as long as it lives, so whether the
-// cluster is up is never a guess from a process id.
+// A keeper, which is a second process of this program in the background, starts the cluster
+// and stays its parent. The keeper holds a lock on the folder until it ends. The lock shows
+// whether the cluster is up; a process id alone could be another process's.
 type Cluster struct {
 	Dir string
 	Log io.Writer
@@ -41,10 +41,10 @@ type Cluster struct {
 
 func (c Cluster) file(name string) string { return filepath.Join(c.Dir, name) }
 
-// Kubeconfig gives full access to the cluster.
+// Kubeconfig is the path of a kubeconfig with full access to the cluster.
 func (c Cluster) Kubeconfig() string { return c.file("kubeconfig") }
 
-// Config is Kubeconfig for client-go.
+// Config returns the same access for client-go.
 func (c Cluster) Config() (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
 	if err != nil {
@@ -53,7 +53,7 @@ func (c Cluster) Config() (*rest.Config, error) {
 	return config, nil
 }
 
-// Up starts the cluster and returns when it works. It says so when it is up already.
+// Up starts the cluster, unless it is up, and returns when it works.
 func (c Cluster) Up(ctx context.Context, nodes int) error {
 	if os.Geteuid() != 0 {
 		return cluster.ErrNotRoot
@@ -65,36 +65,33 @@ func (c Cluster) Up(ctx context.Context, nodes int) error {
 	if up {
 		return c.awaitState(ctx)
 	}
-	// Here, where somebody sees the progress and may press ^C.
+	// The keeper does not build: here the user sees progress and can press ^C.
 	cache, err := binaries.NewCache(c.Log)
 	if err != nil {
 		return err
 	}
-	if err := cache.Build(ctx, binaries.Everything()...); err != nil {
-		return err
-	}
-	if _, err := cache.Packages(ctx); err != nil {
+	if _, err := cache.Make(ctx, binaries.Order{Programs: binaries.Local(), Packages: true}); err != nil {
 		return err
 	}
 	return c.startKeeper(nodes)
 }
 
-// awaitState waits for a keeper that another command has just started.
+// awaitState waits until the cluster works. Another command may have just started it.
 func (c Cluster) awaitState(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		if _, err := c.State(); err == nil {
-			c.logf("the cluster is up already")
+			c.logf("the cluster is already up")
 			return nil
 		}
 		if err := pause(ctx); err != nil {
-			return fmt.Errorf("wait for the cluster that is being started (see %s; `make down` ends it): %w", c.file("logs"), err)
+			return fmt.Errorf("wait for the cluster, which another command started (logs: %s; `make down` ends it): %w", c.file("logs"), err)
 		}
 	}
 }
 
-// Down stops the cluster and removes every trace of it. No cluster is no error.
+// Down stops the cluster and removes everything of it. It is no error if there is none.
 func (c Cluster) Down(ctx context.Context) error {
 	up, err := c.running()
 	if err != nil {
@@ -113,7 +110,7 @@ func (c Cluster) Down(ctx context.Context) error {
 	if err := os.RemoveAll(c.Dir); err != nil {
 		return fmt.Errorf("remove the cluster's folder: %w", err)
 	}
-	c.logf("nothing of the cluster is left")
+	c.logf("the cluster is removed")
 	return nil
 }
 
@@ -142,12 +139,12 @@ func (c Cluster) stopKeeper(ctx context.Context) error {
 	}
 }
 
-// State describes the running cluster.
+// State describes the running cluster. It fails if there is none.
 func (c Cluster) State() (cluster.State, error) {
 	var s cluster.State
 	text, err := os.ReadFile(c.file("state.json"))
 	if errors.Is(err, os.ErrNotExist) {
-		return s, errors.New("the cluster is not up: make cluster")
+		return s, errors.New("the cluster is not up; start it with make cluster")
 	}
 	if err != nil {
 		return s, fmt.Errorf("read the cluster's state: %w", err)
@@ -158,7 +155,7 @@ func (c Cluster) State() (cluster.State, error) {
 	return s, nil
 }
 
-// running says whether a keeper holds the lock.
+// running reports whether a keeper holds the lock.
 func (c Cluster) running() (bool, error) {
 	f, err := os.Open(c.file("lock"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -167,7 +164,7 @@ func (c Cluster) running() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("open the cluster's lock: %w", err)
 	}
-	defer func() { _ = f.Close() }() // which also gives back the lock taken below
+	defer func() { _ = f.Close() }() // also releases the lock that is taken below
 	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return true, nil
@@ -181,7 +178,7 @@ func (c Cluster) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(c.Log, format+"\n", args...) // progress only: nothing depends on it
 }
 
-// pause is the time between two looks.
+// pause waits between two checks.
 func pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

@@ -1,15 +1,15 @@
-// Package mutant puts known faults into the product, for tests that must notice
-// them: a test that no fault turns red proves nothing.
+// Package mutant puts known faults into the product, for tests that must notice them: a
+// test that does not fail with any fault proves nothing.
 //
-// A mutant is a file NAME.patch of this folder: sentences that say what is wrong
-// with it, a line that names the test that notices it, an empty line, and a unified
-// diff against the root of the tree, as `git diff` writes it. The sources stay as
-// they are: Go builds the mutant with -overlay.
+// A mutant is a file NAME.patch in this folder. It has sentences that describe the fault,
+// a line that names the test that notices it, an empty line, and a unified diff against
+// the root of the tree, as `git diff` writes it. The sources are not changed: Go builds
+// the mutant with -overlay.
 //
 //	Noticed by ./pkg/swap TestBack/only_what_is_on_a_page_set
 //
-// The package is that of a folder from the root of the tree on. What only the node
-// tier notices has no such line: its test names the mutant.
+// The package is a folder relative to the root of the tree. A mutant that only the node
+// tier notices has no such line: there the test names the mutant.
 package mutant
 
 import (
@@ -36,15 +36,15 @@ const extension = ".patch"
 // Mutant is a fault that can be put into a build.
 type Mutant struct {
 	Name string // of its file, without the extension
-	Why  string // what is wrong with it, for people, on one line
-	// Package and Test are of the test that notices it; both empty if that is not said.
+	Why  string // what the fault is, on one line
+	// Package and Test name the test that notices it; both are empty without that line.
 	Package, Test string
 	diff          []byte
 }
 
 const noticedBy = "Noticed by "
 
-// All gives the mutants of this folder, sorted by name.
+// All returns the mutants of this folder, sorted by name.
 func All() ([]Mutant, error) {
 	files, err := fs.Glob(patches, "*"+extension)
 	if err != nil {
@@ -65,7 +65,7 @@ func All() ([]Mutant, error) {
 	return all, nil
 }
 
-// Named gives one of them.
+// Named returns the mutant with a name.
 func Named(name string) (Mutant, error) {
 	text, err := patches.ReadFile(name + extension)
 	if err != nil {
@@ -81,17 +81,17 @@ func parse(name string, text []byte) (Mutant, error) {
 	if by := strings.Fields(by); named && len(by) == 2 {
 		m.Package, m.Test = by[0], by[1]
 	} else if named {
-		return Mutant{}, fmt.Errorf("mutant %s: after %q want a package and a test", name, noticedBy)
+		return Mutant{}, fmt.Errorf("mutant %s: want a package and a test after %q", name, noticedBy)
 	}
 	if !found || m.Why == "" || !bytes.HasPrefix(diff, []byte("--- a/")) && !bytes.HasPrefix(diff, []byte("diff --git ")) {
-		return Mutant{}, fmt.Errorf("mutant %s: want sentences that say why, an empty line, and a diff", name)
+		return Mutant{}, fmt.Errorf("mutant %s: want sentences that describe the fault, an empty line, and a diff", name)
 	}
 	return m, nil
 }
 
-// Overlay applies the fault to copies of the sources in dir, a folder for it
-// alone, and gives the file that `go build` and `go test` take as -overlay. It is
-// good in all modules of the tree, for as long as the folder is there.
+// Overlay applies the fault to copies of the sources in dir, which must have no other
+// use, and returns the file for the flag -overlay of `go build` and `go test`. It works
+// in all modules of the tree, for as long as dir exists.
 func (m Mutant) Overlay(ctx context.Context, dir string) (file string, err error) {
 	root, err := binaries.Root()
 	if err != nil {
@@ -125,7 +125,7 @@ func (m Mutant) overlay(ctx context.Context, root, dir string) (file string, err
 		replace[source] = mutated
 	}
 	if out, err := m.git(ctx, dir); err != nil {
-		return "", fmt.Errorf("it does not fit the sources any more, write %s%s anew: %w\n%s", m.Name, extension, err, out)
+		return "", fmt.Errorf("it does not apply to the sources any more, update %s%s: %w\n%s", m.Name, extension, err, out)
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -135,7 +135,7 @@ func (m Mutant) overlay(ctx context.Context, root, dir string) (file string, err
 	return file, os.WriteFile(file, text, 0o600)
 }
 
-// files lists what the diff changes, relative to the root.
+// files lists the files that the diff changes, relative to the root.
 func (m Mutant) files(ctx context.Context, dir string) ([]string, error) {
 	out, err := m.git(ctx, dir, "--numstat")
 	if err != nil {
@@ -156,7 +156,7 @@ func (m Mutant) files(ctx context.Context, dir string) ([]string, error) {
 	return names, nil
 }
 
-// git runs `git apply` on the diff in dir, as if that were in no repository.
+// git runs `git apply` on the diff in dir, as if dir were outside of any repository.
 func (m Mutant) git(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"apply"}, args...)...)
 	cmd.Dir = dir

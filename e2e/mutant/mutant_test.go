@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryMutantFits: the sources go on, and a patch that does not fit them any more
-// is no fault. That each compiles is seen where its test runs: by command mutants,
-// which wants a test that fails, and by e2e/node.
-func TestEveryMutantFits(t *testing.T) {
+// TestEveryPatchApplies: the sources change, and a patch that no longer applies is no
+// fault. Whether it compiles is checked where its test runs: by the command mutants, which
+// requires a failing test, and by e2e/node.
+func TestEveryPatchApplies(t *testing.T) {
 	t.Parallel()
 	all, err := All()
 	require.NoError(t, err)
@@ -31,8 +31,8 @@ func TestEveryMutantFits(t *testing.T) {
 	}
 }
 
-// TestTheOverlay: the build has the fault, and the tree has not.
-func TestTheOverlay(t *testing.T) {
+// TestOverlay: the build has the fault, and the tree does not.
+func TestOverlay(t *testing.T) {
 	t.Parallel()
 	root, dir := t.TempDir(), filepath.Join(t.TempDir(), "overlay")
 	write(t, root, map[string]string{
@@ -56,20 +56,20 @@ func TestTheOverlay(t *testing.T) {
 
 	write(t, root, map[string]string{"say/say.go": "package say\n\nconst Word = \"other\"\n"})
 	_, err = m.overlay(t.Context(), root, filepath.Join(t.TempDir(), "again"))
-	assert.ErrorContains(t, err, "mutant wrong: it does not fit the sources any more, write wrong.patch anew")
-	assert.ErrorContains(t, err, "say/say.go:2", "it says where")
+	assert.ErrorContains(t, err, "mutant wrong: it does not apply to the sources any more, update wrong.patch")
+	assert.ErrorContains(t, err, "say/say.go:2", "it names the place")
 	require.NoError(t, os.Remove(filepath.Join(root, "say", "say.go")))
 	_, err = m.overlay(t.Context(), root, filepath.Join(t.TempDir(), "gone"))
 	assert.ErrorContains(t, err, "say.go: no such file")
 }
 
-// TestWhatIsNoMutant names what is wrong with the file.
-func TestWhatIsNoMutant(t *testing.T) {
+// TestBadPatchFiles: the error says what is wrong with the file.
+func TestBadPatchFiles(t *testing.T) {
 	t.Parallel()
 	diff := "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"
 	for name, text := range map[string]string{"no reason": diff, "an empty reason": "\n\n" + diff, "no diff": "It does nothing.\n\n"} {
 		_, err := parse("odd", []byte(text))
-		assert.ErrorContains(t, err, "mutant odd: want sentences that say why", name)
+		assert.ErrorContains(t, err, "mutant odd: want sentences that describe the fault", name)
 	}
 	m, err := parse("odd", []byte("It is torn.\n\n"+strings.TrimSuffix(diff, "+b\n")))
 	require.NoError(t, err)

@@ -15,95 +15,94 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// lingering is an app whose Pods, when they are to end, go on serving for longer than any
-// wait of a test, and whom Traefik reaches by ClusterIP: nodes send visitors to Pods that
-// terminate if there are no others, whereas Traefik itself has "no available server" then.
-func lingering(name string) string {
+// slowlyEnding is an app whose Pods keep serving after their deletion for longer than any
+// test waits. Traefik reaches it by ClusterIP: if all Pods are terminating, nodes still send
+// visitors to them, whereas Traefik itself would answer "no available server".
+func slowlyEnding(name string) string {
 	manifest := appOf(name, "/sample-app", `traefik.ingress.kubernetes.io/service.nativelb: "true"`)
 	manifest = strings.Replace(manifest, "terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 660", 1)
 	return strings.Replace(manifest, "readinessProbe:", "lifecycle: {preStop: {sleep: {seconds: 600}}}\n          readinessProbe:", 1)
 }
 
-// TestTheAppGoesAndComesBack under load, without anybody's hand: an app that is scaled to
-// nothing is followed by the page, which serves already, and comes back when it is ready.
-// Pods that serve until their visitors are led elsewhere leave no gap; how long one is that
-// others leave is told.
-func TestTheAppGoesAndComesBack(t *testing.T) {
+// TestAppScaledToZeroAndBack tests automatic maintenance under load: visitors get the page
+// when the app is scaled to zero, and the app when it is ready again. There is no gap if the
+// Pods serve until visitors are routed to the page; otherwise the test logs how long it is.
+func TestAppScaledToZeroAndBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	names := []string{"in-peace", "at-once"}
+	e := newEnv(t)
+	names := []string{"slow", "fast"}
 	loads := map[string]*load{}
-	w.serve(nil, lingering("in-peace"), app("at-once"), ingress("in-peace", w.host("in-peace"), "in-peace", 80), ingress("at-once", w.host("at-once"), "at-once", 80))
-	w.kubectl("annotate", "ingress", "--all", annotations.Auto+"="+annotations.AutoBackends)
-	w.podsOf(defaultSet())
+	e.deploy(nil, slowlyEnding("slow"), app("fast"), ingress("slow", e.host("slow"), "slow", 80), ingress("fast", e.host("fast"), "fast", 80))
+	e.kubectl("annotate", "ingress", "--all", annotations.Auto+"="+annotations.AutoBackends)
+	e.readyPods(defaultSet())
 	for _, name := range names {
-		w.arrives(w.host(name), fromApp)
-		loads[name] = w.visitors(50, w.host(name))
+		e.untilAnswer(e.host(name), fromApp)
+		loads[name] = e.visitors(50, e.host(name))
 		loads[name].await(50)
 	}
 
-	lingers := types.UID(w.kubectl("get", "pod", "--selector=app=in-peace", "-o", "jsonpath={.items[*].metadata.uid}"))
-	loads["in-peace"].phase("goes")
-	loads["at-once"].lossyPhase("goes")
-	w.kubectl("scale", "deployment", "--all", "--replicas=0")
+	lingers := types.UID(e.kubectl("get", "pod", "--selector=app=slow", "-o", "jsonpath={.items[*].metadata.uid}"))
+	loads["slow"].phase("scaling to zero")
+	loads["fast"].lossyPhase("scaling to zero")
+	e.kubectl("scale", "deployment", "--all", "--replicas=0")
 	for _, name := range names {
-		u := w.until(target.Ingress().Resource, name, "maintenance by itself", inState(annotations.Active))
-		assert.Equal(t, fmt.Sprintf("by itself, since Service %s/%s has no ready endpoint", w.namespace, name), u.GetAnnotations()[annotations.Message])
-		loads[name].arrives(fromPage)
+		u := e.until(target.Ingress().Resource, name, "automatic maintenance", inState(annotations.Active))
+		assert.Equal(t, fmt.Sprintf("began automatically because Service %s/%s has no ready endpoint", e.namespace, name), u.GetAnnotations()[annotations.Message])
+		loads[name].untilAnswer(fromPage)
 		loads[name].phase("page")
 		loads[name].await(50)
-		loads[name].phase("comes back")
+		loads[name].phase("scaling up")
 	}
-	// Nobody is there any more, and nobody may be once the Service has others.
-	w.kill(w.processes(lingers, "/sample-app"))
-	w.kubectl("scale", "deployment", "--all", "--replicas=1")
+	// Kill the Pods that are still ending: the Service must not need them any more.
+	e.kill(e.processes(lingers, "/sample-app"))
+	e.kubectl("scale", "deployment", "--all", "--replicas=1")
 	for _, name := range names {
-		w.until(target.Ingress().Resource, name, "restored", restored)
-		loads[name].arrives(fromApp)
+		e.until(target.Ingress().Resource, name, "restored", restored)
+		loads[name].untilAnswer(fromApp)
 		loads[name].phase("app again")
 		loads[name].await(50)
 	}
 
-	// The gate: off while there is nobody, and then up.
-	name, l := "at-once", loads["at-once"]
+	// maintenance/restore-when=ready: switch off while there is no app, then start it.
+	name, l := "fast", loads["fast"]
 	l.phase("switching on")
-	w.kubectl("annotate", "ingress/"+name, annotations.DefaultEnabled+"=true", annotations.RestoreWhen+"="+annotations.RestoreReady)
-	w.until(target.Ingress().Resource, name, "active", inState(annotations.Active))
-	l.arrives(fromPage)
-	l.phase("nobody behind the page")
-	w.kubectl("scale", "deployment/"+name, "--replicas=0")
-	w.kubectl("wait", "--for=delete", "pod", "--selector=app="+name, fmt.Sprintf("--timeout=%s", patience))
-	w.kubectl("annotate", "ingress/"+name, annotations.DefaultEnabled+"=false", "--overwrite")
-	w.until(target.Ingress().Resource, name, "restoring", inState(annotations.Restoring))
+	e.kubectl("annotate", "ingress/"+name, annotations.DefaultEnabled+"=true", annotations.RestoreWhen+"="+annotations.RestoreReady)
+	e.until(target.Ingress().Resource, name, "active", inState(annotations.Active))
+	l.untilAnswer(fromPage)
+	l.phase("no app behind the page")
+	e.kubectl("scale", "deployment/"+name, "--replicas=0")
+	e.kubectl("wait", "--for=delete", "pod", "--selector=app="+name, fmt.Sprintf("--timeout=%s", waitTimeout))
+	e.kubectl("annotate", "ingress/"+name, annotations.DefaultEnabled+"=false", "--overwrite")
+	e.until(target.Ingress().Resource, name, "restoring", inState(annotations.Restoring))
 	l.await(100)
-	l.phase("up")
-	w.kubectl("scale", "deployment/"+name, "--replicas=1")
-	w.until(target.Ingress().Resource, name, "restored", restored)
-	l.arrives(fromApp)
-	l.phase("app at last")
+	l.phase("app starting")
+	e.kubectl("scale", "deployment/"+name, "--replicas=1")
+	e.until(target.Ingress().Resource, name, "restored", restored)
+	l.untilAnswer(fromApp)
+	l.phase("app restored")
 	l.await(50)
 
 	for _, name := range names {
 		l := loads[name]
 		l.stop()
-		l.only("goes", fromApp, from(defaultSet()))
-		l.only("page", from(defaultSet()))
-		l.only("comes back", fromApp, from(defaultSet()))
-		l.only("app again", fromApp)
-		gap, wrong := l.gap("goes")
-		tally.Tell(t, "ms from the last answer of an app that goes "+name+" to the first page", gap.Milliseconds())
-		tally.Tell(t, "wrong answers while an app goes "+name, int64(wrong))
+		l.assertOnly("scaling to zero", fromApp, from(defaultSet()))
+		l.assertOnly("page", from(defaultSet()))
+		l.assertOnly("scaling up", fromApp, from(defaultSet()))
+		l.assertOnly("app again", fromApp)
+		gap, wrong := l.gap("scaling to zero")
+		tally.Report(t, "ms between app and page, app ending "+name, gap.Milliseconds())
+		tally.Report(t, "wrong answers, app ending "+name, int64(wrong))
 	}
-	l.only("nobody behind the page", from(defaultSet()))
-	l.only("up", fromApp, from(defaultSet()))
-	l.only("app at last", fromApp)
+	l.assertOnly("no app behind the page", from(defaultSet()))
+	l.assertOnly("app starting", fromApp, from(defaultSet()))
+	l.assertOnly("app restored", fromApp)
 }
 
-// gap is how long in a phase visitors met neither: from the last answer of the app before
-// the first page to that; and how many of them met nobody.
+// gap returns, for a phase, the time from the app's last answer to the first page, and the
+// number of wrong answers.
 func (l *load) gap(name string) (gap time.Duration, wrong int) {
 	var last, first time.Time
-	for _, a := range l.during(name) {
+	for _, a := range l.answersIn(name) {
 		switch {
 		case a.from == nobody:
 			wrong++

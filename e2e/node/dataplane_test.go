@@ -28,29 +28,29 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// matrixFile takes the rows of the documents' table; `make matrix` names it.
-var matrixFile = flag.String("matrix", "", "file that TestDataPlanes appends what it has measured to")
+// matrixFile receives the rows of the table in docs/gateway-api.md. `make matrix` sets it.
+var matrixFile = flag.String("matrix", "", "file that TestDataPlanes appends its measurements to")
 
 // dataPlane is an ingress controller.
 type dataPlane struct {
 	name, version string
 	class         string // of Ingresses and Gateways
-	at            string // where visitors ask
+	at            string // base URL for visitors
 	port          int    // of a Gateway's listener
 }
 
-// crossing is a kind of target through a data plane.
-type crossing struct {
+// combination is a kind of target behind a data plane.
+type combination struct {
 	dataPlane
 	kind     target.Kind
-	always   bool // in each run, and not only at length
-	manifest func(c crossing, host string) string
+	always   bool // also in short runs
+	manifest func(c combination, host string) string
 }
 
-// TestDataPlanes switches targets under load, through two data planes that share no
-// code: whoever asks gets the app or the page, and callers over gRPC UNAVAILABLE.
+// TestDataPlanes switches targets under load behind two ingress controllers that share no
+// code. Every answer must come from the app or the page, which is UNAVAILABLE over gRPC.
 func TestDataPlanes(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	t.Parallel()
 	rounds, all := 5, *long || *matrixFile != ""
 	switch {
@@ -59,17 +59,17 @@ func TestDataPlanes(t *testing.T) {
 	case all:
 		rounds = 20
 	}
-	for _, c := range crossings(w) {
+	for _, c := range combinations(e) {
 		if !c.always && !all {
 			continue
 		}
 		t.Run(c.name+" "+c.kind.Name, func(t *testing.T) {
 			t.Parallel()
-			m := newWorld(t).cross(c, rounds)
+			m := newEnv(t).measure(c, rounds)
 			t.Log(m)
-			tally.Tell(t, "requests sent", int64(m.answers))
-			tally.Tell(t, "wrong answers", int64(m.wrong))
-			tally.Tell(t, "toggles", int64(m.switches))
+			tally.Report(t, "requests sent", int64(m.answers))
+			tally.Report(t, "wrong answers", int64(m.wrong))
+			tally.Report(t, "toggles", int64(m.switches))
 			if *matrixFile != "" {
 				require.NoError(t, m.write(*matrixFile))
 			}
@@ -77,22 +77,23 @@ func TestDataPlanes(t *testing.T) {
 	}
 }
 
-func crossings(w *world) []crossing {
+// combinations starts HAProxy Ingress and returns all kinds and data planes to test.
+func combinations(e *env) []combination {
 	version := func(p binaries.Program) string {
 		v, err := p.Version()
-		require.NoError(w, err)
+		require.NoError(e, err)
 		return strings.TrimPrefix(v, "v")
 	}
-	at, err := site.StartHAProxyIngress(w.Context())
-	require.NoError(w, err)
+	at, err := site.StartHAProxyIngress(e.Context())
+	require.NoError(e, err)
 	traefik := dataPlane{name: "Traefik", version: version(binaries.Traefik()), class: cluster.GatewayClass, at: site.TraefikURL(), port: site.TraefikPort()}
 	haproxy := dataPlane{name: "HAProxy Ingress", version: version(binaries.HAProxyIngress()), class: cluster.HAProxyClass, at: at, port: 80}
-	ofClass := func(c crossing, host string) string {
+	ofClass := func(c combination, host string) string {
 		return strings.Replace(ingress("my-app", host, "my-app", 80), "spec:", "spec:\n  ingressClassName: "+c.class, 1)
 	}
-	plain := func(_ crossing, host string) string { return ingress("my-app", host, "my-app", 80) }
-	route := func(_ crossing, host string) string { return ingressRoute("my-app", host, "name: my-app, port: 80") }
-	gateway := func(c crossing, host string) string {
+	plain := func(_ combination, host string) string { return ingress("my-app", host, "my-app", 80) }
+	route := func(_ combination, host string) string { return ingressRoute("my-app", host, "name: my-app, port: 80") }
+	gateway := func(c combination, host string) string {
 		return fmt.Sprintf(`apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web}
@@ -107,7 +108,7 @@ spec:
   rules: [{backendRefs: [{name: my-app, port: 80}]}]
 `, c.class, c.port, c.kind.Name, host)
 	}
-	return []crossing{
+	return []combination{
 		{dataPlane: traefik, kind: target.Ingress(), manifest: plain},
 		{dataPlane: traefik, kind: target.IngressRoute(), manifest: route},
 		{dataPlane: traefik, kind: target.HTTPRoute(), manifest: gateway, always: true},
@@ -117,19 +118,19 @@ spec:
 	}
 }
 
-// measured is what came of it.
+// measured is the result for one combination.
 type measured struct {
-	crossing
+	combination
 	switches, wrong, answers int
-	firstPage, lastApp       time.Duration // after the swap, at most
+	firstPage, lastApp       time.Duration // the longest of all rounds, counted from the swap
 }
 
 func (m measured) String() string {
-	return fmt.Sprintf("%s %s, %s: %d wrong of %d answers in %d switches, the first page after %s, the last app after %s",
+	return fmt.Sprintf("%s %s, %s: %d wrong of %d answers in %d switches, the first page at most %s and the last app at most %s after the swap",
 		m.name, m.version, m.kind.Name, m.wrong, m.answers, m.switches, m.firstPage, m.lastApp)
 }
 
-// write appends a row.
+// write appends a row of the table.
 func (m measured) write(file string) error {
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -141,69 +142,87 @@ func (m measured) write(file string) error {
 	return cmp.Or(err, f.Close())
 }
 
-// crossRate is how many visitors of one target come in a second.
-const crossRate = 40
+// measureRate is the number of visitors per second for one target.
+const measureRate = 40
 
-// crossLag is twice the time for which both data planes gather changes: nothing is
-// promised of when the last visitor gets the page after the end of maintenance.
-const crossLag = 4 * time.Second
-
-// cross switches a target on and off under load.
-func (w *world) cross(c crossing, rounds int) measured {
-	w.Helper()
-	w.watchSoundness()
-	host := w.host("my-app")
-	program, way := "/sample-app", ask
+// measure switches a target on and off under load and returns the result.
+func (e *env) measure(c combination, rounds int) measured {
+	e.Helper()
+	e.watchSoundness()
+	host := e.host("my-app")
+	program := "/sample-app"
 	if c.kind.Name == "GRPCRoute" {
-		caller := w.caller(c.at, host)
-		program, way = "/grpc-app", caller
+		program = "/grpc-app"
 	}
-	w.apply(appOf("my-app", program, ""), c.manifest(c, host))
-	first := visit{method: http.MethodGet, at: c.at, host: host, path: "/", as: formats[0], fresh: true}
-	require.Eventually(w, func() bool {
-		for range 10 { // until it is replaced, a process that has heard nothing of it may answer
-			if !fromApp(way(w.Context(), first)) {
+	e.apply(appOf("my-app", program, ""), c.manifest(c, host))
+	e.untilFollowed(c, host, fromApp)
+	s := e.subject(c.kind.Name, "my-app", host)
+	s.asked = true
+	spec := e.spec(s.object())
+	l := e.loadBy(e.askerOf(c, host), measureRate, c.at, host)
+	l.await(measureRate)
+	m := measured{combination: c}
+	var swaps, restores []time.Time
+	for range rounds {
+		s.expectAppOrPage()
+		e.on(s.object())
+		s.await("is on the page", onPage)
+		swaps = append(swaps, time.Now())
+		s.await("shows the page", showsPage)
+		l.awaitSince(s.settled(), measureRate/2)
+		restores = append(restores, time.Now())
+		s.expectAppOrPage()
+		e.off(s.object())
+		s.await("is restored", isClean)
+		// No time is promised for a restore, which each data plane follows as soon as it can: until
+		// its answers show that it has, the app or the page may answer.
+		e.untilFollowed(c, host, fromApp)
+		// A connection that was idle while HAProxy was replaced is answered once more by the
+		// process that it leads to.
+		l.kept.CloseIdleConnections()
+		s.expect(anApp, time.Now().Add(activeLag))
+		l.awaitSince(s.settled(), measureRate/2)
+		m.switches += 2
+	}
+	assert.Equal(e, spec, e.spec(s.object()))
+	l.stop()
+	m.answers, m.wrong = len(l.answers), len(l.wrongAnswers())
+	e.assertNone("unexpected answers", s.judge(l.answers).wrong)
+	for i := range swaps {
+		firstPage, lastApp := l.delays(swaps[i], restores[i])
+		m.firstPage, m.lastApp = max(m.firstPage, firstPage), max(m.lastApp, lastApp)
+	}
+	e.untilClean()
+	return m
+}
+
+// askerOf returns a function that visits a host as the combination's clients do.
+func (e *env) askerOf(c combination, host string) func(context.Context, visit) answer {
+	e.Helper()
+	if c.kind.Name == "GRPCRoute" {
+		return e.caller(c.at, host)
+	}
+	return ask
+}
+
+// untilFollowed waits until ten answers in a row are ok: a proxy process that is being replaced may
+// answer by its old configuration.
+func (e *env) untilFollowed(c combination, host string, ok func(answer) bool) {
+	e.Helper()
+	askBy, first := e.askerOf(c, host), visit{method: http.MethodGet, at: c.at, host: host, path: "/", as: formats[0], fresh: true}
+	require.Eventually(e, func() bool {
+		for range 10 {
+			if !ok(askBy(e.Context(), first)) {
 				return false
 			}
 		}
 		return true
-	}, patience, 50*time.Millisecond, "the app is reached through %s", c.name)
-	s := w.subject(c.kind.Name, "my-app", host)
-	s.lag = crossLag
-	spec := w.spec(s.object())
-	l := w.loadBy(way, crossRate, c.at, host)
-	l.await(crossRate)
-	m := measured{crossing: c}
-	var swaps, restores []time.Time
-	for range rounds {
-		s.switches()
-		w.on(s.object())
-		s.await("is on the page", onPage)
-		swaps = append(swaps, time.Now())
-		s.await("shows the page", showsPage)
-		l.awaitSince(s.settled(), crossRate/2)
-		restores = append(restores, time.Now())
-		s.switches()
-		w.off(s.object())
-		s.await("is restored", isClean)
-		l.awaitSince(s.settled(), crossRate/2)
-		m.switches += 2
-	}
-	assert.Equal(w, spec, w.spec(s.object()))
-	l.stop()
-	m.answers, m.wrong = len(l.answers), len(l.holes())
-	w.report("answers from whom they should not be", s.judge(l.answers).wrong)
-	for i := range swaps {
-		firstPage, lastApp := l.followed(swaps[i], restores[i])
-		m.firstPage, m.lastApp = max(m.firstPage, firstPage), max(m.lastApp, lastApp)
-	}
-	w.untilClean()
-	return m
+	}, waitTimeout, 50*time.Millisecond, "%s does not follow: %s", c.name, host)
 }
 
-// followed says how long after a swap the first page was shown, and the app for the last
-// time before the restore. It is for a load that has stopped.
-func (l *load) followed(swap, restore time.Time) (firstPage, lastApp time.Duration) {
+// delays returns the times from a swap to the first page, and to the app's last answer
+// before the restore. The load must have stopped.
+func (l *load) delays(swap, restore time.Time) (firstPage, lastApp time.Duration) {
 	for _, a := range l.answers {
 		after := a.ended().Sub(swap)
 		switch {
@@ -217,12 +236,12 @@ func (l *load) followed(swap, restore time.Time) (firstPage, lastApp time.Durati
 	return firstPage, lastApp
 }
 
-// caller asks over gRPC, on a connection of its own, as grpc-go does.
-func (w *world) caller(at, host string) func(context.Context, visit) answer {
-	w.Helper()
+// caller returns a function that calls the app with grpc-go, on one connection.
+func (e *env) caller(at, host string) func(context.Context, visit) answer {
+	e.Helper()
 	conn, err := grpc.NewClient(strings.TrimPrefix(at, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(host))
-	require.NoError(w, err)
-	w.Cleanup(func() { _ = conn.Close() })
+	require.NoError(e, err)
+	e.Cleanup(func() { _ = conn.Close() })
 	client := grpc_health_v1.NewHealthClient(conn)
 	return func(ctx context.Context, v visit) answer {
 		a := answer{visit: v, started: time.Now()}

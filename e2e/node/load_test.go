@@ -13,16 +13,16 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// load is a steady stream of visitors, who ask in all formats, by GET and POST, on
-// kept and on fresh connections. They come by the clock, whether or not those before
-// them have been answered. It remembers every answer, but not its text.
+// load is a steady stream of visitors, who ask in all formats, by GET and POST, on kept and
+// on fresh connections. They arrive at a fixed rate, whether or not earlier ones have been
+// answered. It records every answer without its body.
 type load struct {
-	w     *world
-	at    string // where they ask; Traefik if empty
+	env   *env
+	at    string // base URL that they ask; Traefik's if empty
 	hosts []string
-	end   func() // no more visitors, and all answers are there
-	// kept has their connections. Those of others may lead to a process of a proxy that
-	// was replaced before these hosts were there.
+	end   func() // stops new visitors and waits for all answers
+	// kept is their own client: a connection of another load may lead to a proxy process that
+	// was replaced before these hosts existed.
 	kept *http.Client
 
 	mu      sync.Mutex
@@ -31,37 +31,38 @@ type load struct {
 	more    chan struct{} // closed and replaced when an answer comes
 }
 
-// visitorPatience is how long a visitor waits. No answer is a wrong answer.
-const visitorPatience = 10 * time.Second
+// answerTimeout is how long a visitor waits. No answer by then is a wrong answer.
+const answerTimeout = 10 * time.Second
 
-// phase is a part of a test. An answer belongs to the phase in which it was asked for.
+// phase is a part of a test. An answer belongs to the phase in which its request was sent.
 type phase struct {
 	name  string
 	begin time.Time
-	lossy bool // some answers may be wrong
+	lossy bool // wrong answers are allowed
 }
 
-// visitors begins a load of some requests a second, spread over the hosts.
-func (w *world) visitors(rate int, hosts ...string) *load { return w.load(rate, "", hosts...) }
+// visitors starts a load of rate requests per second, spread over the hosts.
+func (e *env) visitors(rate int, hosts ...string) *load { return e.load(rate, "", hosts...) }
 
-// callers ask a Service at its ClusterIP, past all ingress controllers, as soon as
-// it is reached there: nodes follow one by one.
-func (w *world) callers(rate int, service string) *load {
-	w.Helper()
-	at := "http://" + w.kubectl("get", "service", service, "-o", "jsonpath={.spec.clusterIP}")
-	w.arrivesAt(at, service, fromApp)
-	return w.load(rate, at, service)
+// callers starts a load on a Service's ClusterIP, without an ingress controller. It first
+// waits until the app answers there: each node learns of a Service in its own time.
+func (e *env) callers(rate int, service string) *load {
+	e.Helper()
+	at := "http://" + e.kubectl("get", "service", service, "-o", "jsonpath={.spec.clusterIP}")
+	e.untilAnswerAt(at, service, fromApp)
+	return e.load(rate, at, service)
 }
 
-func (w *world) load(rate int, at string, hosts ...string) *load {
-	return w.loadBy(ask, rate, at, hosts...)
+// load starts a load of rate requests per second on the base URL at; on Traefik's if at is empty.
+func (e *env) load(rate int, at string, hosts ...string) *load {
+	return e.loadBy(ask, rate, at, hosts...)
 }
 
-// loadBy is a load of visitors who ask in another way than a browser.
-func (w *world) loadBy(ask func(context.Context, visit) answer, rate int, at string, hosts ...string) *load {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
+// loadBy is load with another function that makes the requests.
+func (e *env) loadBy(ask func(context.Context, visit) answer, rate int, at string, hosts ...string) *load {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(e.Context()))
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
-	l := &load{w: w, at: at, hosts: hosts, kept: client(transport), more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
+	l := &load{env: e, at: at, hosts: hosts, kept: client(transport), more: make(chan struct{}), phases: []phase{{name: "before", begin: time.Now()}}}
 	var all sync.WaitGroup
 	all.Go(func() {
 		begin := time.Now()
@@ -70,21 +71,21 @@ func (w *world) loadBy(ask func(context.Context, visit) answer, rate int, at str
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Until(due)): // at once, if the machine was too busy to be on time
+			case <-time.After(time.Until(due)): // at once if the machine was too busy to be on time
 				all.Go(func() {
-					patient, leave := context.WithTimeout(context.WithoutCancel(ctx), visitorPatience)
-					defer leave()
-					l.record(due, ask(patient, l.visit(n)))
+					limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+					defer cancel()
+					l.record(due, ask(limited, l.visit(n)))
 				})
 			}
 		}
 	})
 	l.end = sync.OnceFunc(func() { cancel(); all.Wait(); transport.CloseIdleConnections() })
-	w.Cleanup(l.end)
+	e.Cleanup(l.end)
 	return l
 }
 
-// visit is the n-th. The remainders have no common divisor, so that all mixtures come.
+// visit returns the n-th visit. The divisors are chosen so that all combinations occur.
 func (l *load) visit(n int) visit {
 	v := visit{method: http.MethodGet, at: l.at, host: l.hosts[n%len(l.hosts)], path: fmt.Sprintf("/%d", n), as: formats[n/2%len(formats)], fresh: n%2 == 0, kept: l.kept}
 	if n%5 == 0 {
@@ -102,10 +103,10 @@ func (l *load) record(due time.Time, a answer) {
 	l.more = make(chan struct{})
 }
 
-// phase begins the next part of the test.
+// phase starts the next phase.
 func (l *load) phase(name string) { l.next(phase{name: name}) }
 
-// lossyPhase begins a part in which not every answer can be right.
+// lossyPhase starts a phase in which wrong answers are allowed.
 func (l *load) lossyPhase(name string) { l.next(phase{name: name, lossy: true}) }
 
 func (l *load) next(p phase) {
@@ -115,18 +116,18 @@ func (l *load) next(p phase) {
 	l.phases = append(l.phases, p)
 }
 
-// await returns when n more visitors have their answer.
+// await waits until n more visitors have been answered.
 func (l *load) await(n int) {
-	l.w.Helper()
+	l.env.Helper()
 	l.awaitSince(time.Now(), n)
 }
 
-// awaitSince returns when n visitors have their answer who came after a time that
-// is not in the past.
+// awaitSince waits until n visitors have been answered who asked after begin, which must not
+// be in the past.
 func (l *load) awaitSince(begin time.Time, n int) {
-	l.w.Helper()
-	patient := time.NewTimer(patience)
-	defer patient.Stop()
+	l.env.Helper()
+	timeout := time.NewTimer(waitTimeout)
+	defer timeout.Stop()
 	l.mu.Lock()
 	looked, seen := len(l.answers), 0
 	l.mu.Unlock()
@@ -144,13 +145,13 @@ func (l *load) awaitSince(begin time.Time, n int) {
 		}
 		select {
 		case <-more:
-		case <-patient.C:
-			l.w.Fatalf("visitors: %d of %d answers came", seen, n)
+		case <-timeout.C:
+			l.env.Fatalf("only %d of %d visitors were answered within %s", seen, n, waitTimeout)
 		}
 	}
 }
 
-// wrong says how many answers so far came from nobody.
+// wrong counts the wrong answers so far.
 func (l *load) wrong() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,11 +163,11 @@ func (l *load) wrong() (n int) {
 	return n
 }
 
-// awaitWrong returns when an answer has come from nobody.
+// awaitWrong waits for a wrong answer.
 func (l *load) awaitWrong() {
-	l.w.Helper()
-	patient := time.NewTimer(patience)
-	defer patient.Stop()
+	l.env.Helper()
+	timeout := time.NewTimer(waitTimeout)
+	defer timeout.Stop()
 	for {
 		l.mu.Lock()
 		more := l.more
@@ -176,33 +177,33 @@ func (l *load) awaitWrong() {
 		}
 		select {
 		case <-more:
-		case <-patient.C:
-			l.w.Fatalf("visitors: none has had a wrong answer")
+		case <-timeout.C:
+			l.env.Fatalf("no wrong answer within %s", waitTimeout)
 		}
 	}
 }
 
-// stop ends the load, prints the counts, and fails the test for every wrong answer.
+// stop ends the load, logs the counts, and fails the test if an answer was wrong.
 func (l *load) stop() {
-	l.w.Helper()
+	l.env.Helper()
 	l.end()
-	l.w.report("wrong answers", l.holes())
-	l.w.Log(l.counts())
+	l.env.assertNone("wrong answers", l.wrongAnswers())
+	l.env.Log(l.counts())
 }
 
-// report fails the test if something is wrong, and shows the first of it.
-func (w *world) report(what string, wrong []string) {
-	w.Helper()
+// assertNone fails the test if there are faults, and shows the first ones.
+func (e *env) assertNone(what string, wrong []string) {
+	e.Helper()
 	const shown = 10
-	assert.Empty(w, wrong[:min(len(wrong), shown)], "the first of %d %s", len(wrong), what)
+	assert.Empty(e, wrong[:min(len(wrong), shown)], "these are the first of %d %s", len(wrong), what)
 }
 
-// holes are the answers that came from nobody, of a load that has ended: they sort
-// the answers by the time at which they were asked for.
-func (l *load) holes() (wrong []string) {
+// wrongAnswers describes the wrong answers outside of lossy phases. The load must have ended:
+// this sorts its answers by the time of their requests.
+func (l *load) wrongAnswers() (wrong []string) {
 	slices.SortFunc(l.answers, func(a, b answer) int { return a.started.Compare(b.started) })
 	for _, p := range l.phases {
-		for _, a := range l.during(p.name) {
+		for _, a := range l.answersIn(p.name) {
 			if a.from == nobody && !p.lossy {
 				wrong = append(wrong, fmt.Sprintf("%s into %q: %s: %s", a.started.Sub(p.begin).Round(time.Millisecond), p.name, a, a.wrong))
 			}
@@ -211,14 +212,14 @@ func (l *load) holes() (wrong []string) {
 	return wrong
 }
 
-// arrives waits until the way of this load leads there and nowhere else: each way
-// follows in its own time, and for a moment both ends of a switch may be led to.
-func (l *load) arrives(ok func(answer) bool) {
-	l.w.Helper()
+// untilAnswer waits until several answers in a row are ok for each host: during a switch,
+// answers of the app and of the page may alternate for a moment.
+func (l *load) untilAnswer(ok func(answer) bool) {
+	l.env.Helper()
 	const inARow = 10
 	for _, host := range l.hosts {
 		for n := 0; n < inARow; n++ {
-			l.w.arrivesAt(l.at, host, func(a answer) bool {
+			l.env.untilAnswerAt(l.at, host, func(a answer) bool {
 				if !ok(a) {
 					n = 0
 				}
@@ -228,36 +229,36 @@ func (l *load) arrives(ok func(answer) bool) {
 	}
 }
 
-// during are the answers of a phase.
-func (l *load) during(name string) []answer {
+// answersIn returns the answers of a phase.
+func (l *load) answersIn(name string) []answer {
 	i := slices.IndexFunc(l.phases, func(p phase) bool { return p.name == name })
 	return slices.DeleteFunc(slices.Clone(l.answers), func(a answer) bool {
 		return a.started.Before(l.phases[i].begin) || i+1 < len(l.phases) && !a.started.Before(l.phases[i+1].begin)
 	})
 }
 
-// only fails unless all answers of a phase, and there must be some, are of a kind.
-// It is for a load that has stopped.
-func (l *load) only(name string, ok ...func(answer) bool) {
-	l.w.Helper()
-	answers := l.during(name)
-	assert.NotEmpty(l.w, answers, "answers in %q", name)
+// assertOnly fails the test unless the phase has answers and each is ok for one of the
+// functions. Wrong answers are left to stop. The load must have stopped.
+func (l *load) assertOnly(name string, ok ...func(answer) bool) {
+	l.env.Helper()
+	answers := l.answersIn(name)
+	assert.NotEmpty(l.env, answers, "no answers in %q", name)
 	others := map[string]int{}
 	for _, a := range answers {
 		if a.from != nobody && !slices.ContainsFunc(ok, func(ok func(answer) bool) bool { return ok(a) }) {
 			others[a.from]++
 		}
 	}
-	assert.Empty(l.w, others, "answers in %q that are not what they should be", name)
+	assert.Empty(l.env, others, "unexpected answers in %q, by who gave them", name)
 }
 
-// counts says who answered how often in each phase.
+// counts describes who answered how often in each phase.
 func (l *load) counts() string {
 	var out strings.Builder
 	var slowest answer
 	for _, p := range l.phases {
 		n := map[string]int{}
-		for _, a := range l.during(p.name) {
+		for _, a := range l.answersIn(p.name) {
 			if a.waited() > slowest.waited() {
 				slowest = a
 			}

@@ -1,6 +1,5 @@
-// Package node tests the whole product on a real cluster: the controller is
-// installed by Helm from deploy/chart and runs on two nodes, and visitors come
-// through a real Traefik.
+// Package node tests the whole product on a real cluster: Helm installs the controller
+// from deploy/chart on two nodes, and visitors come through a real Traefik.
 package node
 
 import (
@@ -23,32 +22,31 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
 	"maintenance-controller.io/e2e/helm"
+	"maintenance-controller.io/e2e/idle"
 	"maintenance-controller.io/e2e/image"
 	"maintenance-controller.io/e2e/local"
-	"maintenance-controller.io/e2e/quiet"
 )
 
-// site is what all tests of the package share: the cluster, with the controller on
-// it. Each test has a namespace and hosts of its own.
+// site is shared by all tests of the package: the cluster with the controller. Each test
+// has its own namespace and hosts.
 var site struct {
 	*cluster.Cluster
-	kubectl   string // program
-	kubecache string // folder
-	dir       string // for archives and manifests
+	kubectl   string // path of the program
+	kubecache string // folder for kubectl's cache
+	dir       string // folder for archives and manifests
 
-	image, nextImage string // of the product: one to install, one to upgrade to
-	audit            quiet.Audit
+	image, nextImage string // the product's image, and one to upgrade to
+	audit            idle.Audit
 }
 
-// ownNamespace is the controller's, as the documents have it.
+// ownNamespace is the controller's namespace, as in the documents.
 const ownNamespace = "maintenance-system"
 
-// graceful and settings make what is waited for quick, by the value and the variables
-// that users have. The settle time and the drain stay what they are: they are what
-// visitors rely on.
-const graceful = "10s"
+// pageSetGracePeriod and leaseSettings shorten waits by settings that users have, too. The
+// settle time and the drain keep their defaults, since visitors rely on them.
+const pageSetGracePeriod = "10s"
 
-var settings = map[string]string{
+var leaseSettings = map[string]string{
 	"MAINTENANCE_LEASE_DURATION":       "8s",
 	"MAINTENANCE_LEASE_RENEW_DEADLINE": "6s",
 	"MAINTENANCE_LEASE_RETRY_PERIOD":   "1s",
@@ -56,8 +54,9 @@ var settings = map[string]string{
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Tests wait nearly all the time; it is not the processors that bound them.
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	// Tests mostly wait, so more of them can run at once than there are processors. With six of them,
+	// a slow machine with two was too busy for Traefik to follow in the time that it needs by itself.
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	os.Exit(run(m))
@@ -65,7 +64,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	if os.Geteuid() != 0 {
-		return m.Run() // each test says why it does not run
+		return m.Run() // each test says why it is skipped
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -75,41 +74,41 @@ func run(m *testing.M) int {
 		}
 		_ = os.RemoveAll(site.dir) // in the temporary folder, at worst
 	}()
-	if err := open(ctx); err != nil {
+	if err := startSite(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	code := m.Run()
-	if err := rests(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "RESTLESS", err)
+	if err := requireIdle(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "NOT IDLE:", err)
 		return max(code, 1)
 	}
 	return code
 }
 
-// rests leaves the controller alone, now that all tests have ended, and wants it to send
-// nothing, or to back off from what a test has left behind.
-func rests(ctx context.Context) error {
+// requireIdle checks, after all tests, that the controller stops sending requests, apart from
+// retries with backoff for what a test left behind.
+func requireIdle(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(site.Config())
 	if err != nil {
 		return err
 	}
 	d, err := client.AppsV1().Deployments(ownNamespace).Get(ctx, helm.Release, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && d.Status.ReadyReplicas == 0 {
-		return nil // the last test has taken it away
+		return nil // the last test uninstalled it
 	}
 	if err != nil {
 		return err
 	}
 	began := time.Now()
 	const bound = 35 * time.Second
-	err = site.audit.Until(bound)
-	fmt.Fprintf(os.Stderr, "the controller was left alone for %.1fs\n", time.Since(began).Seconds())
+	err = site.audit.WaitIdle(bound)
+	fmt.Fprintf(os.Stderr, "watched the idle controller for %.1fs\n", time.Since(began).Seconds())
 	return err
 }
 
-// open starts the cluster and installs the controller.
-func open(ctx context.Context) (err error) {
+// startSite starts the cluster and installs the controller.
+func startSite(ctx context.Context) (err error) {
 	if site.dir, err = os.MkdirTemp("", "maintenance-node-"); err != nil {
 		return err
 	}
@@ -128,7 +127,7 @@ func open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if site.audit, err = quiet.NewAudit(site.dir, "system:serviceaccount:"+ownNamespace+":"+helm.Release); err != nil {
+	if site.audit, err = idle.NewAudit(site.dir, "system:serviceaccount:"+ownNamespace+":"+helm.Release); err != nil {
 		return err
 	}
 	site.Cluster, err = cluster.Start(ctx, cluster.NodeOptions{
@@ -140,7 +139,7 @@ func open(ctx context.Context) (err error) {
 	return install(ctx, site.image, nil)
 }
 
-// makeImages builds the product and the apps, and names the archives of their images.
+// makeImages builds the product and the apps, and returns the paths of their image archives.
 func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, err error) {
 	in := func(name string) string { return filepath.Join(site.dir, name) }
 	for name, pkg := range map[string]string{
@@ -148,7 +147,7 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 		"maintenance-page":       "./cmd/maintenance-page",
 		"sample-app":             "maintenance-controller.io/e2e/sampleapp",
 		"tls-app":                "maintenance-controller.io/e2e/node/tlsapp",
-		"lasting-app":            "maintenance-controller.io/e2e/node/lastingapp",
+		"streaming-app":          "maintenance-controller.io/e2e/node/streamingapp",
 		"grpc-app":               "maintenance-controller.io/e2e/node/grpcapp",
 	} {
 		if err := cache.BuildOwn(ctx, pkg, in(name)); err != nil {
@@ -165,7 +164,7 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 	for i, spec := range []image.Spec{
 		{Reference: site.image, Programs: product, Entrypoint: "maintenance-controller"},
 		{Reference: site.nextImage, Programs: product, Entrypoint: "maintenance-controller"},
-		{Reference: "sample-app:dev", Programs: []string{in("sample-app"), in("tls-app"), in("lasting-app"), in("grpc-app")}, Entrypoint: "sample-app"},
+		{Reference: "sample-app:dev", Programs: []string{in("sample-app"), in("tls-app"), in("streaming-app"), in("grpc-app")}, Entrypoint: "sample-app"},
 	} {
 		archive := in(fmt.Sprintf("image-%d.tar", i))
 		if err := image.Write(archive, spec); err != nil {
@@ -176,8 +175,8 @@ func makeImages(ctx context.Context, cache *binaries.Cache) (archives []string, 
 	return archives, nil
 }
 
-// install installs the chart as users do, or upgrades it, with an image of this tree
-// and more values, and returns when both replicas run it.
+// install installs or upgrades the chart as users do, with an image of this tree and more
+// values, and waits until both replicas run it.
 func install(ctx context.Context, image string, more map[string]any) error {
 	values, err := yaml.Marshal(valuesWith(more))
 	if err != nil {
@@ -186,14 +185,14 @@ func install(ctx context.Context, image string, more map[string]any) error {
 	return local.Cluster{Dir: filepath.Dir(site.Kubeconfig()), Log: os.Stderr}.Install(ctx, image, string(values), "-")
 }
 
-// valuesWith are the chart's values, with more of them, by group.
+// valuesWith returns the chart's values for these tests, merged with more, by group.
 func valuesWith(more map[string]any) map[string]any {
 	var variables []corev1.EnvVar
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		variables = append(variables, corev1.EnvVar{Name: name, Value: settings[name]})
+	for _, name := range slices.Sorted(maps.Keys(leaseSettings)) {
+		variables = append(variables, corev1.EnvVar{Name: name, Value: leaseSettings[name]})
 	}
 	values := map[string]any{"controller": map[string]any{
-		"targets": []string{"Ingress", "IngressRoute", "HTTPRoute", "GRPCRoute", "Service"}, "pageSetGracePeriod": graceful, "extraEnv": variables,
+		"targets": []string{"Ingress", "IngressRoute", "HTTPRoute", "GRPCRoute", "Service"}, "pageSetGracePeriod": pageSetGracePeriod, "extraEnv": variables,
 	}}
 	for name, group := range more {
 		into, both := values[name].(map[string]any)

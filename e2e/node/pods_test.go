@@ -20,40 +20,41 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-func none(all map[string]*unstructured.Unstructured) bool { return len(all) == 0 }
+// noObjects reports whether all is empty.
+func noObjects(all map[string]*unstructured.Unstructured) bool { return len(all) == 0 }
 
 // inSet selects the Pods of a page set.
 func inSet(set string) metav1.ListOptions {
 	return metav1.ListOptions{LabelSelector: annotations.PageSetLabel + "=" + set}
 }
 
-// pod decodes a Pod.
+// pod converts u to a Pod.
 func pod(u *unstructured.Unstructured) *corev1.Pod {
 	p := &corev1.Pod{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, p); err != nil {
-		panic(err) // the API server gives Pods
+		panic(err) // cannot happen: u came from the API server as a Pod
 	}
 	return p
 }
 
 func ready(p *corev1.Pod) bool { return p.DeletionTimestamp == nil && pageset.Ready(p) }
 
-// podsOf a set that are ready, sorted by name. There are two as soon as all is well.
-func (w *world) podsOf(set string) []types.UID {
-	w.Helper()
+// readyPods waits until a set has two ready Pods and returns their UIDs, sorted by name.
+func (e *env) readyPods(set string) []types.UID {
+	e.Helper()
 	var uids []types.UID
-	for _, p := range w.untilPods(set, "two ready Pods", ready) {
+	for _, p := range e.untilPods(set, "two ready Pods", ready) {
 		uids = append(uids, p.UID)
 	}
 	return uids
 }
 
-// untilPods waits until a set has two Pods, and no other, that are as they should
-// be. It gives them sorted by name.
-func (w *world) untilPods(set, what string, ok func(*corev1.Pod) bool) []*corev1.Pod {
-	w.Helper()
+// untilPods waits until a set has exactly two Pods and both are ok, and returns them sorted by
+// name.
+func (e *env) untilPods(set, what string, ok func(*corev1.Pod) bool) []*corev1.Pod {
+	e.Helper()
 	var found []*corev1.Pod
-	w.watch(w.namespace, pods, inSet(set), set+": "+what, func(all map[string]*unstructured.Unstructured) bool {
+	e.watch(e.namespace, pods, inSet(set), set+": "+what, func(all map[string]*unstructured.Unstructured) bool {
 		found = nil
 		for _, u := range all {
 			p := pod(u)
@@ -68,18 +69,18 @@ func (w *world) untilPods(set, what string, ok func(*corev1.Pod) bool) []*corev1
 	return found
 }
 
-// watchReady follows the Pods of a set. The function that it gives ends that, and
-// tells how many were ready and not about to go when they were fewest.
-func (w *world) watchReady(set string) (fewest func() int) {
-	w.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
+// watchReady watches the Pods of a set. The function that it returns stops that and returns
+// the lowest number of ready Pods, without terminating ones, that was seen.
+func (e *env) watchReady(set string) (fewest func() int) {
+	e.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(e.Context()))
 	lowest := 1 << 10
 	var watching sync.WaitGroup
 	started, all := make(chan struct{}), map[string]*unstructured.Unstructured{}
 	begin := sync.OnceFunc(func() { close(started) })
 	watching.Go(func() {
 		for ctx.Err() == nil {
-			follow(ctx, w.dynamic.Resource(pods).Namespace(w.namespace), inSet(set), all, func(all map[string]*unstructured.Unstructured) bool {
+			follow(ctx, e.dynamic.Resource(pods).Namespace(e.namespace), inSet(set), all, func(all map[string]*unstructured.Unstructured) bool {
 				n := 0
 				for _, u := range all {
 					if ready(pod(u)) {
@@ -94,16 +95,16 @@ func (w *world) watchReady(set string) (fewest func() int) {
 	})
 	<-started
 	fewest = sync.OnceValue(func() int { cancel(); watching.Wait(); return lowest })
-	w.Cleanup(func() { fewest() })
+	e.Cleanup(func() { fewest() })
 	return fewest
 }
 
-// processes of a Pod that run a program, by their ids on this machine: the nodes'
-// processes are all in sight from here.
-func (w *world) processes(uid types.UID, program string) []int {
-	w.Helper()
+// processes returns the ids of a Pod's processes that run a program. The nodes' processes are
+// all visible on this machine.
+func (e *env) processes(uid types.UID, program string) []int {
+	e.Helper()
 	found, err := filepath.Glob("/proc/[0-9]*/cgroup")
-	require.NoError(w, err)
+	require.NoError(e, err)
 	var pids []int
 	for _, file := range found {
 		dir := filepath.Dir(file)
@@ -115,20 +116,20 @@ func (w *world) processes(uid types.UID, program string) []int {
 		name, _, _ := strings.Cut(string(line), "\x00")
 		if name == program && strings.Contains(string(groups), string(uid)) {
 			pid, err := strconv.Atoi(filepath.Base(dir))
-			require.NoError(w, err)
+			require.NoError(e, err)
 			pids = append(pids, pid)
 		}
 	}
-	require.NotEmpty(w, pids, "processes of Pod %s that run %s", uid, program)
+	require.NotEmpty(e, pids, "processes of Pod %s that run %s", uid, program)
 	return pids
 }
 
-// kill ends processes at once, as a crash does.
-func (w *world) kill(pids []int) {
-	w.Helper()
+// kill sends SIGKILL to processes.
+func (e *env) kill(pids []int) {
+	e.Helper()
 	for _, pid := range pids {
 		p, err := os.FindProcess(pid)
-		require.NoError(w, err)
-		require.NoError(w, p.Kill())
+		require.NoError(e, err)
+		require.NoError(e, p.Kill())
 	}
 }

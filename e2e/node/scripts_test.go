@@ -16,9 +16,9 @@ import (
 	"maintenance-controller.io/e2e/helm"
 )
 
-// script runs a script of the tree, with Helm and kubectl on the PATH, and gives what
-// it says and its exit code.
-func (r *release) script(line string) (out string, code int) {
+// runScript runs a command line at the top of the tree, with Helm and kubectl on the PATH, and
+// returns its output and exit code.
+func (r *release) runScript(line string) (out string, code int) {
 	r.Helper()
 	cache, err := binaries.NewCache(os.Stderr)
 	require.NoError(r, err)
@@ -26,7 +26,7 @@ func (r *release) script(line string) (out string, code int) {
 	require.NoError(r, err)
 	root, err := binaries.Root()
 	require.NoError(r, err)
-	ctx, cancel := context.WithTimeout(r.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(r.Context(), 2*waitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", line)
 	cmd.Dir = root
@@ -37,101 +37,101 @@ func (r *release) script(line string) (out string, code int) {
 	return string(text), cmd.ProcessState.ExitCode()
 }
 
-// runs is script, which must succeed.
-func (r *release) runs(line string) string {
+// mustRunScript is runScript for command lines that must succeed.
+func (r *release) mustRunScript(line string) string {
 	r.Helper()
-	out, code := r.script(line)
+	out, code := r.runScript(line)
 	require.Equal(r, 0, code)
 	return out
 }
 
-// TestScriptsOnANode builds, deploys, installs and uninstalls by the scripts, the last
-// in the middle of maintenance: of a release, whose hook restores, and of the
-// manifests, for which a Job does.
-func TestScriptsOnANode(t *testing.T) {
-	w := newWorld(t)
-	r := newRelease(w)
-	host := w.host("my-app")
-	w.serve([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
-	before := w.spec("ingress/my-app")
+// TestScriptsOnNodes builds, deploys, installs and uninstalls with the scripts. It uninstalls
+// during maintenance: a Helm release, whose hook restores, and the manifests, for which the
+// script starts a Job.
+func TestScriptsOnNodes(t *testing.T) {
+	e := newEnv(t)
+	r := newRelease(e)
+	host := e.host("my-app")
+	e.deploy([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
+	before := e.spec("ingress/my-app")
 
 	folder := t.TempDir()
 	state, err := json.Marshal(site.State())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "state.json"), state, 0o600))
-	// In a copy: what it builds is root's, and would take the place of what others built.
+	// In a copy: the files that it builds belong to root and would overwrite those of the tree.
 	tree := t.TempDir()
-	r.runs("tar -c --exclude=./.git --exclude=./.cluster --exclude=./bin --exclude=./dist . | tar -x -C " + tree)
-	r.runs("cd " + tree + " && scripts/deploy.sh v0.0.0-scripts --load 'go -C e2e run ./cmd/cluster load --dir " + folder + "'")
-	deployed := w.kubectl("-n", ownNamespace, "get", "deployment", helm.Release, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
+	r.mustRunScript("tar -c --exclude=./.git --exclude=./.cluster --exclude=./bin --exclude=./dist . | tar -x -C " + tree)
+	r.mustRunScript("cd " + tree + " && scripts/deploy.sh v0.0.0-scripts --load 'go -C e2e run ./cmd/cluster load --dir " + folder + "'")
+	deployed := e.kubectl("-n", ownNamespace, "get", "deployment", helm.Release, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 	assert.NotEqual(t, site.image, deployed)
-	said := w.kubectl("-n", ownNamespace, "exec", "deployment/"+helm.Release, "--", "/maintenance-controller", "--version")
+	said := e.kubectl("-n", ownNamespace, "exec", "deployment/"+helm.Release, "--", "/maintenance-controller", "--version")
 	assert.Contains(t, said, "v0.0.0-scripts")
 
-	w.on("ingress/my-app")
-	w.untilActive(ingresses, "my-app")
-	w.arrives(host, fromPage)
-	assert.Contains(t, r.runs("scripts/status.sh"), "Ingress  "+w.namespace+"  my-app  active")
-	out := r.runs("scripts/uninstall.sh --yes")
-	assert.Contains(t, out, "Found release maintenance-controller of Helm")
-	assert.Contains(t, out, "  Ingress "+w.namespace+"/my-app\n", "it is still annotated")
-	w.arrives(host, fromApp)
-	assert.Equal(t, before, w.spec("ingress/my-app"))
+	e.on("ingress/my-app")
+	e.untilActive(ingresses, "my-app")
+	e.untilAnswer(host, fromPage)
+	assert.Contains(t, r.mustRunScript("scripts/status.sh"), "Ingress  "+e.namespace+"  my-app  active")
+	out := r.mustRunScript("scripts/uninstall.sh --yes")
+	assert.Contains(t, out, "Found Helm release maintenance-controller")
+	assert.Contains(t, out, "  Ingress "+e.namespace+"/my-app\n", "the output lists what is still annotated")
+	e.untilAnswer(host, fromApp)
+	assert.Equal(t, before, e.spec("ingress/my-app"))
 	r.requireNothingLeft()
 
-	// What is still annotated goes in again.
-	r.runs("IMAGE=" + deployed + " scripts/quick-install.sh --manifests")
-	w.untilActive(ingresses, "my-app")
-	w.arrives(host, fromPage)
-	original := r.strip("my-app")
-	out, code := r.script("scripts/uninstall.sh --yes")
+	// After a new installation, what is still annotated goes into maintenance again.
+	r.mustRunScript("IMAGE=" + deployed + " scripts/quick-install.sh --manifests")
+	e.untilActive(ingresses, "my-app")
+	e.untilAnswer(host, fromPage)
+	original := r.removeOriginals("my-app")
+	out, code := r.runScript("scripts/uninstall.sh --yes")
 	assert.Equal(t, 1, code)
-	assert.Regexp(t, `FAILED +Ingress `+w.namespace+`/my-app`, out, "by the Job's log")
+	assert.Regexp(t, `FAILED +Ingress `+e.namespace+`/my-app`, out, "from the Job's log")
 	assert.Contains(t, out, "nothing else was deleted")
-	w.arrives(host, fromPage)
-	w.kubectl("annotate", "ingress", "my-app", original)
+	e.untilAnswer(host, fromPage)
+	e.kubectl("annotate", "ingress", "my-app", original)
 
-	// What is tried until the time is over: the Job is there long enough to say why.
-	allow := r.refuses()
-	out, code = r.script("scripts/uninstall.sh --yes --timeout 5")
+	// When the restore runs into the time limit, the script still reads the reason from the Job's log.
+	allow := r.refuseUpdates()
+	out, code = r.runScript("scripts/uninstall.sh --yes --timeout 5")
 	assert.Equal(t, 1, code)
-	assert.Regexp(t, `FAILED +Ingress `+w.namespace+`/my-app: .*failed calling webhook`, out)
-	w.arrives(host, fromPage)
+	assert.Regexp(t, `FAILED +Ingress `+e.namespace+`/my-app: .*failed calling webhook`, out)
+	e.untilAnswer(host, fromPage)
 	allow()
 
-	out = r.runs("scripts/uninstall.sh --yes --remove-annotations --remove-namespace")
-	assert.Contains(t, out, "restored   Ingress "+w.namespace+"/my-app")
-	w.arrives(host, fromApp)
-	assert.Equal(t, before, w.spec("ingress/my-app"))
-	assert.Empty(t, ourAnnotations(w, "ingress/my-app"))
+	out = r.mustRunScript("scripts/uninstall.sh --yes --remove-annotations --remove-namespace")
+	assert.Contains(t, out, "restored   Ingress "+e.namespace+"/my-app")
+	e.untilAnswer(host, fromApp)
+	assert.Equal(t, before, e.spec("ingress/my-app"))
+	assert.Empty(t, ourAnnotations(e, "ingress/my-app"))
 	r.requireNothingLeft()
-	assert.Empty(t, w.kubectl("get", "namespace", ownNamespace, "--ignore-not-found", "-o", "name"))
+	assert.Empty(t, e.kubectl("get", "namespace", ownNamespace, "--ignore-not-found", "-o", "name"))
 }
 
-// refuses makes a webhook that nobody answers stand before updates of the Ingress: an
-// error that may pass, as the API server says it.
-func (r *release) refuses() (allow func()) {
+// refuseUpdates registers a webhook without a server for updates of Ingresses, which the API
+// server reports as a temporary error. The function that it returns removes the webhook.
+func (r *release) refuseUpdates() (allow func()) {
 	r.Helper()
 	r.apply(strings.ReplaceAll(`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: NAME}, webhooks: [{
   name: nowhere.example.com, clientConfig: {url: "https://127.0.0.1:1/"}, sideEffects: None, admissionReviewVersions: [v1],
   namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAME}},
   rules: [{apiGroups: [networking.k8s.io], apiVersions: [v1], operations: [UPDATE], resources: [ingresses]}]}]}`, "NAME", r.namespace))
 	const probe = "kubectl label ingress my-app probe=x --overwrite --dry-run=server -n "
-	r.runs("while " + probe + r.namespace + "; do sleep 0.1; done")
+	r.mustRunScript("while " + probe + r.namespace + "; do sleep 0.1; done")
 	return func() {
 		r.Helper()
 		r.kubectl("delete", "validatingwebhookconfiguration", r.namespace)
-		r.runs("until " + probe + r.namespace + "; do sleep 0.1; done")
+		r.mustRunScript("until " + probe + r.namespace + "; do sleep 0.1; done")
 	}
 }
 
-// strip takes both copies of an Ingress's originals while no controller is there to
-// put one back, and gives the one that helps to restore it.
-func (r *release) strip(name string) (original string) {
+// removeOriginals stops the controller and removes both copies of an Ingress's originals. It
+// returns the annotation that makes the Ingress restorable again.
+func (r *release) removeOriginals(name string) (original string) {
 	r.Helper()
 	const key = "maintenance/original"
 	r.kubectl("-n", ownNamespace, "scale", "deployment", helm.Release, "--replicas=0")
-	r.kubectl("-n", ownNamespace, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name="+helm.Release, "--timeout="+patience.String())
+	r.kubectl("-n", ownNamespace, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name="+helm.Release, "--timeout="+waitTimeout.String())
 	original = r.kubectl("get", "ingress", name, "-o", "jsonpath={.metadata.annotations."+strings.ReplaceAll(key, ".", `\.`)+"}")
 	r.kubectl("delete", "configmap", "maintenance-backup-ingress."+name)
 	r.kubectl("annotate", "ingress", name, key+"-")

@@ -15,72 +15,72 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestProcessesHaveNoRights looks at what the kernel says of the processes, in a
-// namespace that admits nothing but PodSecurity "restricted".
-func TestProcessesHaveNoRights(t *testing.T) {
+// TestProcessesAreUnprivileged checks the processes' privileges in /proc, in a namespace that only
+// admits Pods of PodSecurity level "restricted".
+func TestProcessesAreUnprivileged(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	host := w.host("my-app")
-	w.serve([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
+	e := newEnv(t)
+	host := e.host("my-app")
+	e.deploy([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
 	careless := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "careless"},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "sample-app:dev"}}},
 	}
-	_, err := w.client.CoreV1().Pods(w.namespace).Create(t.Context(), careless, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	_, err := e.client.CoreV1().Pods(e.namespace).Create(t.Context(), careless, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	require.True(t, apierrors.IsForbidden(err), "the namespace is not restricted: %v", err)
 
-	w.on("ingress/my-app")
-	set := w.untilActive(ingresses, "my-app")
-	w.arrives(host, fromPage)
-	for _, p := range w.untilPods(set, "two ready Pods", ready) {
-		for _, pid := range w.processes(p.UID, "/maintenance-page") {
-			w.requireNoRights(pid)
-			assert.NoDirExists(t, fmt.Sprintf("/proc/%d/root/var/run/secrets", pid), "no token")
-			assert.Equal(t, []string{"/page"}, kubeletMounts(t, pid), "of the Pod's volumes there is only the page")
+	e.on("ingress/my-app")
+	set := e.untilActive(ingresses, "my-app")
+	e.untilAnswer(host, fromPage)
+	for _, p := range e.untilPods(set, "two ready Pods", ready) {
+		for _, pid := range e.processes(p.UID, "/maintenance-page") {
+			e.requireUnprivileged(pid)
+			assert.NoDirExists(t, fmt.Sprintf("/proc/%d/root/var/run/secrets", pid), "the Pod has a service account token")
+			assert.Equal(t, []string{"/page"}, kubeletMounts(t, pid), "the Pod has other volumes than the page")
 		}
 	}
-	controllers, err := w.client.CoreV1().Pods(ownNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=maintenance-controller"})
+	controllers, err := e.client.CoreV1().Pods(ownNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=maintenance-controller"})
 	require.NoError(t, err)
 	require.NotEmpty(t, controllers.Items)
 	for _, p := range controllers.Items {
 		if !ready(&p) {
-			continue // it makes way for another
+			continue // it is being replaced
 		}
-		for _, pid := range w.processes(p.UID, "/maintenance-controller") {
-			w.requireNoRights(pid)
+		for _, pid := range e.processes(p.UID, "/maintenance-controller") {
+			e.requireUnprivileged(pid)
 		}
 	}
-	w.off("ingress/my-app")
-	w.until(ingresses, "my-app", "restored", restored)
-	w.untilClean()
+	e.off("ingress/my-app")
+	e.until(ingresses, "my-app", "restored", restored)
+	e.untilClean()
 }
 
-// requireNoRights: not root, no capability, none to be had, a seccomp filter, and
-// nothing to write to.
-func (w *world) requireNoRights(pid int) {
-	w.Helper()
+// requireUnprivileged checks that a process is not root, has no capabilities and cannot gain
+// any, has a seccomp filter, and has no folder to write to.
+func (e *env) requireUnprivileged(pid int) {
+	e.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	require.NoError(w, err)
+	require.NoError(e, err)
 	fields := map[string]string{}
 	for line := range strings.Lines(string(status)) {
 		key, value, _ := strings.Cut(line, ":")
 		fields[key] = strings.TrimSpace(value)
 	}
 	for _, key := range []string{"Uid", "Gid"} {
-		assert.NotContains(w, strings.Fields(fields[key]), "0", key)
+		assert.NotContains(e, strings.Fields(fields[key]), "0", key)
 	}
 	for _, key := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
-		assert.Regexp(w, "^0+$", fields[key], key)
+		assert.Regexp(e, "^0+$", fields[key], key)
 	}
-	assert.Equal(w, "1", fields["NoNewPrivs"], "NoNewPrivs")
-	assert.Equal(w, "2", fields["Seccomp"], "Seccomp: 2 is a filter, see proc(5)")
+	assert.Equal(e, "1", fields["NoNewPrivs"], "NoNewPrivs")
+	assert.Equal(e, "2", fields["Seccomp"], "Seccomp: 2 means a filter, see proc(5)")
 	root := fmt.Sprintf("/proc/%d/root", pid)
 	err = os.WriteFile(filepath.Join(root, "written"), nil, 0o600)
-	assert.ErrorContains(w, err, "read-only file system")
-	assert.NoDirExists(w, filepath.Join(root, "tmp"), "the image has no folder that everybody may write to")
+	assert.ErrorContains(e, err, "read-only file system")
+	assert.NoDirExists(e, filepath.Join(root, "tmp"), "the image has /tmp, which everybody can write to")
 }
 
-// kubeletMounts are the mount points of the volumes that the kubelet made.
+// kubeletMounts returns the mount points of the Pod's volumes in a process.
 func kubeletMounts(t *testing.T, pid int) []string {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))

@@ -11,68 +11,69 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
+// originOf returns the name of a Service's origin Service.
 func originOf(service string) string {
 	return origin.Name(target.Ref{Kind: "Service", Name: service})
 }
 
-// TestServiceHasNoHole switches a Service under load: callers at its ClusterIP and
-// visitors through Traefik, who come to the same Service, get the app or the page
-// and nothing else. Those who call the origin get the app all the time.
+// TestServiceUnderLoad switches a Service under load: callers at its ClusterIP and visitors
+// through Traefik only get the app or the page. Callers of the origin Service always get the
+// app.
 //
-// A connection that a caller keeps stays where it leads: no proxy looks into it.
-func TestServiceHasNoHole(t *testing.T) {
+// A connection that a caller keeps open stays with its Pod, since no proxy looks into it.
+func TestServiceUnderLoad(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	host := w.host("my-app")
-	w.serve([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
-	spec := w.spec("service/my-app")
-	callers, visitors := w.callers(50, "my-app"), w.visitors(50, host)
+	e := newEnv(t)
+	host := e.host("my-app")
+	e.deploy([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
+	spec := e.spec("service/my-app")
+	callers, visitors := e.callers(50, "my-app"), e.visitors(50, host)
 	both := func(do func(l *load)) { do(callers); do(visitors) }
 	next := func(name string) { both(func(l *load) { l.phase(name) }) }
 	await := func(n int) { both(func(l *load) { l.await(n) }) }
 	await(50)
 	for round := range 3 {
 		next(nth("switching on", round))
-		w.on("service/my-app")
-		set := w.untilActive(services, "my-app")
-		both(func(l *load) { l.arrives(fromPage) })
+		e.on("service/my-app")
+		set := e.untilActive(services, "my-app")
+		both(func(l *load) { l.untilAnswer(fromPage) })
 		next(nth("active", round))
 		assert.Equal(t, defaultSet(), set)
-		testers := w.callers(20, originOf("my-app"))
+		testers := e.callers(20, originOf("my-app"))
 		await(50)
 		testers.await(20)
 		testers.stop()
-		testers.only("before", fromApp)
+		testers.assertOnly("before", fromApp)
 
 		next(nth("switching off", round))
-		w.off("service/my-app")
-		w.until(services, "my-app", "restored", restored)
-		both(func(l *load) { l.arrives(fromApp) })
+		e.off("service/my-app")
+		e.until(services, "my-app", "restored", restored)
+		both(func(l *load) { l.untilAnswer(fromApp) })
 		next(nth("app again", round))
-		assert.Equal(t, spec, w.spec("service/my-app"))
-		w.until(services, originOf("my-app"), "its end", absent)
-		w.until(configMaps, set, "its end", absent)
+		assert.Equal(t, spec, e.spec("service/my-app"))
+		e.until(services, originOf("my-app"), "deleted", absent)
+		e.until(configMaps, set, "deleted", absent)
 		await(50)
 	}
-	w.untilClean()
+	e.untilClean()
 	both((*load).stop)
 	for round := range 3 {
-		callers.only(nth("active", round), from(defaultSet()), kept)
-		callers.only(nth("app again", round), fromApp, kept)
-		visitors.only(nth("active", round), from(defaultSet()))
-		visitors.only(nth("app again", round), fromApp)
+		callers.assertOnly(nth("active", round), from(defaultSet()), onKeptConnection)
+		callers.assertOnly(nth("app again", round), fromApp, onKeptConnection)
+		visitors.assertOnly(nth("active", round), from(defaultSet()))
+		visitors.assertOnly(nth("app again", round), fromApp)
 	}
 }
 
-// nth names a phase of a round.
+// nth returns the name of a phase in a round, counted from 0.
 func nth(phase string, round int) string { return fmt.Sprintf("%s, round %d", phase, round+1) }
 
-// TestServiceOnANodePort, and one to which clients stick: how visitors come to the
-// endpoints does not matter.
-func TestServiceOnANodePort(t *testing.T) {
+// TestServiceWithNodePortOrSessionAffinity switches a Service that is called through its node
+// port, and one with session affinity.
+func TestServiceWithNodePortOrSessionAffinity(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.serve(nil, app("my-app"), `apiVersion: v1
+	e := newEnv(t)
+	e.deploy(nil, app("my-app"), `apiVersion: v1
 kind: Service
 metadata: {name: on-port}
 spec:
@@ -88,16 +89,16 @@ spec:
   selector: {app: my-app}
   ports: [{name: web, port: 80, targetPort: 8080}]
 `)
-	node := w.kubectl("get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`)
-	port := w.kubectl("get", "service", "on-port", "-o", "jsonpath={.spec.ports[0].nodePort}")
+	node := e.kubectl("get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`)
+	port := e.kubectl("get", "service", "on-port", "-o", "jsonpath={.spec.ports[0].nodePort}")
 	at := "http://" + node + ":" + port
-	w.arrivesAt(at, "on-port", fromApp)
+	e.untilAnswerAt(at, "on-port", fromApp)
 	names := []string{"on-port", "sticky"}
 	specs := map[string]string{}
 	for _, name := range names {
-		specs[name] = w.spec("service/" + name)
+		specs[name] = e.spec("service/" + name)
 	}
-	loads := []*load{w.load(25, at, "on-port"), w.callers(25, "sticky")}
+	loads := []*load{e.load(25, at, "on-port"), e.callers(25, "sticky")}
 	next := func(name string) {
 		for _, l := range loads {
 			l.await(25)
@@ -106,66 +107,66 @@ spec:
 	}
 	next("switching on")
 	for _, name := range names {
-		w.on("service/" + name)
+		e.on("service/" + name)
 	}
 	for _, name := range names {
-		w.untilActive(services, name)
+		e.untilActive(services, name)
 	}
 	for _, l := range loads {
-		l.arrives(fromPage)
+		l.untilAnswer(fromPage)
 	}
 	next("active")
 	next("switching off")
 	for _, name := range names {
-		w.off("service/" + name)
-		w.until(services, name, "restored", restored)
-		assert.Equal(t, specs[name], w.spec("service/"+name))
+		e.off("service/" + name)
+		e.until(services, name, "restored", restored)
+		assert.Equal(t, specs[name], e.spec("service/"+name))
 	}
-	w.untilClean() // nobody can be led to the page any more
+	e.untilClean() // no Service routes to the page any more
 	next("app again")
 	for _, l := range loads {
 		l.await(25)
 		l.stop()
-		l.only("active", from(defaultSet()), kept)
-		l.only("app again", fromApp, kept)
+		l.assertOnly("active", from(defaultSet()), onKeptConnection)
+		l.assertOnly("app again", fromApp, onKeptConnection)
 	}
 }
 
-// kept tells answers on connections that were not fresh: they stay where they lead.
-func kept(a answer) bool { return !a.fresh }
+// onKeptConnection reports whether the answer came on a reused connection, which stays with its Pod.
+func onKeptConnection(a answer) bool { return !a.fresh }
 
-// TestServiceAndItsIngressUnderLoad has both in maintenance, and takes them out in
-// the order in which they came.
+// TestServiceAndItsIngressUnderLoad puts an Ingress and then its Service in maintenance, and
+// ends both in the same order.
 func TestServiceAndItsIngressUnderLoad(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	host := w.host("my-app")
-	w.serve([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
-	l := w.visitors(50, host)
+	e := newEnv(t)
+	host := e.host("my-app")
+	e.deploy([]string{host}, app("my-app"), ingress("my-app", host, "my-app", 80))
+	l := e.visitors(50, host)
 	l.await(25)
 	l.phase("on")
-	w.on("ingress/my-app")
-	w.untilActive(ingresses, "my-app")
-	w.arrives(host, fromPage)
+	e.on("ingress/my-app")
+	e.untilActive(ingresses, "my-app")
+	e.untilAnswer(host, fromPage)
 	l.phase("both")
-	w.on("service/my-app")
-	w.untilActive(services, "my-app")
+	e.on("service/my-app")
+	e.untilActive(services, "my-app")
 	l.await(50)
-	w.off("ingress/my-app")
-	w.until(ingresses, "my-app", "restored", restored)
+	e.off("ingress/my-app")
+	e.until(ingresses, "my-app", "restored", restored)
 	l.await(50)
 	l.phase("off")
-	w.off("service/my-app")
-	w.until(services, "my-app", "restored", restored)
-	l.arrives(fromApp)
+	e.off("service/my-app")
+	e.until(services, "my-app", "restored", restored)
+	l.untilAnswer(fromApp)
 	l.phase("app again")
 	l.await(50)
-	w.untilClean()
+	e.untilClean()
 	l.stop()
-	l.only("on", fromApp, from(defaultSet()))
-	l.only("both", from(defaultSet()))
-	l.only("app again", fromApp)
+	l.assertOnly("on", fromApp, from(defaultSet()))
+	l.assertOnly("both", from(defaultSet()))
+	l.assertOnly("app again", fromApp)
 	for _, object := range []string{"service/my-app", "ingress/my-app"} {
-		assert.NotContains(t, w.kubectl("get", object, "-o", "jsonpath={.metadata.annotations}"), annotations.Prefix, object)
+		assert.NotContains(t, e.kubectl("get", object, "-o", "jsonpath={.metadata.annotations}"), annotations.Prefix, object)
 	}
 }

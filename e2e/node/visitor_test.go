@@ -22,7 +22,7 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// format is what a visitor asks for and gets.
+// format is the content type that a visitor asks for and expects.
 type format struct{ accept, contentType string }
 
 var formats = []format{
@@ -32,32 +32,33 @@ var formats = []format{
 	{"text/plain", "text/plain"},
 }
 
-// Who answers.
+// Who gave an answer.
 const (
-	nobody = ""
+	nobody = "" // the answer is wrong, or none came
 	anApp  = "app"
-	// A page is told by the name of its set.
+	// For a page it is the name of its page set.
 )
 
-// visit is a request, and answer what came of it.
+// visit is a request.
 type visit struct {
 	method, host, path string
-	at                 string // where it is asked; Traefik if empty
+	at                 string // base URL; Traefik's if empty
 	as                 format
-	fresh              bool         // a connection of its own
-	kept               *http.Client // whose connections it uses if not; browser's if nil
+	fresh              bool         // whether to use a new connection
+	kept               *http.Client // the client whose connections to reuse otherwise; keepAliveClient if nil
 }
 
+// answer is the result of a visit.
 type answer struct {
 	visit
-	due     time.Time // when the visitor came; zero unless of a load
-	started time.Time // when he could be sent
+	due     time.Time // when the request was due; zero outside of a load
+	started time.Time // when the request was sent
 	took    time.Duration
 	from    string // anApp, the name of a page set, or nobody
 	body    string
 	header  http.Header
-	wrong   string // what is wrong with it, if from is nobody
-	status  int    // 0 if there was none
+	wrong   string // why from is nobody
+	status  int    // 0 without an HTTP response
 }
 
 func (a answer) String() string {
@@ -65,11 +66,11 @@ func (a answer) String() string {
 	if a.fresh {
 		conn = "fresh"
 	}
-	return fmt.Sprintf("%s %s%s as %s on a %s connection at %s, after %s", a.method, a.host, a.path, a.as.contentType, conn, a.started.Format("15:04:05.000"), a.waited().Round(time.Millisecond))
+	return fmt.Sprintf("%s %s%s as %s on a %s connection at %s, after %s", a.method, a.host, a.path, a.as.contentType, conn, a.started.Format(timeFormat), a.waited().Round(time.Millisecond))
 }
 
-// waited is how long the visitor had to, also for a machine that was too busy to
-// send him when he came.
+// waited returns how long the visitor waited, including the time before a busy machine sent
+// the request.
 func (a answer) waited() time.Duration {
 	if a.due.IsZero() {
 		return a.took
@@ -82,13 +83,13 @@ func (a answer) ended() time.Time { return a.started.Add(a.took) }
 func fromApp(a answer) bool  { return a.from == anApp }
 func fromPage(a answer) bool { return a.from != anApp && a.from != nobody }
 
-// from tells answers of one page set.
+// from returns a function that reports whether an answer is from a page set.
 func from(set string) func(answer) bool { return func(a answer) bool { return a.from == set } }
 
-// browser keeps connections; passer-by does not.
+// Clients that reuse connections, and that use a new one for each request.
 var (
-	browser  = client(&http.Transport{MaxIdleConnsPerHost: 100})
-	passerBy = client(&http.Transport{DisableKeepAlives: true})
+	keepAliveClient = client(&http.Transport{MaxIdleConnsPerHost: 100})
+	freshClient     = client(&http.Transport{DisableKeepAlives: true})
 )
 
 func client(t *http.Transport) *http.Client {
@@ -98,7 +99,7 @@ func client(t *http.Transport) *http.Client {
 	}
 }
 
-// ask visits the site through Traefik.
+// ask makes a visit and judges the answer.
 func ask(ctx context.Context, v visit) answer {
 	a := answer{visit: v, started: time.Now()}
 	status, header, body, err := exchange(ctx, v)
@@ -131,13 +132,13 @@ func exchange(ctx context.Context, v visit) (status int, _ http.Header, body str
 	}
 	req.Host = v.host
 	req.Header.Set("Accept", v.as.accept)
-	// A client asks again by itself when the connection that it kept breaks. Whoever
-	// breaks one must not be let off; at a Service, that may be a Pod that has gone.
+	// If a reused connection breaks, the client silently retries on a new one. That counts as
+	// an error, except at a Service, where a deleted Pod breaks its connections.
 	connections := 0
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections++ }}))
-	c := cmp.Or(v.kept, browser)
+	c := cmp.Or(v.kept, keepAliveClient)
 	if v.fresh {
-		c = passerBy
+		c = freshClient
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -145,14 +146,14 @@ func exchange(ctx context.Context, v visit) (status int, _ http.Header, body str
 	}
 	text, err := io.ReadAll(resp.Body)
 	if connections > 1 && v.at == "" {
-		err = errors.Join(err, errors.New("the connection broke, and the client asked again"))
+		err = errors.Join(err, errors.New("the connection broke and the client retried"))
 	}
 	return resp.StatusCode, resp.Header, string(text), errors.Join(err, resp.Body.Close())
 }
 
 var setName = regexp.MustCompile(`^maintenance-[0-9a-f]{16}$`)
 
-// checkPage looks at everything that is promised of a page's answer.
+// checkPage checks everything that the documents promise of a page's answer.
 func checkPage(v visit, h http.Header, body string) error {
 	var errs []error
 	want := func(ok bool, format string, args ...any) {
@@ -183,7 +184,7 @@ func checkBody(contentType, body string) error {
 	switch contentType {
 	case "text/html":
 		if !strings.HasPrefix(strings.ToLower(body), "<!doctype html>") || !strings.Contains(body, "<h1>") {
-			return errors.New("no HTML document")
+			return errors.New("not an HTML document")
 		}
 	case "application/json":
 		var members map[string]any
@@ -198,21 +199,22 @@ func checkBody(contentType, body string) error {
 		}
 	default:
 		if strings.TrimSpace(body) == "" {
-			return errors.New("no text")
+			return errors.New("the text is empty")
 		}
 	}
 	return nil
 }
 
-// arrives visits a host until the answer is as it should be.
-func (w *world) arrives(host string, ok func(answer) bool) answer {
-	w.Helper()
-	return w.arrivesAt("", host, ok)
+// untilAnswer visits a host through Traefik until the answer is ok, and returns it.
+func (e *env) untilAnswer(host string, ok func(answer) bool) answer {
+	e.Helper()
+	return e.untilAnswerAt("", host, ok)
 }
 
-func (w *world) arrivesAt(at, host string, ok func(answer) bool) answer {
-	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), patience)
+// untilAnswerAt is untilAnswer with another base URL.
+func (e *env) untilAnswerAt(at, host string, ok func(answer) bool) answer {
+	e.Helper()
+	ctx, cancel := context.WithTimeout(e.Context(), waitTimeout)
 	defer cancel()
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
 		a := ask(ctx, visit{method: http.MethodGet, at: at, host: host, path: "/", as: formats[0], fresh: true})
@@ -221,25 +223,25 @@ func (w *world) arrivesAt(at, host string, ok func(answer) bool) answer {
 		}
 		select {
 		case <-ctx.Done():
-			w.Fatalf("%s: the answer did not come; it is from %q: %s: %s", host, a.from, a, a.wrong)
+			e.Fatalf("%s: the expected answer did not come; the last one is from %q: %s: %s", host, a.from, a, a.wrong)
 		case <-tick.C:
 		}
 	}
 }
 
-// requirePage looks at the page in all its formats, now, and gives the bodies by
-// content type. A page's waiting time is spread over a quarter more.
-func (w *world) requirePage(host, set string, retryAfter int) map[string]string {
-	w.Helper()
+// requirePage checks the page in all formats and returns its bodies by content type. The
+// Retry-After header may exceed retryAfter, in seconds, by a quarter.
+func (e *env) requirePage(host, set string, retryAfter int) map[string]string {
+	e.Helper()
 	bodies := map[string]string{}
 	for _, f := range formats {
 		for _, method := range []string{http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodGet} {
-			a := ask(w.Context(), visit{method: method, host: host, path: "/any/path?and=query", as: f, fresh: method == http.MethodPost})
-			require.Equal(w, set, a.from, "%s: %s", a, a.wrong)
+			a := ask(e.Context(), visit{method: method, host: host, path: "/any/path?and=query", as: f, fresh: method == http.MethodPost})
+			require.Equal(e, set, a.from, "%s: %s", a, a.wrong)
 			bodies[f.contentType] = a.body
 			seconds, _ := strconv.Atoi(a.header.Get("Retry-After"))
-			assert.GreaterOrEqual(w, seconds, retryAfter, "Retry-After")
-			assert.LessOrEqual(w, seconds, retryAfter*5/4, "Retry-After")
+			assert.GreaterOrEqual(e, seconds, retryAfter, "Retry-After")
+			assert.LessOrEqual(e, seconds, retryAfter*5/4, "Retry-After")
 		}
 	}
 	return bodies

@@ -15,19 +15,21 @@ import (
 	"testing"
 )
 
+// fetched is what a script of another origin sees of an answer.
 type fetched struct {
 	Status, Body                 int
 	RetryAfter, Set, Type, Error string
 }
 
+// report is the output of page.mjs.
 type report struct {
-	Looks []struct {
+	Views []struct {
 		Name, Lang, Dir, Title, Background string
 		Status, Requests, Passes           int
 		Refused, Violations                []string
 		ScrollsSideways                    bool
 		MessageBelowTheFold                bool
-		Margin                             float64 // beside the headline, in pixels
+		Margin                             float64 // to the left or right of the headline, the smaller one, in pixels
 		Host, Looked, WordBreak            string
 	}
 	CORS   struct{ Simple, Preflighted, Credentials fetched }
@@ -36,7 +38,7 @@ type report struct {
 		WhileDown          struct {
 			Title  string
 			Checks int
-			Again  int // by the button
+			Again  int // checks made by the button
 		}
 	}
 	Noscript string
@@ -47,10 +49,10 @@ type report struct {
 	}
 }
 
-// ends is when the maintenance of the second page is over.
+// ends is the end of maintenance that endingPage shows.
 const ends = "2026-11-29T18:30:00Z"
 
-// endingPage serves the built-in page of a maintenance that ends by itself.
+// endingPage serves the built-in page for a maintenance with a known end.
 func endingPage(t *testing.T) *server {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "page")
@@ -61,8 +63,8 @@ func endingPage(t *testing.T) *server {
 	return startPage(t, dir, strings.TrimSpace(set), exec.Command)
 }
 
-// appBehind answers with the maintenance page until /switch is asked for, then
-// as an app.
+// appBehind proxies to the maintenance page until it gets a request for /switch, and then
+// answers as an app.
 func appBehind(t *testing.T, page string) string {
 	t.Helper()
 	var up atomic.Bool
@@ -82,17 +84,18 @@ func appBehind(t *testing.T, page string) string {
 	return strings.Replace(app.URL, "127.0.0.1", "localhost", 1)
 }
 
-func look(t *testing.T) report {
+// inspect runs page.mjs on the built-in page.
+func inspect(t *testing.T) report {
 	t.Helper()
 	s := start(t)
 	var r report
-	browse(t, &r, "check.mjs", "http://"+s.address, appBehind(t, s.address), "http://"+endingPage(t).address)
+	runScript(t, &r, "page.mjs", "http://"+s.address, appBehind(t, s.address), "http://"+endingPage(t).address)
 	return r
 }
 
-// browse runs a script of the folder browser, with Chromium, the arguments and a folder
-// for screenshots, and reads what it prints.
-func browse(t *testing.T, report any, script string, args ...string) {
+// runScript runs a script in the folder browser, with the path of Chromium, args and a folder
+// for screenshots, and decodes its JSON output into report.
+func runScript(t *testing.T, report any, script string, args ...string) {
 	t.Helper()
 	chromium := need(t, "chromium", "chromium-browser", "google-chrome")
 	need(t, "node")
@@ -103,7 +106,7 @@ func browse(t *testing.T, report any, script string, args ...string) {
 			t.Fatalf("npm ci: %v\n%s", err, out)
 		}
 	}
-	screenshots := os.Getenv("MAINTENANCE_SCREENSHOTS") // a folder, to look at them
+	screenshots := os.Getenv("MAINTENANCE_SCREENSHOTS") // set it to a folder to keep them
 	if screenshots == "" {
 		screenshots = t.TempDir()
 	}
@@ -122,32 +125,32 @@ func browse(t *testing.T, report any, script string, args ...string) {
 	}
 }
 
-func TestChromium(t *testing.T) {
-	r := look(t)
-	t.Run("the page is accessible and keeps to its policy", func(t *testing.T) {
-		for _, l := range r.Looks {
+func TestPageInChromium(t *testing.T) {
+	r := inspect(t)
+	t.Run("the page is accessible and complies with its policy", func(t *testing.T) {
+		for _, l := range r.Views {
 			if len(l.Violations) > 0 || l.Passes < 5 {
-				t.Errorf("%s: axe-core passes %d rules and finds %v", l.Name, l.Passes, l.Violations)
+				t.Errorf("%s: %d rules of axe-core pass; violations: %v", l.Name, l.Passes, l.Violations)
 			}
 			if len(l.Refused) > 0 || l.Status != 503 || l.ScrollsSideways || l.Requests != 1 {
 				t.Errorf("%s: %+v", l.Name, l)
 			}
-			// A phone held sideways shows the message without scrolling, and the
-			// headline keeps clear of the edges.
+			// A phone in landscape shows the message without scrolling, and the headline
+			// keeps a distance from the edges.
 			if small := strings.HasPrefix(l.Name, "small"); !small && (l.MessageBelowTheFold || l.Margin < 24) {
-				t.Errorf("%s: below the fold: %t; %v px beside the headline", l.Name, l.MessageBelowTheFold, l.Margin)
+				t.Errorf("%s: message below the fold: %t; margin of the headline: %v px", l.Name, l.MessageBelowTheFold, l.Margin)
 			}
 			if l.Host != "127.0.0.1" || !strings.ContainsAny(l.Looked, "0123456789٠١٢٣٤٥٦٧٨٩") {
-				t.Errorf("%s: whose page: %q, looked last: %q", l.Name, l.Host, l.Looked)
+				t.Errorf("%s: shows host %q and last check %q", l.Name, l.Host, l.Looked)
 			}
 			if phrases := l.WordBreak == "auto-phrase"; phrases != (l.Lang == "ja") {
 				t.Errorf("%s: word-break: %s", l.Name, l.WordBreak)
 			}
 			if _, language, _ := strings.Cut(l.Name, "-"); !strings.HasSuffix(language, "-"+l.Lang) {
-				t.Errorf("%s is in %q", l.Name, l.Lang)
+				t.Errorf("%s: the language is %q", l.Name, l.Lang)
 			}
 			if rtl := l.Dir == "rtl"; rtl != (l.Lang == "ar") {
-				t.Errorf("%s runs %s", l.Name, l.Dir)
+				t.Errorf("%s: the text direction is %s", l.Name, l.Dir)
 			}
 		}
 	})
@@ -158,15 +161,15 @@ func TestChromium(t *testing.T) {
 			}
 		}
 		if r.CORS.Preflighted.Type != "application/json" {
-			t.Errorf("asked for JSON, got %s", r.CORS.Preflighted.Type)
+			t.Errorf("requested JSON, got %s", r.CORS.Preflighted.Type)
 		}
 	})
-	t.Run("the page comes back by itself", func(t *testing.T) {
+	t.Run("the page reloads automatically when the app is back", func(t *testing.T) {
 		if d := r.Reload.WhileDown; d.Title != r.Reload.Before || d.Checks < 2 || d.Checks > 8 || d.Again != 1 {
-			t.Errorf("in a minute of maintenance: %+v", d)
+			t.Errorf("during a minute of maintenance: %+v", d)
 		}
 		if r.Reload.After != "the app" || !strings.HasSuffix(r.Reload.URL, "/somewhere?a=b") {
-			t.Errorf("after it: %+v", r.Reload)
+			t.Errorf("after maintenance: %+v", r.Reload)
 		}
 	})
 	t.Run("the page says when maintenance ends, in the visitor's language and time zone", func(t *testing.T) {
@@ -175,21 +178,21 @@ func TestChromium(t *testing.T) {
 			"today-de-Berlin": "19:30", "past-de-Berlin": "19:30", "noscript-de-Berlin": "29.11.2026, 18:30 UTC",
 		}
 		if len(r.Ends) != len(want) {
-			t.Errorf("%d looks, want %d", len(r.Ends), len(want))
+			t.Errorf("%d views, want %d", len(r.Ends), len(want))
 		}
 		for _, l := range r.Ends {
-			// Which blank is between the hour and AM is a matter of the ICU that it was built with.
+			// The kind of space between hour and AM depends on Chromium's version of ICU.
 			if got := strings.Join(strings.Fields(l.Text), " "); got != want[l.Name] {
-				t.Errorf("%s says %q, want %q", l.Name, got, want[l.Name])
+				t.Errorf("%s: shows %q, want %q", l.Name, got, want[l.Name])
 			}
 			if len(l.Refused) > 0 || len(l.Violations) > 0 || l.ScrollsSideways || l.Hidden != strings.HasPrefix(l.Name, "past") {
 				t.Errorf("%s: %+v", l.Name, l)
 			}
 		}
 	})
-	t.Run("without JavaScript there is a meta refresh", func(t *testing.T) {
+	t.Run("without JavaScript the page refreshes by a meta element", func(t *testing.T) {
 		if r.Noscript != "60" {
-			t.Errorf("content %q", r.Noscript)
+			t.Errorf("the interval is %q, want 60", r.Noscript)
 		}
 	})
 }

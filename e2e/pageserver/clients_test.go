@@ -24,8 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// curl returns what --write-out wrote: the HTTP version, status, type and the
-// number of 1xx and final heads.
+// curl runs curl and returns the HTTP version, status and content type of the answer.
 func curl(t *testing.T, args ...string) string {
 	t.Helper()
 	args = append([]string{"--silent", "--show-error", "--insecure", "--max-time", "30", "--output", os.DevNull,
@@ -37,7 +36,7 @@ func curl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-func TestCurl(t *testing.T) {
+func TestPageWithCurl(t *testing.T) {
 	s := start(t)
 	large := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(large, make([]byte, 32<<20), 0o644); err != nil {
@@ -61,8 +60,8 @@ func TestCurl(t *testing.T) {
 		{"HEAD", []string{"--head", plain}, "1.1" + html},
 		{"compressed", []string{"--compressed", plain}, "1.1" + html},
 		{"form", []string{"--data", "a=b", plain}, "1.1" + html},
-		{"large upload, which expects 100", []string{"--upload-file", large, plain}, "1.1" + html},
-		{"large upload without asking", []string{"-H", "Expect:", "--upload-file", large, plain}, "1.1" + html},
+		{"large upload with Expect: 100-continue", []string{"--upload-file", large, plain}, "1.1" + html},
+		{"large upload without Expect", []string{"-H", "Expect:", "--upload-file", large, plain}, "1.1" + html},
 		{"large upload in chunks", []string{"-H", "Expect:", "-H", "Transfer-Encoding: chunked", "--upload-file", large, plain}, "1.1" + html},
 		{"large upload over h2c", []string{"--http2-prior-knowledge", "--upload-file", large, plain}, "2" + html},
 		{"large upload over TLS", []string{"--upload-file", large, secure}, "2" + html},
@@ -77,12 +76,13 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// Python's http.client and others write all of a request before they read.
-func TestAClientThatWritesFirstGetsThePage(t *testing.T) {
+// TestClientThatWritesFirstGetsThePage is a client that writes its whole request before it
+// reads, as Python's http.client does.
+func TestClientThatWritesFirstGetsThePage(t *testing.T) {
 	s := start(t)
 	for name, wrap := range map[string]func(net.Conn) net.Conn{
 		"plain": func(c net.Conn) net.Conn { return c },
-		"TLS":   func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) }, // self-signed by design
+		"TLS":   func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) }, // the certificate is self-signed
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := wrap(s.dial(t))
@@ -103,7 +103,7 @@ func TestGRPC(t *testing.T) {
 	s := start(t)
 	for name, transport := range map[string]credentials.TransportCredentials{
 		"cleartext": insecure.NewCredentials(),
-		"TLS":       credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), // self-signed by design
+		"TLS":       credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), // the certificate is self-signed
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := grpc.NewClient("passthrough:///"+s.address, grpc.WithTransportCredentials(transport))
@@ -131,16 +131,16 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-func TestWebSocket(t *testing.T) {
+func TestWebSocketGetsThePage(t *testing.T) {
 	s := start(t)
 	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
 	defer stop()
-	insecureClient := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // self-signed by design
+	insecureClient := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the certificate is self-signed
 	for _, scheme := range []string{"ws", "wss"} {
 		c, response, err := websocket.Dial(ctx, scheme+"://"+s.address+"/socket", &websocket.DialOptions{HTTPClient: insecureClient})
 		if err == nil {
 			_ = c.CloseNow()
-			t.Fatalf("%s: the upgrade succeeded", scheme)
+			t.Fatalf("%s: the upgrade succeeded, want a 503", scheme)
 		}
 		if response == nil || response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %v, %v", scheme, response, err)
@@ -158,7 +158,7 @@ func TestGoClientOverEveryProtocol(t *testing.T) {
 		var protocols http.Protocols
 		set(&protocols)
 		scheme := strings.Replace(name, "h2c", "http", 1)
-		c := &http.Client{Transport: &http.Transport{Protocols: &protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // self-signed by design
+		c := &http.Client{Transport: &http.Transport{Protocols: &protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the certificate is self-signed
 		for i := range 50 {
 			response, err := c.Post(fmt.Sprintf("%s://%s/%d", scheme, s.address, i), "text/plain", strings.NewReader(strings.Repeat("x", i*1000)))
 			if err != nil {

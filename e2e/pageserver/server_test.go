@@ -1,5 +1,4 @@
-// Package pageserver tests maintenance-page as a program, with the clients that
-// people really use.
+// Package pageserver tests the program maintenance-page with real clients.
 package pageserver
 
 import (
@@ -19,7 +18,7 @@ import (
 	"time"
 )
 
-// built is what TestMain made once for all tests.
+// built is what TestMain builds once for all tests.
 var built struct{ binary, pageDir, pageSet string }
 
 func TestMain(m *testing.M) {
@@ -37,7 +36,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// build makes the program as the image has it, without cgo.
+// build builds the program as for the image, without cgo, and exports the built-in page.
 func build(dir string) error {
 	built.binary, built.pageDir = filepath.Join(dir, "maintenance-page"), filepath.Join(dir, "page")
 	if _, err := inRoot("go", "build", "-trimpath", "-ldflags=-s -w", "-o", built.binary, "./cmd/maintenance-page"); err != nil {
@@ -48,6 +47,7 @@ func build(dir string) error {
 	return err
 }
 
+// inRoot runs a command at the top of the tree and returns its output.
 func inRoot(name string, args ...string) (string, error) {
 	c := exec.Command(name, args...)
 	c.Dir = filepath.Join("..", "..")
@@ -60,7 +60,8 @@ func inRoot(name string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// need skips a test whose tool is missing; in CI that is a failure.
+// need returns the path of the first tool that is installed. Without any it skips the test, or
+// fails it in CI.
 func need(t *testing.T, tools ...string) string {
 	t.Helper()
 	for _, tool := range tools {
@@ -78,7 +79,7 @@ func need(t *testing.T, tools ...string) string {
 // server is a running maintenance-page.
 type server struct {
 	address string
-	started time.Duration // from exec to its first answer
+	started time.Duration // time from exec to the first answer
 	process *exec.Cmd
 }
 
@@ -87,13 +88,13 @@ func start(t *testing.T) *server {
 	return startAs(t, exec.Command)
 }
 
-// startAs starts it by the command that is made of its name and arguments.
+// startAs starts the server with the built-in page. command makes the command from name and arguments.
 func startAs(t *testing.T, command func(name string, args ...string) *exec.Cmd) *server {
 	t.Helper()
 	return startPage(t, built.pageDir, built.pageSet, command)
 }
 
-// startPage starts it with a page of that folder.
+// startPage is startAs with the page in a folder.
 func startPage(t *testing.T, pageDir, pageSet string, command func(name string, args ...string) *exec.Cmd) *server {
 	t.Helper()
 	return launch(t, command(built.binary, "--page-dir="+pageDir, "--page-set="+pageSet, "--listen=127.0.0.1:0", "--metrics-listen=", "--drain=0s"))
@@ -130,7 +131,7 @@ func launch(t *testing.T, c *exec.Cmd) *server {
 		t.Fatalf("no address in %q: %v", lines.Text(), err)
 	}
 	s.address = serving.Address
-	exchange(t, s.dial(t))
+	requirePage(t, s.dial(t))
 	s.started = time.Since(begin)
 	return s
 }
@@ -145,8 +146,8 @@ func (s *server) dial(t *testing.T) net.Conn {
 	return c
 }
 
-// exchange sends a HEAD and reads to the end of the answer.
-func exchange(t *testing.T, c net.Conn) {
+// requirePage sends a HEAD request and checks that the answer is a 503.
+func requirePage(t *testing.T, c net.Conn) {
 	t.Helper()
 	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -168,7 +169,7 @@ func exchange(t *testing.T, c net.Conn) {
 	}
 }
 
-// rss is the resident memory in KiB.
+// rss returns the resident memory in KiB.
 func (s *server) rss(t *testing.T) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Process.Pid))

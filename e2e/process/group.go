@@ -1,5 +1,5 @@
-// Package process runs the programs of a local cluster as children that cannot
-// outlive their parent, whichever way it ends.
+// Package process runs the programs of a local cluster as child processes that never outlive
+// their parent, however it ends.
 package process
 
 import (
@@ -15,9 +15,9 @@ import (
 
 // Group starts processes that the kernel kills when the group's thread ends.
 //
-// The kernel ties "die with the parent" (PR_SET_PDEATHSIG, see prctl(2)) to the
-// thread that forked, not to the process, and Go ends threads when it likes. So a
-// group owns one locked thread for as long as it lives and forks from there.
+// The kernel binds PR_SET_PDEATHSIG (see prctl(2)) to the thread that forked, not to the
+// process, and Go may end a thread at any time. So a group keeps one locked thread for its
+// whole life and forks from there.
 type Group struct {
 	calls   chan func()
 	closed  chan struct{}
@@ -30,21 +30,21 @@ type Group struct {
 
 // Options of a group. The zero value is usable.
 type Options struct {
-	// Prepare runs on the group's thread first: the namespaces that it enters are
-	// those that all processes start in.
+	// Prepare runs first on the group's thread; nil does nothing. All processes start in
+	// the namespaces that it enters. If it fails, NewGroup returns its error.
 	Prepare func() error
-	// Adopted says that Prepare enters a PID namespace, whose process 1 then
-	// decides over life and death: a process there cannot see its parent, which
-	// os/exec takes for a dead one.
+	// Adopted says that Prepare enters a PID namespace, so that processes end with its
+	// process 1. PR_SET_PDEATHSIG cannot be used there: a process does not see its parent
+	// outside of the namespace, which os/exec takes for a dead parent.
 	Adopted bool
 }
 
-// NewGroup starts a group.
+// NewGroup starts a group. Close it in the end.
 func NewGroup(o Options) (*Group, error) {
 	g := &Group{calls: make(chan func()), closed: make(chan struct{}), adopted: o.Adopted}
 	ready := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread must end with this goroutine
+		runtime.LockOSThread() // never unlocked, so that the thread ends with this goroutine
 		if o.Prepare != nil {
 			if err := o.Prepare(); err != nil {
 				ready <- err
@@ -69,28 +69,28 @@ func NewGroup(o Options) (*Group, error) {
 
 // Command says what to run.
 type Command struct {
-	Name    string // for messages
-	Path    string
-	Args    []string
-	Env     []string // nil is the parent's
-	Dir     string   // where it works; the parent's if empty
-	LogFile string   // takes stdout and stderr; appended to
-	// Cloneflags asks for namespaces of the process's own, see clone(2).
+	Name    string   // the name in messages
+	Path    string   // the program's path
+	Args    []string // the arguments after the program's name
+	Env     []string // the environment, KEY=VALUE; nil means the parent's
+	Dir     string   // the working directory; empty means the parent's
+	LogFile string   // stdout and stderr are appended to this file
+	// Cloneflags requests new namespaces for the process: see clone(2). Zero requests none.
 	Cloneflags uintptr
 }
 
-// Start starts a process. It returns once the program runs, not once it works.
+// Start starts a process. It returns once the program runs, which may not be ready by then.
 func (g *Group) Start(c Command) (*Process, error) {
 	log, err := os.OpenFile(c.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", c.Name, err)
 	}
 	defer func() { _ = log.Close() }()     // the child has its own descriptor
-	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // it lives as long as the group
+	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // the process lives as long as the group
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: c.Cloneflags,
-		Setpgid:    true, // a ^C at the terminal is for the parent, which stops us in order
+		Setpgid:    true, // so that ^C only reaches the parent, which stops its children in order
 	}
 	if !g.adopted {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
@@ -106,8 +106,8 @@ func (g *Group) Start(c Command) (*Process, error) {
 	return p, nil
 }
 
-// Run starts a process and waits for its end, which is an error unless its
-// status is 0.
+// Run starts a process and waits for its end. It returns an error with the end of the log if the
+// exit status is not 0 or ctx is done, in which case it kills the process.
 func (g *Group) Run(ctx context.Context, c Command) error {
 	p, err := g.Start(c)
 	if err != nil {
@@ -125,6 +125,7 @@ func (g *Group) Run(ctx context.Context, c Command) error {
 	return nil
 }
 
+// onThread calls f on the group's thread.
 func (g *Group) onThread(f func() error) error {
 	result := make(chan error, 1)
 	select {
@@ -135,8 +136,8 @@ func (g *Group) onThread(f func() error) error {
 	}
 }
 
-// Close kills what still runs, youngest first, waits for its end and releases
-// the thread. Closing twice is no error.
+// Close kills all processes that still run, the youngest first, waits for their end and
+// releases the thread. It may be called twice.
 func (g *Group) Close() {
 	g.mu.Lock()
 	processes := g.processes

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// tailLines is how much of a log an error quotes: enough for a Go program's last
-// words, few enough to read.
+// tailLines is the number of log lines in an error: enough for a Go program's last messages, and
+// few enough to read.
 const tailLines = 12
 
-// Process is a running (or ended) program.
+// Process is a running or ended program.
 type Process struct {
 	name    string
 	logFile string
@@ -30,19 +30,19 @@ func (p *Process) reap() {
 	close(p.done)
 }
 
-// Pid is the process id.
+// Pid returns the process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended.
+// Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Kill ends the process at once and waits until it is gone.
+// Kill sends SIGKILL and waits for the end of the process.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() // its only error is that it has ended, which is the aim
+	_ = p.cmd.Process.Kill() // it fails only if the process has ended
 	<-p.done
 }
 
-// Terminate asks the process to end and kills it when it has not after grace.
+// Terminate sends SIGTERM, and kills the process if it has not ended after grace.
 func (p *Process) Terminate(grace time.Duration) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // as in Kill
 	timer := time.NewTimer(grace)
@@ -54,8 +54,8 @@ func (p *Process) Terminate(grace time.Duration) {
 	}
 }
 
-// ended is nil while the process runs, and afterwards says how it ended, with
-// the tail of its log.
+// ended returns nil while the process runs, and afterwards an error that says how it ended, with
+// the end of its log.
 func (p *Process) ended() error {
 	select {
 	case <-p.done:
@@ -69,7 +69,7 @@ func (p *Process) ended() error {
 	return fmt.Errorf("%s stopped (%s)\n%s", p.name, how, p.Tail())
 }
 
-// Tail is the end of the process's log, ready to be printed.
+// Tail returns the last lines of the process's log, ready to be printed.
 func (p *Process) Tail() string {
 	text, err := readTail(p.logFile, 16<<10)
 	if err != nil {
@@ -82,6 +82,7 @@ func (p *Process) Tail() string {
 	return "  … end of " + p.logFile + ":\n    " + strings.Join(lines, "\n    ")
 }
 
+// readTail returns the last bytes of a file, at most limit.
 func readTail(path string, limit int64) (text string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -99,20 +100,19 @@ func readTail(path string, limit int64) (text string, err error) {
 	return string(b), err
 }
 
-// Wait is a bounded wait for something that processes bring about.
+// Wait is a wait, with a timeout, for something that processes do.
 type Wait struct {
-	For     string // completes "waiting for …"
-	Timeout time.Duration
-	Probe   func(context.Context) error // nil = it is so
-	// Of are the processes without which it will never be so.
-	Of []*Process
+	For     string                      // what for; it completes "waiting for …" in errors
+	Timeout time.Duration               // the longest wait; zero fails after one probe
+	Probe   func(context.Context) error // returns nil once the condition holds
+	Of      []*Process                  // the wait fails as soon as one of these processes ends
 }
 
-// pollInterval keeps a start of a few seconds from growing by half an interval a step.
+// pollInterval is short, since each step of a start waits half of it on average.
 const pollInterval = 50 * time.Millisecond
 
-// Until probes until the probe succeeds. It gives up when the time is over,
-// when ctx is, or when one of the processes has ended.
+// Until calls Probe until it succeeds. It returns an error, with the last one of Probe, when the
+// timeout is over or ctx is done, and when one of the processes has ended.
 func (w Wait) Until(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 	"maintenance-controller.io/e2e/process"
 )
 
-// parentEnv makes the test binary a parent that starts a child and then waits to
-// be killed.
+// parentEnv turns the test binary into a parent process that starts a child and waits to be
+// killed.
 const parentEnv = "PROCESS_TEST_PARENT"
 
 func TestMain(m *testing.M) {
@@ -40,7 +40,7 @@ func parent() {
 	select {}
 }
 
-// A parent that is killed, as by a test's time limit, takes its children along.
+// TestChildrenDieWithTheirParent kills a parent, as the timeout of go test does.
 func TestChildrenDieWithTheirParent(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), parentEnv+"=1")
@@ -65,7 +65,7 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 	_ = cmd.Wait() // it was killed
 	err = process.Wait{For: "the child's end", Timeout: 10 * time.Second, Probe: func(context.Context) error {
 		if alive(pid) {
-			return errors.New("it lives")
+			return errors.New("the child is still alive")
 		}
 		return nil
 	}}.Until(t.Context())
@@ -74,7 +74,7 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 	}
 }
 
-// alive says whether a process runs; what waits for init to reap it does not.
+// alive reports whether a process runs. A zombie does not.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -84,7 +84,7 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-func TestWaitFailsWithTheLogOfWhatEnded(t *testing.T) {
+func TestWaitReportsTheLogOfAnEndedProcess(t *testing.T) {
 	group := newGroup(t)
 	p, err := group.Start(process.Command{
 		Name: "program", Path: "/bin/sh", Args: []string{"-c", "echo no such flag >&2; exit 3"},
@@ -94,20 +94,20 @@ func TestWaitFailsWithTheLogOfWhatEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = process.Wait{
-		For: "a miracle", Timeout: time.Minute, Of: []*process.Process{p},
+		For: "something impossible", Timeout: time.Minute, Of: []*process.Process{p},
 		Probe: func(context.Context) error { return errors.New("not yet") },
 	}.Until(t.Context())
-	for _, want := range []string{"a miracle", "program stopped (exit status 3)", "no such flag"} {
+	for _, want := range []string{"something impossible", "program stopped (exit status 3)", "no such flag"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want it to say %q", err, want)
+			t.Errorf("got %v, want an error with %q", err, want)
 		}
 	}
 }
 
-func TestWaitEndsWithItsTime(t *testing.T) {
+func TestWaitTimesOut(t *testing.T) {
 	cause := errors.New("not yet")
 	err := process.Wait{
-		For: "a miracle", Timeout: 10 * time.Millisecond,
+		For: "something impossible", Timeout: 10 * time.Millisecond,
 		Probe: func(context.Context) error { return cause },
 	}.Until(t.Context())
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cause) {
@@ -115,11 +115,11 @@ func TestWaitEndsWithItsTime(t *testing.T) {
 	}
 }
 
-func TestTerminateKillsWhatDoesNotListen(t *testing.T) {
+func TestTerminateKillsUnresponsiveProcess(t *testing.T) {
 	group := newGroup(t)
 	log := filepath.Join(t.TempDir(), "log")
 	p, err := group.Start(process.Command{
-		Name: "deaf", Path: "/bin/sh", Args: []string{"-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"}, LogFile: log,
+		Name: "unresponsive", Path: "/bin/sh", Args: []string{"-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"}, LogFile: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestTerminateKillsWhatDoesNotListen(t *testing.T) {
 	}
 }
 
-func TestRunReportsAStatus(t *testing.T) {
+func TestRunReportsTheExitStatus(t *testing.T) {
 	group := newGroup(t)
 	err := group.Run(t.Context(), process.Command{
 		Name: "script", Path: "/bin/false", LogFile: filepath.Join(t.TempDir(), "log"),

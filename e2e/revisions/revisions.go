@@ -1,4 +1,4 @@
-// Package revisions shows a test every revision of the objects that it judges.
+// Package revisions shows a test every revision of the objects that it checks.
 package revisions
 
 import (
@@ -25,57 +25,57 @@ type Config struct {
 	Client    dynamic.Interface
 	Resource  schema.GroupVersionResource
 	Namespace string
-	// Look is called for each revision, one at a time and in their order. The last
-	// revision of an object that was deleted has the version of the deletion.
-	Look func(watch.EventType, *unstructured.Unstructured)
-	// Missed is called when the API server has forgotten where the stream was: it
-	// begins anew, and revisions that came in between are not seen.
-	Missed func(error)
+	// OnRevision is called for each revision, one at a time and in order. The last
+	// revision of a deleted object has the version of the deletion.
+	OnRevision func(watch.EventType, *unstructured.Unstructured)
+	// OnGap is called when the API server no longer has the version at which the stream
+	// was: the stream starts again, and misses the revisions in between.
+	OnGap func(error)
 }
 
-// Stream is the revisions of the objects of one resource in one namespace.
+// Stream shows the revisions of the objects of one resource in one namespace.
 type Stream struct {
 	Config
 	resource dynamic.ResourceInterface
 	cancel   context.CancelFunc
 	ended    chan struct{}
 
-	mu    sync.Mutex
-	there map[string]*unstructured.Unstructured // by name
-	seen  uint64                                // the newest version
-	moved chan struct{}                         // closed and replaced at each revision
+	mu      sync.Mutex
+	current map[string]*unstructured.Unstructured // by name
+	newest  uint64                                // version that was seen
+	moved   chan struct{}                         // closed and replaced at each revision
 }
 
-// Follow shows the objects that are there, and then each revision, whatever happens
-// to the connection, until ctx ends or Stop is called.
+// Follow shows the existing objects and then each revision, until ctx ends or Stop is
+// called. It reconnects when the connection breaks.
 func Follow(ctx context.Context, c Config) (*Stream, error) {
 	s := &Stream{Config: c, resource: c.Client.Resource(c.Resource).Namespace(c.Namespace), ended: make(chan struct{}),
-		there: map[string]*unstructured.Unstructured{}, moved: make(chan struct{})}
+		current: map[string]*unstructured.Unstructured{}, moved: make(chan struct{})}
 	ctx, s.cancel = context.WithCancel(ctx)
 	version, err := s.list(ctx)
 	if err != nil {
 		s.cancel()
-		return nil, fmt.Errorf("begin to follow %s: %w", c.Resource.Resource, err)
+		return nil, fmt.Errorf("follow %s: %w", c.Resource.Resource, err)
 	}
 	go func() {
 		defer close(s.ended)
 		for ctx.Err() == nil {
 			if err := s.watch(ctx, version); err != nil {
-				s.Missed(fmt.Errorf("not every revision of %s was seen: %w", c.Resource.Resource, err))
-				version = s.again(ctx)
+				s.OnGap(fmt.Errorf("revisions of %s were missed: %w", c.Resource.Resource, err))
+				version = s.listUntilItWorks(ctx)
 			}
 		}
 	}()
 	return s, nil
 }
 
-// Stop ends the stream. When it returns, nothing is looked at any more.
+// Stop ends the stream. OnRevision is not called after it has returned.
 func (s *Stream) Stop() {
 	s.cancel()
 	<-s.ended
 }
 
-// list shows what has come, changed or gone since the stream last looked.
+// list shows what was created, changed or deleted since the last revision.
 func (s *Stream) list(ctx context.Context) (version string, err error) {
 	list, err := s.resource.List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -85,22 +85,22 @@ func (s *Stream) list(ctx context.Context) (version string, err error) {
 	for i := range list.Items {
 		u := &list.Items[i]
 		here[u.GetName()] = true
-		if known := s.there[u.GetName()]; known == nil || Version(known) != Version(u) {
-			s.see(watch.Added, u)
+		if known := s.current[u.GetName()]; known == nil || Version(known) != Version(u) {
+			s.handle(watch.Added, u)
 		}
 	}
-	for name, u := range s.there {
+	for name, u := range s.current {
 		if !here[name] {
 			gone := u.DeepCopy()
 			gone.SetResourceVersion(list.GetResourceVersion())
-			s.see(watch.Deleted, gone)
+			s.handle(watch.Deleted, gone)
 		}
 	}
 	return list.GetResourceVersion(), nil
 }
 
-// again lists until that works.
-func (s *Stream) again(ctx context.Context) (version string) {
+// listUntilItWorks retries list until it works or ctx ends.
+func (s *Stream) listUntilItWorks(ctx context.Context) (version string) {
 	const pause = 100 * time.Millisecond
 	for {
 		version, err := s.list(ctx)
@@ -114,7 +114,7 @@ func (s *Stream) again(ctx context.Context) (version string) {
 	}
 }
 
-// watch shows what comes from a version on. Its error says why it cannot go on.
+// watch shows the revisions after a version. Its error says why it cannot go on.
 func (s *Stream) watch(ctx context.Context, version string) error {
 	stream, err := watchtools.NewRetryWatcherWithContext(ctx, version, &cache.ListWatch{
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
@@ -130,29 +130,29 @@ func (s *Stream) watch(ctx context.Context, version string) error {
 			err = errors.Join(err, apierrors.FromObject(e.Object))
 			continue
 		}
-		s.see(e.Type, u)
+		s.handle(e.Type, u)
 	}
 	return err
 }
 
-func (s *Stream) see(e watch.EventType, u *unstructured.Unstructured) {
-	s.Look(e, u)
+func (s *Stream) handle(e watch.EventType, u *unstructured.Unstructured) {
+	s.OnRevision(e, u)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.there[u.GetName()] = u; e == watch.Deleted {
-		delete(s.there, u.GetName())
+	if s.current[u.GetName()] = u; e == watch.Deleted {
+		delete(s.current, u.GetName())
 	}
-	s.seen = max(s.seen, Version(u))
+	s.newest = max(s.newest, Version(u))
 	close(s.moved)
 	s.moved = make(chan struct{})
 }
 
-// CatchUp returns when everything has been looked at that was written before it was
-// called. It is judged by what is there: an object that came and went unseen in the
-// moments before the call, with nothing written to others since, would be missed.
+// CatchUp returns when everything that was written before the call has been shown. It
+// compares with the objects that exist: it does not wait for an object that was created
+// and deleted just before the call, if no other object was written since.
 func (s *Stream) CatchUp(ctx context.Context) error {
 	list, err := s.resource.List(ctx, metav1.ListOptions{})
-	if apierrors.IsNotFound(err) { // a kind that is served no more has no objects
+	if apierrors.IsNotFound(err) { // a kind that is no longer served has no objects
 		list, err = &unstructured.UnstructuredList{}, nil
 		list.SetResourceVersion(strconv.FormatUint(math.MaxUint64, 10))
 	}
@@ -161,7 +161,7 @@ func (s *Stream) CatchUp(ctx context.Context) error {
 	}
 	for {
 		s.mu.Lock()
-		behind, moved := s.behind(list), s.moved
+		behind, moved := s.notSeenYet(list), s.moved
 		s.mu.Unlock()
 		if behind == "" {
 			return nil
@@ -169,37 +169,37 @@ func (s *Stream) CatchUp(ctx context.Context) error {
 		select {
 		case <-moved:
 		case <-s.ended:
-			return fmt.Errorf("catch up with %s: the stream has ended before %s", s.Resource.Resource, behind)
+			return fmt.Errorf("catch up with %s: the stream ended before %s", s.Resource.Resource, behind)
 		case <-ctx.Done():
 			return fmt.Errorf("catch up with %s: %s: %w", s.Resource.Resource, behind, ctx.Err())
 		}
 	}
 }
 
-// behind says what of a list has not been seen yet; empty if all has.
-func (s *Stream) behind(list *unstructured.UnstructuredList) string {
+// notSeenYet names something in a list that was not shown yet; empty if everything was.
+func (s *Stream) notSeenYet(list *unstructured.UnstructuredList) string {
 	listed := map[string]bool{}
 	for i := range list.Items {
 		u := &list.Items[i]
 		listed[u.GetName()] = true
-		if at := Version(u); at > s.seen {
+		if at := Version(u); at > s.newest {
 			return fmt.Sprintf("%s at %d", u.GetName(), at)
 		}
 	}
-	for name, u := range s.there {
+	for name, u := range s.current {
 		if !listed[name] && Version(u) <= Version(list) {
-			return "the end of " + name
+			return "the deletion of " + name
 		}
 	}
 	return ""
 }
 
-// Version of an object, or of a list: those of one API server are in the order of its writes
-// (KEP 5504).
+// Version is the resourceVersion of an object or a list as a number. Those of one API
+// server are in the order of its writes (KEP 5504).
 func Version(of interface{ GetResourceVersion() string }) uint64 {
 	n, err := strconv.ParseUint(of.GetResourceVersion(), 10, 64)
 	if err != nil {
-		panic(err) // the API server's own
+		panic(err) // the API server sets it
 	}
 	return n
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// adminPage is what an admin page behind an open path may look like. A real one asks who
-// is there: an open path is open to everybody.
+// adminPage is an example of an admin page on an open path. A real one must authenticate its
+// users: everybody can reach an open path.
 func adminPage(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprint(w, `<!doctype html><title>Admin</title><h1>Admin</h1>
@@ -23,8 +23,8 @@ func adminPage(w http.ResponseWriter, _ *http.Request) {
 `)
 }
 
-// endMaintenance takes the annotation off the app's own Ingress, by the ServiceAccount
-// that the app runs as.
+// endMaintenance removes the annotation from the app's own Ingress, with the app's
+// ServiceAccount.
 func endMaintenance(w http.ResponseWriter, r *http.Request) {
 	if err := patchIngress(r.Context(), os.Getenv("APP_NAME"), `{"metadata": {"annotations": {"maintenance/enabled": null}}}`); err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)

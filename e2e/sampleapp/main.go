@@ -1,5 +1,5 @@
-// Command sample-app is an app worth protecting: it greets, so that a demo or a
-// test sees who answered.
+// Command sample-app is the app that the demo and tests put in maintenance. Its answers name
+// the app.
 package main
 
 import (
@@ -31,7 +31,7 @@ func run(ctx context.Context) error {
 	mux.HandleFunc("POST /admin/end", endMaintenance)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = fmt.Fprintf(w, "hello from %s: %s %s\n", name, r.Method, r.URL.Path) // the visitor has gone
+		_, _ = fmt.Fprintf(w, "hello from %s: %s %s\n", name, r.Method, r.URL.Path) // the visitor may have left
 	})
 	server := &http.Server{
 		Addr:              ":8080",

@@ -12,31 +12,32 @@ import (
 	"maintenance-controller.io/e2e/image"
 )
 
-// Neither kind, minikube nor a registry is there: programs of their names note how
-// they are called, and want the archive to be readable. All else is real.
-const standIn = `#!/bin/sh
+// fakeProgram stands in for kind, minikube and the tools of a registry: it checks that the
+// archive is readable and logs its arguments. Everything else in these tests is real.
+const fakeProgram = `#!/bin/sh
 for last; do :; done
 case $last in *.tar) test -r "$last" || exit 9 ;; esac
 echo "${0##*/} $*" >>%LOG%
 `
 
-type standIns struct{ log string }
+// fakes are fake programs that log their calls to one file.
+type fakes struct{ log string }
 
-// stand puts stand-ins on the PATH.
-func (p *person) stand(names ...string) standIns {
+// addFakes puts fake programs with these names on the PATH.
+func (p *person) addFakes(names ...string) fakes {
 	p.Helper()
 	folder := p.TempDir()
-	s := standIns{log: filepath.Join(folder, "calls.log")}
+	s := fakes{log: filepath.Join(folder, "calls.log")}
 	for _, name := range names {
-		text := strings.ReplaceAll(standIn, "%LOG%", s.log)
+		text := strings.ReplaceAll(fakeProgram, "%LOG%", s.log)
 		require.NoError(p, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700))
 	}
-	p.has(folder)
+	p.addToPath(folder)
 	return s
 }
 
-// calls gives what was called since the last look.
-func (s standIns) calls(t *testing.T) string {
+// calls returns the calls since the last time and clears the log.
+func (s fakes) calls(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(s.log)
 	if os.IsNotExist(err) {
@@ -47,15 +48,15 @@ func (s standIns) calls(t *testing.T) string {
 	return string(text)
 }
 
-// anArchive is an image as make image writes it.
-func anArchive(t *testing.T) (path, reference string) {
+// imageArchive writes an image archive like `make image` does.
+func imageArchive(t *testing.T) (path, reference string) {
 	t.Helper()
 	path, reference = filepath.Join(t.TempDir(), "image.tar"), "maintenance-controller:0123456789ab"
 	require.NoError(t, image.Write(path, image.Spec{Reference: reference, Programs: []string{"/bin/true"}, Entrypoint: "true"}))
 	return path, reference
 }
 
-// cluster gives the person a kubeconfig that kind or minikube could have written.
+// cluster sets a kubeconfig like one that kind or minikube writes.
 func (p *person) cluster(name, extensions string) {
 	p.Helper()
 	text, err := os.ReadFile(plane.Kubeconfig())
@@ -67,7 +68,7 @@ func (p *person) cluster(name, extensions string) {
 	p.environment = append(p.environment, "KUBECONFIG="+path)
 }
 
-const ofMinikube = `    extensions:
+const minikubeExtension = `    extensions:
     - extension:
         last-update: Sat, 21 Nov 2026 10:00:00 UTC
         provider: minikube.sigs.k8s.io
@@ -77,12 +78,12 @@ const ofMinikube = `    extensions:
 
 func TestDeployToKind(t *testing.T) {
 	p := newPerson(t)
-	p.removes("to-kind")
+	p.removeAtEnd("to-kind")
 	p.cluster("kind-dev", "")
-	archive, reference := anArchive(t)
+	archive, reference := imageArchive(t)
 	deploy := "scripts/deploy.sh v1 to-kind --archive " + archive
-	assert.Contains(t, p.fails(1, deploy), "kind is not there: this is a kind cluster")
-	s := p.stand("kind")
+	assert.Contains(t, p.mustFail(1, deploy), "kind is not installed: it loads images into a kind cluster")
+	s := p.addFakes("kind")
 
 	out := p.run(deploy + " --dry-run")
 	assert.Contains(t, out, "would run: kind load image-archive --name=dev "+archive)
@@ -97,19 +98,19 @@ func TestDeployToKind(t *testing.T) {
 
 func TestDeployToMinikube(t *testing.T) {
 	p := newPerson(t)
-	p.removes("to-minikube")
-	p.cluster("my-profile", ofMinikube)
-	s := p.stand("minikube")
-	archive, reference := anArchive(t)
+	p.removeAtEnd("to-minikube")
+	p.cluster("my-profile", minikubeExtension)
+	s := p.addFakes("minikube")
+	archive, reference := imageArchive(t)
 	p.run("scripts/deploy.sh '' to-minikube --archive " + archive)
 	assert.Equal(t, "minikube image load --profile=my-profile "+archive+"\n", s.calls(t))
 	assert.Contains(t, p.deployed("to-minikube", containerField), reference)
 }
 
-func TestDeployPushes(t *testing.T) {
+func TestDeployPushesToRegistry(t *testing.T) {
 	p := newPerson(t)
-	p.removes("pushed")
-	archive, reference := anArchive(t)
+	p.removeAtEnd("pushed")
+	archive, reference := imageArchive(t)
 	const name = "registry.example:5000/team/mc"
 	for tool, calls := range map[string]string{
 		"docker": "docker load --input ARCHIVE\ndocker tag REFERENCE PUSHED\ndocker push PUSHED\n",
@@ -118,43 +119,43 @@ func TestDeployPushes(t *testing.T) {
 		"crane":  "crane push ARCHIVE PUSHED\n",
 	} {
 		q := newPerson(t)
-		s := q.stand(tool)
-		q.hasOnly("kubectl", "helm", tool)
+		s := q.addFakes(tool)
+		q.onlyPrograms("kubectl", "helm", tool)
 		q.run("scripts/deploy.sh v1 pushed --archive " + archive + " --push " + name)
 		want := strings.NewReplacer("ARCHIVE", archive, "REFERENCE", reference, "PUSHED", name+":0123456789ab").Replace(calls)
 		assert.Equal(t, want, s.calls(t))
 		assert.Equal(t, 2, strings.Count(q.deployed("pushed", containerField), name+":0123456789ab"))
 	}
-	p.hasOnly("kubectl", "helm")
-	assert.Contains(t, p.fails(1, "scripts/deploy.sh v1 pushed --archive "+archive+" --push "+name), "one of crane, skopeo, docker and podman is needed")
+	p.onlyPrograms("kubectl", "helm")
+	assert.Contains(t, p.mustFail(1, "scripts/deploy.sh v1 pushed --archive "+archive+" --push "+name), "pushing the image needs crane, skopeo, docker or podman")
 }
 
-func TestDeployBuildsNothingForAnImageThatIsThere(t *testing.T) {
+func TestDeployExistingImage(t *testing.T) {
 	p := newPerson(t)
-	p.removes("by-image")
-	p.run("scripts/deploy.sh v1 by-image --image " + anImage)
-	assert.Equal(t, 2, strings.Count(p.deployed("by-image", containerField), anImage))
+	p.removeAtEnd("by-image")
+	p.run("scripts/deploy.sh v1 by-image --image " + testImage)
+	assert.Equal(t, 2, strings.Count(p.deployed("by-image", containerField), testImage))
 }
 
-func TestDeploySaysWhatIsMissing(t *testing.T) {
+func TestDeployUsageErrors(t *testing.T) {
 	p := newPerson(t)
-	archive, _ := anArchive(t)
+	archive, _ := imageArchive(t)
 	assert.Contains(t, p.run("scripts/deploy.sh --help"), "Usage:")
-	assert.Contains(t, p.fails(1, "scripts/deploy.sh"), "is no cluster of kind or minikube: say how the image gets there")
-	assert.Contains(t, p.fails(1, "scripts/deploy.sh --kubeconfig /nonexistent"), "no cluster answers")
-	assert.Contains(t, p.fails(1, "scripts/deploy.sh --load true --archive /nonexistent"), "/nonexistent cannot be read")
+	assert.Contains(t, p.mustFail(1, "scripts/deploy.sh"), "is not a kind or minikube cluster: say how to bring the image there")
+	assert.Contains(t, p.mustFail(1, "scripts/deploy.sh --kubeconfig /nonexistent"), "no cluster answers")
+	assert.Contains(t, p.mustFail(1, "scripts/deploy.sh --load true --archive /nonexistent"), "cannot read the archive /nonexistent")
 	for flags, say := range map[string]string{
 		"--push a/b --load c":    "not both",
 		"--image a/b:1 --load c": "--image builds nothing",
-		"--nonsense":             "is not known",
-		"v1 ns more":             `"more" is not known`,
-		"'v 1'":                  "is no version",
+		"--nonsense":             "unknown argument",
+		"v1 ns more":             `unknown argument "more"`,
+		"'v 1'":                  "is not a valid version",
 		"--push":                 "--push needs a value",
 	} {
-		assert.Contains(t, p.fails(2, "scripts/deploy.sh "+flags), say, flags)
+		assert.Contains(t, p.mustFail(2, "scripts/deploy.sh "+flags), say, flags)
 	}
-	p.hasOnly("kubectl", "helm")
-	assert.Contains(t, p.fails(1, "scripts/deploy.sh --load true"), "is not there: it builds the image")
-	p.hasOnly("kubectl")
-	assert.Contains(t, p.fails(1, "scripts/deploy.sh --load true --archive "+archive), "helm is not there")
+	p.onlyPrograms("kubectl", "helm")
+	assert.Contains(t, p.mustFail(1, "scripts/deploy.sh --load true"), "is not installed: it builds the image")
+	p.onlyPrograms("kubectl")
+	assert.Contains(t, p.mustFail(1, "scripts/deploy.sh --load true --archive "+archive), "helm is not installed")
 }

@@ -1,6 +1,6 @@
-// Package scripts tests the shell scripts of this tree, and the commands and
-// manifests that the README gives, on a real API server. A code block of the
-// README is tested here if the line above it is <!-- tested: NAME -->.
+// Package scripts tests the shell scripts of this tree, and the commands and manifests in its
+// documents, on a real API server. It tests a document's code block if the line above it is
+// <!-- tested: NAME -->.
 package scripts
 
 import (
@@ -17,17 +17,17 @@ import (
 
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/cluster"
-	"maintenance-controller.io/e2e/onplane"
+	"maintenance-controller.io/e2e/testmain"
 )
 
-// plane is shared by the tests that need nothing of a cluster but a namespace.
+// plane is the API server of all tests that only need a namespace of their own.
 var plane *cluster.ControlPlane
 
-// patience bounds every wait.
-const patience = 60 * time.Second
+// waitTimeout bounds every wait.
+const waitTimeout = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	os.Exit(onplane.Run(cluster.Options{}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
+	os.Exit(testmain.Run(cluster.Options{}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
 }
 
 func root(t *testing.T) string {
@@ -37,7 +37,7 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// person is somebody at a terminal: a kubeconfig, and kubectl on the PATH.
+// person is a person at a terminal, with a kubeconfig, and with kubectl and helm on the PATH.
 type person struct {
 	*testing.T
 	environment []string
@@ -66,11 +66,11 @@ func newPersonOn(t *testing.T, plane *cluster.ControlPlane) *person {
 	return p
 }
 
-// try runs a command line in bash, at the top of the source tree.
+// try runs a command line in bash, at the top of the source tree, and returns its output.
 func (p *person) try(line string) (out string, err error) {
 	p.Helper()
-	// The test's own has ended when it cleans up.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.Context()), patience)
+	// Without the test's context, which ends before the cleanup.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.Context()), waitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", line)
 	cmd.Dir, cmd.Env = p.dir, p.environment
@@ -78,7 +78,7 @@ func (p *person) try(line string) (out string, err error) {
 	return string(text), err
 }
 
-// run is try, and must succeed.
+// run is try for command lines that must succeed.
 func (p *person) run(line string) string {
 	p.Helper()
 	out, err := p.try(line)
@@ -86,40 +86,45 @@ func (p *person) run(line string) string {
 	return out
 }
 
-// give pipes a manifest into a command line.
-func (p *person) give(manifest, line string) string {
+// runWith runs a command line with a manifest on stdin.
+func (p *person) runWith(manifest, line string) string {
 	p.Helper()
 	return p.run(line + " <<'MANIFEST'\n" + manifest + "\nMANIFEST\n")
 }
 
-// until runs a command line until what it prints is as it should be.
+// until runs a command line until its output is ok, and returns it.
 func (p *person) until(line string, ok func(out string) bool) string {
 	p.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitTimeout)
 	for {
 		out, err := p.try(line)
 		if err == nil && ok(out) {
 			return out
 		}
 		if time.Now().After(deadline) {
-			p.Fatalf("%s did not come true: %v\n%s", line, err, out)
+			p.Fatalf("%s did not print what was expected: %v\n%s", line, err, out)
 		}
-		time.Sleep(100 * time.Millisecond) // between two looks at what another program does
+		time.Sleep(100 * time.Millisecond) // poll interval
 	}
 }
 
-// block is the README's code block of that name.
+// block returns the code block with this name. Exactly one document must have it.
 func block(t *testing.T, name string) string {
 	t.Helper()
-	return blockOf(t, "README.md", name)
+	var found []string
+	for _, document := range documents(t) {
+		if strings.Contains(read(t, document), "<!-- tested: "+name+" -->") {
+			found = append(found, document)
+		}
+	}
+	require.Len(t, found, 1, "exactly one document must have a code block marked tested: %s", name)
+	return blockOf(t, found[0], name)
 }
 
-// blockOf does so with another document.
+// blockOf returns the code block with this name in a document.
 func blockOf(t *testing.T, document, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root(t), document))
-	require.NoError(t, err)
-	found := regexp.MustCompile("(?s)<!-- tested: "+regexp.QuoteMeta(name)+" -->\n *```[a-z]*\n(.*?)\n *```").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, found, 1, "%s has one code block marked tested: %s", document, name)
+	found := regexp.MustCompile("(?s)<!-- tested: "+regexp.QuoteMeta(name)+" -->\n *```[a-z]*\n(.*?)\n *```").FindAllStringSubmatch(read(t, document), -1)
+	require.Len(t, found, 1, "%s must have exactly one code block marked tested: %s", document, name)
 	return strings.TrimSpace(found[0][1])
 }

@@ -37,10 +37,10 @@ metadata: {name: route, namespace: status-b, annotations: {maintenance/enabled: 
 spec: {routes: [{kind: Rule, match: Host(` + "`a`" + `), services: [{name: app, port: 80}]}]}
 `
 
-// since is an annotation's time some time ago.
+// since returns the time before now as maintenance/since has it.
 func since(ago time.Duration) string { return time.Now().Add(-ago).UTC().Format(time.RFC3339) }
 
-// fields of the line that names the target.
+// fields returns the fields of the output line for a target.
 func fields(t *testing.T, out, name string) []string {
 	t.Helper()
 	for line := range strings.Lines(out) {
@@ -53,13 +53,13 @@ func fields(t *testing.T, out, name string) []string {
 }
 
 func TestStatus(t *testing.T) {
-	// A cluster of its own: with nothing in maintenance, and without Traefik.
+	// An API server of its own, with nothing in maintenance and without Traefik's CRDs.
 	plane, err := cluster.StartControlPlane(t.Context(), cluster.Options{Log: os.Stderr})
 	require.NoError(t, err)
 	t.Cleanup(plane.Stop)
 	p := newPersonOn(t, plane)
 	p.run("kubectl create namespace status-a; kubectl create namespace status-b")
-	assert.Equal(t, "Nothing is in maintenance.\n", p.run("scripts/status.sh"), "and Traefik's CRDs are absent")
+	assert.Equal(t, "Nothing is in maintenance.\n", p.run("scripts/status.sh"), "also without Traefik's CRDs")
 
 	var manifest strings.Builder
 	add := func(namespace, name string, annotations ...string) {
@@ -74,25 +74,25 @@ func TestStatus(t *testing.T) {
 	add("status-b", "waits", on)
 	fmt.Fprintf(&manifest, statusService, since(time.Hour))
 	add("status-b", "restoring", "maintenance/state: active", set, fmt.Sprintf("maintenance/since: %q", since(90*time.Second)))
-	p.give(manifest.String(), "kubectl apply -f -")
+	p.runWith(manifest.String(), "kubectl apply -f -")
 
 	out := p.run("scripts/status.sh")
 	t.Log("\n" + out)
 	assert.Equal(t, []string{"KIND", "NAMESPACE", "NAME", "STATE", "SINCE", "FOR", "PAGE-SET", "INSTALLATION", "MESSAGE"}, strings.Fields(strings.SplitN(out, "\n", 2)[0]))
-	assert.Equal(t, 6, strings.Count(out, "\n"), "a line each, and no others:\n%s", out)
+	assert.Equal(t, 6, strings.Count(out, "\n"), "one line per target and the header:\n%s", out)
 	active := fields(t, out, "active")
 	assert.Equal(t, []string{"Ingress", "status-a", "active", "active"}, active[:4])
 	assert.Equal(t, []string{"1d2h", "maintenance-0123456789abcdef", "ops/mine"}, active[5:])
-	assert.Contains(t, out, `quota "pods" says\tno\nand \x1b[31mred`, "no control character reaches the terminal")
+	assert.Contains(t, out, `quota "pods" says\tno\nand \x1b[31mred`, "control characters are escaped")
 	assert.Equal(t, "-", fields(t, out, "waits")[3])
 	assert.Equal(t, "Service", fields(t, out, "svc")[0])
-	assert.Contains(t, out, "asked for, but not begun")
-	assert.Contains(t, out, "the restore is due")
-	assert.Less(t, strings.Index(out, " active "), strings.Index(out, "restoring"), "the longest first")
+	assert.Contains(t, out, "requested, but not started")
+	assert.Contains(t, out, "the restore is pending")
+	assert.Less(t, strings.Index(out, " active "), strings.Index(out, "restoring"), "the longest maintenance comes first")
 	column := strings.Index(out, "STATE")
 	for line := range strings.Lines(out) {
-		assert.Equal(t, " ", line[column-1:column], "aligned: %s", line)
-		assert.NotEqual(t, " ", line[column:column+1], "aligned: %s", line)
+		assert.Equal(t, " ", line[column-1:column], "not aligned: %s", line)
+		assert.NotEqual(t, " ", line[column:column+1], "not aligned: %s", line)
 	}
 
 	only := p.run("scripts/status.sh -n status-b")
@@ -101,11 +101,11 @@ func TestStatus(t *testing.T) {
 	assert.Contains(t, p.run("scripts/status.sh --enabled-key other/key"), "unasked")
 
 	require.NoError(t, plane.InstallTraefikCRDs(t.Context()))
-	p.give(fmt.Sprintf(statusRoute, since(time.Minute)), "kubectl apply -f -")
+	p.runWith(fmt.Sprintf(statusRoute, since(time.Minute)), "kubectl apply -f -")
 	assert.Equal(t, "switching", fields(t, p.run("scripts/status.sh"), "route")[3])
 }
 
-func TestStatusUsage(t *testing.T) {
+func TestStatusUsageErrors(t *testing.T) {
 	p := newPerson(t)
 	assert.Contains(t, p.run("scripts/status.sh --help"), "Usage:")
 	for _, wrong := range []string{"-n", "--nonsense", "list", `--enabled-key 'a"b'`} {

@@ -10,16 +10,16 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"maintenance-controller.io/e2e/program"
+	"maintenance-controller.io/e2e/controllerproc"
 )
 
-// On an API server alone no Job ends: here the program restores, and the hook and
-// the Job do in TestScriptsOnANode.
+// Without nodes no Job runs: in these tests the program restores. TestScriptsOnNodes tests the
+// hook and the Job.
 
-// restorer is the program, with a grace period that suits a test.
-func (p *person) restorer() string {
+// restoreProgram returns the path of a wrapper of maintenance-controller with a short grace period.
+func (p *person) restoreProgram() string {
 	p.Helper()
-	path, err := program.Path()
+	path, err := controllerproc.Path()
 	require.NoError(p, err)
 	wrapper := filepath.Join(p.TempDir(), "maintenance-controller")
 	text := "#!/bin/sh\nexec " + path + ` "$@" --page-set-grace-period=100ms` + "\n"
@@ -27,15 +27,15 @@ func (p *person) restorer() string {
 	return wrapper
 }
 
-// underMaintenance puts the demo's Ingress in maintenance, by the controller of an
-// installation with this id that is told to serve its namespace alone; then it stops.
-func (p *person) underMaintenance(namespace, id string) (spec string) {
+// putInMaintenance puts the demo's Ingress and IngressRoute in a new namespace in maintenance, with
+// a controller of the installation id that only watches this namespace, and stops the controller.
+func (p *person) putInMaintenance(namespace, id string) (spec string) {
 	p.Helper()
 	p.traefik()
 	p.inNamespace(namespace)
 	p.run("kubectl apply -f e2e/demo/apps.yaml")
 	spec = p.run(fmt.Sprintf(specOf, "ingress/my-app"))
-	stop := startController(p.T, plane.Kubeconfig(), append(onlyIn(namespace), "--installation-id="+id)...)
+	stop := startController(p.T, plane.Kubeconfig(), append(watchOnly(namespace), "--installation-id="+id)...)
 	p.run("kubectl annotate ingress my-app maintenance/enabled=true; kubectl annotate ingressroute shop maintenance/enabled=true")
 	p.untilState("ingress/my-app", "active")
 	p.untilState("ingressroute/shop", "active")
@@ -43,14 +43,15 @@ func (p *person) underMaintenance(namespace, id string) (spec string) {
 	return spec
 }
 
-// theCRD stays after an uninstall, with the checkers that people have made.
-const theCRD = "customresourcedefinition.apiextensions.k8s.io/servicecheckers.maintenance-controller.io\n"
+// checkerCRD stays after an uninstall, so that people's ServiceCheckers are not deleted.
+const checkerCRD = "customresourcedefinition.apiextensions.k8s.io/servicecheckers.maintenance-controller.io\n"
 
-// refuses makes the API server refuse or allow updates of the namespace's Ingresses.
-func (p *person) refuses(namespace string) (allow func()) {
+// refuseUpdates makes the API server refuse updates of the namespace's Ingresses. The function that
+// it returns allows them again.
+func (p *person) refuseUpdates(namespace string) (allow func()) {
 	p.Helper()
 	const probe = "kubectl label ingress my-app probe=x --overwrite --dry-run=server"
-	p.give(strings.ReplaceAll(`
+	p.runWith(strings.ReplaceAll(`
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata: {name: NAME}
@@ -72,24 +73,24 @@ spec: {policyName: NAME, validationActions: [Deny]}
 	}
 }
 
-func TestUninstallOfManifests(t *testing.T) {
+func TestUninstallManifests(t *testing.T) {
 	p := newPerson(t)
-	p.removes("from-manifests")
-	p.run("IMAGE=" + anImage + " NAMESPACE=from-manifests scripts/quick-install.sh --manifests")
+	p.removeAtEnd("from-manifests")
+	p.run("IMAGE=" + testImage + " NAMESPACE=from-manifests scripts/quick-install.sh --manifests")
 	p.run("sed s/maintenance-system/from-manifests/ deploy/manifests/service-targets.yaml | kubectl apply -f -")
 	p.run("kubectl -n from-manifests set env deployment/maintenance-controller MAINTENANCE_WATCH_NAMESPACES=in-maintenance")
-	p.give(strings.ReplaceAll(block(t, "page"), "maintenance-system", "from-manifests"), "kubectl apply -f -")
-	before := p.underMaintenance("in-maintenance", "from-manifests/maintenance-controller")
-	path := p.restorer()
+	p.runWith(strings.ReplaceAll(block(t, "page"), "maintenance-system", "from-manifests"), "kubectl apply -f -")
+	before := p.putInMaintenance("in-maintenance", "from-manifests/maintenance-controller")
+	path := p.restoreProgram()
 	uninstall := "scripts/uninstall.sh from-manifests --program " + path
 
-	// Somebody else's maintenance is not ended unasked.
-	out := p.fails(1, uninstall+" </dev/null")
+	// It does not end maintenance without confirmation.
+	out := p.mustFail(1, uninstall+" </dev/null")
 	assert.Contains(t, out, "Found Deployment maintenance-controller in namespace from-manifests, from manifests.")
 	assert.Contains(t, out, "  Ingress in-maintenance/my-app (active)\n")
-	assert.Contains(t, out, "say --yes")
-	out = p.fails(1, `script -qec "`+uninstall+`" /dev/null <<<n`)
-	assert.Contains(t, out, "nothing was done", "asked on a terminal")
+	assert.Contains(t, out, "use --yes")
+	out = p.mustFail(1, `script -qec "`+uninstall+`" /dev/null <<<n`)
+	assert.Contains(t, out, "nothing was done", "answered n on a terminal")
 	out = p.run(uninstall + " --remove-annotations --remove-namespace --dry-run")
 	for _, want := range []string{
 		"would scale Deployment from-manifests/maintenance-controller to 0", "+            name: my-app", "delete deployments,",
@@ -100,9 +101,9 @@ func TestUninstallOfManifests(t *testing.T) {
 	assert.Equal(t, "2", p.deployed("from-manifests", ".spec.replicas"))
 	p.untilState("ingress/my-app", "active")
 
-	// What cannot be restored is named, and all but the Pods stays.
-	allow := p.refuses("in-maintenance")
-	out = p.fails(1, uninstall+" --yes")
+	// A target that cannot be restored is named, and only the controller's Pods are removed.
+	allow := p.refuseUpdates("in-maintenance")
+	out = p.mustFail(1, uninstall+" --yes")
 	assert.Regexp(t, `FAILED +Ingress in-maintenance/my-app: .*nobody may`, out)
 	assert.Contains(t, out, "Still in maintenance:\n  Ingress in-maintenance/my-app (active)\n")
 	assert.Contains(t, out, "kubectl -n from-manifests scale deployment maintenance-controller --replicas=2")
@@ -116,30 +117,30 @@ func TestUninstallOfManifests(t *testing.T) {
 	assert.Contains(t, out, "Namespace from-manifests stays, with the pages page-spring")
 	assert.Equal(t, before, p.run(fmt.Sprintf(specOf, "ingress/my-app")))
 	left := "for file in install service-targets; do sed s/maintenance-system/from-manifests/ deploy/manifests/$file.yaml; echo ---; done | kubectl get -f - --ignore-not-found -o name"
-	assert.Equal(t, "namespace/from-manifests\n"+theCRD, p.run(left))
+	assert.Equal(t, "namespace/from-manifests\n"+checkerCRD, p.run(left))
 
-	// Again, with more to take away, and without a program since nothing is in maintenance.
+	// Run it again to remove more. No program is needed, since nothing is in maintenance.
 	out = p.run("scripts/uninstall.sh from-manifests --remove-annotations --remove-namespace")
 	assert.Contains(t, out, "not installed in namespace from-manifests")
 	assert.NotContains(t, p.run("kubectl get ingress/my-app ingressroute/shop -o jsonpath='{.items[*].metadata.annotations}'"), "maintenance/")
-	p.fails(1, "kubectl get namespace from-manifests")
+	p.mustFail(1, "kubectl get namespace from-manifests")
 	p.run("scripts/uninstall.sh from-manifests --remove-annotations --remove-namespace")
 }
 
-// TestUninstallOfARelease has another release name, and settings that people have.
-func TestUninstallOfARelease(t *testing.T) {
+// TestUninstallHelmRelease uninstalls a release with another name and other settings.
+func TestUninstallHelmRelease(t *testing.T) {
 	p := newPerson(t)
-	p.removes("from-helm")
-	before := p.underMaintenance("helms-shop", "from-helm/mine-maintenance-controller")
+	p.removeAtEnd("from-helm")
+	before := p.putInMaintenance("helms-shop", "from-helm/mine-maintenance-controller")
 	p.run("kubectl annotate ingress/my-app ingressroute/shop maintenance/enabled- example.com/down=yes")
 	p.run("helm install mine deploy/chart -n from-helm --create-namespace --wait --set image.repository=registry.example/mc,image.tag=v1," +
 		"controller.watchNamespaces={helms-shop},controller.annotations.enabled=example.com/down,controller.annotations.enabledValue=yes")
-	path := p.restorer()
+	path := p.restoreProgram()
 
 	out := p.run("scripts/uninstall.sh from-helm --dry-run")
-	assert.Contains(t, out, "Found release mine of Helm in namespace from-helm.")
-	assert.Contains(t, out, "would run: helm uninstall mine --namespace from-helm --wait --timeout 300s\n", "its hook restores")
-	assert.Contains(t, p.fails(1, "scripts/uninstall.sh wrong --yes"), "is not in namespace wrong, but in:\n  from-helm\n")
+	assert.Contains(t, out, "Found Helm release mine in namespace from-helm.")
+	assert.Contains(t, out, "would run: helm uninstall mine --namespace from-helm --wait --timeout 300s\n", "the hook restores")
+	assert.Contains(t, p.mustFail(1, "scripts/uninstall.sh wrong --yes"), "is not in namespace wrong, but in:\n  from-helm\n")
 
 	out = p.run("scripts/uninstall.sh from-helm --yes --program " + path)
 	assert.Contains(t, out, "Still annotated with example.com/down")
@@ -149,63 +150,62 @@ func TestUninstallOfARelease(t *testing.T) {
 	p.run("scripts/uninstall.sh from-helm")
 }
 
-// TestUninstallOfWhatWasRendered is the chart without Helm's hands: by `helm template`,
-// as Argo CD applies it as well, under another name and with all that it can bring.
-// Its labels say Helm, and nothing else does.
-func TestUninstallOfWhatWasRendered(t *testing.T) {
+// TestUninstallRenderedChart uninstalls the chart as rendered by `helm template`, which is what
+// Argo CD applies: with another name and with all optional objects. Only its labels mention Helm.
+func TestUninstallRenderedChart(t *testing.T) {
 	p := newPerson(t)
 	p.run("kubectl create namespace rendered; kubectl create namespace served")
 	p.Cleanup(func() { _, _ = p.try("kubectl delete namespace --wait=false rendered served") })
 	const render = "helm template x deploy/chart --namespace rendered --set image.repository=registry.example/mc,image.tag=v1,maintenance.customPages.spring.text=spring,metrics.grafanaDashboard.enabled=true"
 	for _, settings := range []string{"", ",controller.watchNamespaces={served}"} {
 		p.run(render + settings + " | kubectl apply -f -")
-		p.give(strings.ReplaceAll(block(t, "page"), "maintenance-system", "rendered"), "kubectl apply -f -")
-		// What only looks like it: somebody else's of the same release, and a release of Helm's.
+		p.runWith(strings.ReplaceAll(block(t, "page"), "maintenance-system", "rendered"), "kubectl apply -f -")
+		// Objects that must stay: of another chart with the same instance label, and of a Helm release.
 		p.run("kubectl -n rendered create serviceaccount other; kubectl -n rendered label serviceaccount other app.kubernetes.io/instance=x app.kubernetes.io/name=other")
 		p.run("kubectl create clusterrole helms --verb=get --resource=pods; kubectl label clusterrole helms app.kubernetes.io/instance=x app.kubernetes.io/name=maintenance-controller; " +
 			"kubectl annotate clusterrole helms meta.helm.sh/release-name=x")
 		p.Cleanup(func() { _, _ = p.try("kubectl delete clusterrole helms") })
 
-		out := p.run("scripts/uninstall.sh rendered --program " + p.restorer())
+		out := p.run("scripts/uninstall.sh rendered --program " + p.restoreProgram())
 		assert.Contains(t, out, "Found Deployment x-maintenance-controller in namespace rendered, from manifests.")
 		assert.Contains(t, out, "Namespace rendered stays, with the pages page-spring (")
-		assert.Equal(t, theCRD, p.run(render+settings+" | kubectl get -f - --ignore-not-found -o name"))
+		assert.Equal(t, checkerCRD, p.run(render+settings+" | kubectl get -f - --ignore-not-found -o name"))
 		p.run("kubectl -n rendered delete serviceaccount other")
 		p.run("kubectl delete clusterrole helms")
 	}
 }
 
-func TestUninstallSaysWhatIsMissing(t *testing.T) {
+func TestUninstallUsageErrors(t *testing.T) {
 	p := newPerson(t)
 	const script = "scripts/uninstall.sh"
 	assert.Contains(t, p.run(script+" --help"), "Usage:")
 	for flags, say := range map[string]string{
-		"a b":                            `argument "b" is not known`,
-		"--nonsense":                     "is not known",
+		"a b":                            `unknown argument "b"`,
+		"--nonsense":                     "unknown argument",
 		"--release":                      "--release needs a value",
-		"a_b":                            "is no name of a namespace",
-		"--timeout 0s":                   "is no number of seconds",
-		"kube-system --remove-namespace": "not this script's to delete",
+		"a_b":                            "is not a valid namespace",
+		"--timeout 0s":                   "is not a number of seconds",
+		"kube-system --remove-namespace": "does not delete namespace kube-system",
 	} {
-		assert.Contains(t, p.fails(2, script+" "+flags), say, flags)
+		assert.Contains(t, p.mustFail(2, script+" "+flags), say, flags)
 	}
-	assert.Contains(t, p.fails(1, script+" --kubeconfig /nonexistent"), "no cluster answers")
-	assert.Contains(t, p.fails(1, script+" --program /nonexistent"), "does not run on this machine")
+	assert.Contains(t, p.mustFail(1, script+" --kubeconfig /nonexistent"), "no cluster answers")
+	assert.Contains(t, p.mustFail(1, script+" --program /nonexistent"), "does not run on this machine")
 
-	// In maintenance, but the controller is gone.
-	p.underMaintenance("left-alone", "nothing-here/maintenance-controller")
-	assert.Contains(t, p.run(script+" another --yes"), "Nothing is in maintenance.", "that it is another installation's to end")
+	// Targets are in maintenance, but there is no controller.
+	p.putInMaintenance("left-alone", "nothing-here/maintenance-controller")
+	assert.Contains(t, p.run(script+" another --yes"), "Nothing is in maintenance.", "the targets belong to another installation")
 	p.untilState("ingress/my-app", "active")
-	assert.Contains(t, p.fails(1, script+" nothing-here --yes"), "say --program")
-	path := p.restorer()
+	assert.Contains(t, p.mustFail(1, script+" nothing-here --yes"), "use --program")
+	path := p.restoreProgram()
 	p.run(script + " nothing-here --yes --remove-annotations --program " + path)
 	p.untilState("ingress/my-app", "")
 
-	p.removes("helmless")
-	p.run("IMAGE=" + anImage + " NAMESPACE=helmless scripts/quick-install.sh")
-	p.hasOnly("kubectl", "sort", "cut", "date")
-	assert.Contains(t, p.fails(1, script+" helmless"), "Helm has installed release maintenance-controller, and helm is not there")
-	p.hasOnly()
-	assert.Contains(t, p.fails(1, script), "kubectl is not there")
+	p.removeAtEnd("helmless")
+	p.run("IMAGE=" + testImage + " NAMESPACE=helmless scripts/quick-install.sh")
+	p.onlyPrograms("kubectl", "sort", "cut", "date")
+	assert.Contains(t, p.mustFail(1, script+" helmless"), "Helm installed release maintenance-controller, but helm is not installed here")
+	p.onlyPrograms()
+	assert.Contains(t, p.mustFail(1, script), "kubectl is not installed")
 	p.environment = append(p.environment, "PATH="+os.Getenv("PATH"))
 }

@@ -15,22 +15,23 @@ import (
 
 // revision of a target or of its backup, and the originals in it.
 type revision struct {
-	name   string
-	at     uint64
-	slots  []swap.Slot // of a target
-	text   string
-	record swap.Record
-	unread bool // the text is there and cannot be read
-	ours   bool // the text is the controller's
+	name         string
+	at           uint64
+	slots        []swap.Slot // of a target
+	text         string
+	record       swap.Record
+	unreadable   bool // there is a text, and it cannot be parsed
+	byController bool // the controller wrote the text
 }
 
 func newRevision(u *unstructured.Unstructured, text string, field ...string) revision {
 	record, err := swap.ParseRecord(text)
-	return revision{at: revisions.Version(u), text: text, record: record, unread: text != "" && err != nil, ours: ours(u, field)}
+	return revision{at: revisions.Version(u), text: text, record: record, unreadable: text != "" && err != nil, byController: ownedByController(u, field)}
 }
 
-// ours says whether the controller owns just this field, which whoever writes it takes.
-func ours(u *unstructured.Unstructured, field []string) bool {
+// ownedByController says whether the controller owns this field: whoever writes a field
+// becomes its owner.
+func ownedByController(u *unstructured.Unstructured, field []string) bool {
 	for i := range field {
 		field[i] = "f:" + field[i]
 	}
@@ -44,8 +45,8 @@ func ours(u *unstructured.Unstructured, field []string) bool {
 	})
 }
 
-// later says whether the text is of a version of the record that is yet to come.
-func (r revision) later() bool {
+// fromLaterVersion says whether the text is a record of a later format version.
+func (r revision) fromLaterVersion() bool {
 	var is struct{ V int }
 	return json.Unmarshal([]byte(r.text), &is) == nil && is.V > swap.Version
 }
@@ -64,13 +65,13 @@ func (r revision) onPage() (ids []swap.ID) {
 	return ids
 }
 
-// history is all that was seen of a target.
+// history is everything that was seen of a target.
 type history struct {
 	targets, backups []revision
 	forged           []string
 }
 
-// before gives the last of the revisions that is older than a version.
+// before returns the newest of the revisions that are older than a version.
 func before(all []revision, at uint64) (last revision) {
 	for _, r := range all {
 		if r.at < at {
@@ -80,52 +81,52 @@ func before(all []revision, at uint64) (last revision) {
 	return last
 }
 
-// target judges a revision of the target.
-func (h history) target(i int) (wrong []string) {
+// checkTarget checks a revision of the target.
+func (h history) checkTarget(i int) (wrong []string) {
 	now, copied := h.targets[i], before(h.backups, h.targets[i].at)
 	if !swap.OnPage(now.slots) {
 		return nil
 	}
-	known := now.record.Admitted(now.slots).FillGaps(copied.record)
-	mayKnow := now.unread && (now.later() || !now.ours) || copied.unread
+	known := now.record.WithoutInvalid(now.slots).FillGaps(copied.record)
+	mayKnow := now.unreadable && (now.fromLaterVersion() || !now.byController) || copied.unreadable
 	if len(swap.Back(now.slots, known).Lost) > 0 && !mayKnow {
-		wrong = append(wrong, now.name+" is on a page set without originals")
+		wrong = append(wrong, now.name+" points at a page set without originals")
 	}
 	if i == 0 {
 		return wrong
 	}
 	then := h.targets[i-1]
 	if h.overwritten(then, now) && swap.OnPage(then.slots) {
-		wrong = append(wrong, now.name+": what could not be read is written over")
+		wrong = append(wrong, now.name+": the record could not be read and was overwritten")
 	}
 	for _, id := range now.onPage() {
 		had := then.has(id) || before(h.backups, then.at).has(id)
 		if had && slices.Contains(then.onPage(), id) && !now.has(id) && !copied.has(id) && !mayKnow && !slices.Contains(h.forged, then.text) {
-			wrong = append(wrong, fmt.Sprintf("%s knows less of %s than the revision before it", now.name, id))
+			wrong = append(wrong, fmt.Sprintf("%s lost the original of %s", now.name, id))
 		}
 	}
 	return wrong
 }
 
-// backup judges a revision of the backup, by the target as it was then.
-func (h history) backup(i int) (wrong []string) {
-	if i == 0 || h.backups[i].text == "" { // it is gone: the target's next revision tells whether that was too early
+// checkBackup checks a revision of the backup against the target at that time.
+func (h history) checkBackup(i int) (wrong []string) {
+	if i == 0 || h.backups[i].text == "" { // deleted: the target's next revision shows whether that was too early
 		return nil
 	}
 	then, now := h.backups[i-1], h.backups[i]
 	of := before(h.targets, now.at)
 	if len(of.onPage()) > 0 && h.overwritten(then, now) {
-		wrong = append(wrong, now.name+": what could not be read is written over")
+		wrong = append(wrong, now.name+": the record could not be read and was overwritten")
 	}
 	for _, id := range of.onPage() {
-		if then.has(id) && !now.has(id) && !of.has(id) && !now.unread && !of.unread {
-			wrong = append(wrong, fmt.Sprintf("%s knows less of %s than the revision before it", now.name, id))
+		if then.has(id) && !now.has(id) && !of.has(id) && !now.unreadable && !of.unreadable {
+			wrong = append(wrong, fmt.Sprintf("%s lost the original of %s", now.name, id))
 		}
 	}
 	return wrong
 }
 
-// overwritten says whether the controller has written over what it could not read.
+// overwritten says whether the controller has overwritten a record that it could not read.
 func (h history) overwritten(then, now revision) bool {
-	return then.unread && now.text != then.text && now.ours && !now.unread
+	return then.unreadable && now.text != then.text && now.byController && !now.unreadable
 }

@@ -27,55 +27,55 @@ const (
 
 var ref = target.Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}
 
-// ingress is a revision of one that leads to a Service.
-func ingress(t *testing.T, at int, leadsTo, original string) func(*Book) {
+// ingress is a revision of an Ingress that leads to a Service.
+func ingress(t *testing.T, at int, leadsTo, original string) func(*Recorder) {
 	t.Helper()
 	return of(t, target.Ingress(), at, original, `
 spec: {defaultBackend: {service: {name: `+leadsTo+`, port: {number: 80}}}}`)
 }
 
-// written is one whose record the controller has written.
-func written(t *testing.T, at int, leadsTo, original string) func(*Book) {
+// written is a revision of an Ingress whose record the controller has written.
+func written(t *testing.T, at int, leadsTo, original string) func(*Recorder) {
 	t.Helper()
 	u := parse(t, at, "kind: Ingress\nmetadata: {name: my-app, namespace: shop}\nspec: {defaultBackend: {service: {name: "+leadsTo+", port: {number: 80}}}}")
 	u.SetAnnotations(map[string]string{annotations.Original: original})
 	own(u, `{"f:metadata":{"f:annotations":{"f:`+annotations.Original+`":{}}}}`)
-	return func(b *Book) { b.Target(target.Ingress(), u) }
+	return func(rec *Recorder) { rec.Target(target.Ingress(), u) }
 }
 
 func own(u *unstructured.Unstructured, fields string) {
 	u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: ownership.Manager, Operation: metav1.ManagedFieldsOperationUpdate, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}})
 }
 
-// service is a revision of one that is on a page.
-func service(t *testing.T, at int, original string) func(*Book) {
+// service is a revision of a Service that leads to a page.
+func service(t *testing.T, at int, original string) func(*Recorder) {
 	t.Helper()
 	return of(t, target.Service(), at, original, `
 spec: {selector: {`+annotations.PageSetLabel+`: `+set+`}, ports: [{port: 80, targetPort: `+page.PortName+`}]}`)
 }
 
-func of(t *testing.T, k target.Kind, at int, original, spec string) func(*Book) {
+func of(t *testing.T, k target.Kind, at int, original, spec string) func(*Recorder) {
 	t.Helper()
 	u := parse(t, at, fmt.Sprintf("kind: %s\nmetadata: {name: my-app, namespace: shop}", k.Name)+spec)
 	if original != "" {
 		u.SetAnnotations(map[string]string{annotations.Original: original})
 	}
-	return func(b *Book) { b.Target(k, u) }
+	return func(rec *Recorder) { rec.Target(k, u) }
 }
 
-// copied is a revision of the Ingress's backup.
-func copied(t *testing.T, at int, e watch.EventType, originals string) func(*Book) {
+// copied is a revision of the Ingress's backup, written by a person.
+func copied(t *testing.T, at int, e watch.EventType, originals string) func(*Recorder) {
 	t.Helper()
 	u := configMap(t, at, originals)
-	return func(b *Book) { b.ConfigMap(e, u) }
+	return func(rec *Recorder) { rec.ConfigMap(e, u) }
 }
 
-// rewritten is one that the controller has written.
-func rewritten(t *testing.T, at int, originals string) func(*Book) {
+// rewritten is a revision of the backup that the controller has written.
+func rewritten(t *testing.T, at int, originals string) func(*Recorder) {
 	t.Helper()
 	u := configMap(t, at, originals)
 	own(u, `{"f:data":{"f:originals":{}}}`)
-	return func(b *Book) { b.ConfigMap(watch.Modified, u) }
+	return func(rec *Recorder) { rec.ConfigMap(watch.Modified, u) }
 }
 
 func configMap(t *testing.T, at int, originals string) *unstructured.Unstructured {
@@ -94,89 +94,89 @@ func parse(t *testing.T, at int, manifest string) *unstructured.Unstructured {
 	return u
 }
 
-// TestTheSoundnessFindsLosses: what is judged by it can fail.
-func TestTheSoundnessFindsLosses(t *testing.T) {
+// TestLossesAreFound: the check fails where it must.
+func TestLossesAreFound(t *testing.T) {
 	t.Parallel()
 	added, deleted := watch.Added, watch.Deleted
 	taken := strings.ReplaceAll(known, `"app"`, `"`+set+`"`)
 	later := strings.Replace(known, "1", "2", 1)
 	otherSlot := strings.ReplaceAll(known, "defaultBackend", "Prefix")
 	for name, test := range map[string]struct {
-		seen []func(*Book)
+		seen []func(*Recorder)
 		want int
 	}{
-		"on the app":                          {[]func(*Book){ingress(t, 5, "app", "")}, 0},
-		"on a page, with its record":          {[]func(*Book){ingress(t, 5, set, known)}, 0},
-		"on a page, without a record":         {[]func(*Book){ingress(t, 5, set, "")}, 1},
-		"with a record that is not parsable":  {[]func(*Book){ingress(t, 5, set, "{")}, 0}, // somebody's typo: it is not empty
-		"which the controller has written":    {[]func(*Book){written(t, 5, set, "{")}, 1},
-		"with a record of another format":     {[]func(*Book){ingress(t, 5, set, later)}, 0},
-		"which a later controller has":        {[]func(*Book){written(t, 5, set, later)}, 0},
-		"with a record of no slot":            {[]func(*Book){ingress(t, 5, set, `{"v":1,"slots":[]}`)}, 1},
-		"the backup is older":                 {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, "")}, 0},
-		"the backup is older, and seen later": {[]func(*Book){ingress(t, 5, set, ""), copied(t, 4, added, known)}, 0},
-		"the backup is newer":                 {[]func(*Book){ingress(t, 5, set, ""), copied(t, 6, added, known)}, 1},
-		"the backup was deleted before":       {[]func(*Book){copied(t, 3, added, known), copied(t, 4, deleted, known), ingress(t, 5, set, "")}, 1},
-		"the backup is deleted later":         {[]func(*Book){copied(t, 3, added, known), ingress(t, 5, set, ""), copied(t, 6, deleted, known)}, 0},
-		"the backup was emptied before":       {[]func(*Book){copied(t, 3, added, known), copied(t, 4, watch.Modified, `{"v":1,"slots":[]}`), ingress(t, 5, set, "")}, 1},
-		"the backup is not parsable":          {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, "")}, 0},
-		"and is written over":                 {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, known), rewritten(t, 6, known)}, 1},
-		"by somebody else":                    {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, set, known), copied(t, 6, watch.Modified, known)}, 0},
-		"with the app served":                 {[]func(*Book){copied(t, 4, added, "{"), ingress(t, 5, "app", known), rewritten(t, 6, known)}, 0},
-		"what is unreadable is written over":  {[]func(*Book){ingress(t, 5, set, later), written(t, 6, set, known)}, 1},
-		"it is mended by hand":                {[]func(*Book){ingress(t, 5, set, "{"), ingress(t, 6, set, known)}, 0},
-		"it is written over with nothing":     {[]func(*Book){ingress(t, 5, set, later), written(t, 6, set, `{"v":1,"slots":[]}`)}, 2},
-		"it goes with the page":               {[]func(*Book){ingress(t, 5, set, later), written(t, 6, "app", known)}, 0},
-		"a record that shrinks":               {[]func(*Book){ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 1},
-		"a record that shrinks as its backup": {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, known), copied(t, 6, watch.Modified, otherSlot), ingress(t, 7, set, otherSlot)}, 1},
-		"a backup that shrinks first":         {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, ""), copied(t, 6, watch.Modified, otherSlot)}, 1},
-		"the backup has what is dropped":      {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 0},
-		"what an unreadable backup may have":  {[]func(*Book){copied(t, 4, added, later), ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 0},
-		"the backup fills a bad record":       {[]func(*Book){copied(t, 4, added, known), ingress(t, 5, set, "{")}, 0},
-		"two revisions without":               {[]func(*Book){ingress(t, 5, set, ""), ingress(t, 6, set, "")}, 2},
-		"the record holds a page set":         {[]func(*Book){ingress(t, 5, "app", taken)}, 1},
-		"on a page, and so is its original":   {[]func(*Book){ingress(t, 5, set, taken)}, 2},
-		"the backup holds a page set":         {[]func(*Book){copied(t, 4, added, taken)}, 1},
-		"a Service with its record":           {[]func(*Book){service(t, 5, knownPort)}, 0},
-		"a Service without":                   {[]func(*Book){service(t, 5, "")}, 1},
-		"the record holds a page set's label": {[]func(*Book){of(t, target.Service(), 5, strings.Replace(knownPort, `{"app":"a"}`, `{"x":"`+set+`"}`, 1), "")}, 1},
-		"the record holds the page's port":    {[]func(*Book){of(t, target.Service(), 5, strings.Replace(knownPort, `"http"`, `"`+page.PortName+`"`, 1), "")}, 1},
-		"the original of another slot, alone": {[]func(*Book){ingress(t, 5, set, otherSlot)}, 0}, // it is what a renamed slot gets back
+		"on the app":                          {[]func(*Recorder){ingress(t, 5, "app", "")}, 0},
+		"on a page, with its record":          {[]func(*Recorder){ingress(t, 5, set, known)}, 0},
+		"on a page, without a record":         {[]func(*Recorder){ingress(t, 5, set, "")}, 1},
+		"with an unreadable record":           {[]func(*Recorder){ingress(t, 5, set, "{")}, 0}, // a person's typo: it may hold anything
+		"written by the controller":           {[]func(*Recorder){written(t, 5, set, "{")}, 1},
+		"with a record of a later format":     {[]func(*Recorder){ingress(t, 5, set, later)}, 0},
+		"written by a later controller":       {[]func(*Recorder){written(t, 5, set, later)}, 0},
+		"with an empty record":                {[]func(*Recorder){ingress(t, 5, set, `{"v":1,"slots":[]}`)}, 1},
+		"the backup is older":                 {[]func(*Recorder){copied(t, 4, added, known), ingress(t, 5, set, "")}, 0},
+		"the backup is older, and seen later": {[]func(*Recorder){ingress(t, 5, set, ""), copied(t, 4, added, known)}, 0},
+		"the backup is newer":                 {[]func(*Recorder){ingress(t, 5, set, ""), copied(t, 6, added, known)}, 1},
+		"the backup was deleted before":       {[]func(*Recorder){copied(t, 3, added, known), copied(t, 4, deleted, known), ingress(t, 5, set, "")}, 1},
+		"the backup is deleted later":         {[]func(*Recorder){copied(t, 3, added, known), ingress(t, 5, set, ""), copied(t, 6, deleted, known)}, 0},
+		"the backup was emptied before":       {[]func(*Recorder){copied(t, 3, added, known), copied(t, 4, watch.Modified, `{"v":1,"slots":[]}`), ingress(t, 5, set, "")}, 1},
+		"the backup is unreadable":            {[]func(*Recorder){copied(t, 4, added, "{"), ingress(t, 5, set, "")}, 0},
+		"and is overwritten":                  {[]func(*Recorder){copied(t, 4, added, "{"), ingress(t, 5, set, known), rewritten(t, 6, known)}, 1},
+		"by a person":                         {[]func(*Recorder){copied(t, 4, added, "{"), ingress(t, 5, set, known), copied(t, 6, watch.Modified, known)}, 0},
+		"while the app is served":             {[]func(*Recorder){copied(t, 4, added, "{"), ingress(t, 5, "app", known), rewritten(t, 6, known)}, 0},
+		"an unreadable record is overwritten": {[]func(*Recorder){ingress(t, 5, set, later), written(t, 6, set, known)}, 1},
+		"it is fixed by hand":                 {[]func(*Recorder){ingress(t, 5, set, "{"), ingress(t, 6, set, known)}, 0},
+		"it is emptied":                       {[]func(*Recorder){ingress(t, 5, set, later), written(t, 6, set, `{"v":1,"slots":[]}`)}, 2},
+		"it is overwritten by the restore":    {[]func(*Recorder){ingress(t, 5, set, later), written(t, 6, "app", known)}, 0},
+		"a record that shrinks":               {[]func(*Recorder){ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 1},
+		"a record and its backup shrink":      {[]func(*Recorder){copied(t, 4, added, known), ingress(t, 5, set, known), copied(t, 6, watch.Modified, otherSlot), ingress(t, 7, set, otherSlot)}, 1},
+		"a backup that shrinks first":         {[]func(*Recorder){copied(t, 4, added, known), ingress(t, 5, set, ""), copied(t, 6, watch.Modified, otherSlot)}, 1},
+		"the backup has the dropped original": {[]func(*Recorder){copied(t, 4, added, known), ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 0},
+		"an unreadable backup may have it":    {[]func(*Recorder){copied(t, 4, added, later), ingress(t, 5, set, known), ingress(t, 6, set, otherSlot)}, 0},
+		"the backup completes a bad record":   {[]func(*Recorder){copied(t, 4, added, known), ingress(t, 5, set, "{")}, 0},
+		"two revisions without a record":      {[]func(*Recorder){ingress(t, 5, set, ""), ingress(t, 6, set, "")}, 2},
+		"the record holds a page set":         {[]func(*Recorder){ingress(t, 5, "app", taken)}, 1},
+		"on a page, and its original is one":  {[]func(*Recorder){ingress(t, 5, set, taken)}, 2},
+		"the backup holds a page set":         {[]func(*Recorder){copied(t, 4, added, taken)}, 1},
+		"a Service with its record":           {[]func(*Recorder){service(t, 5, knownPort)}, 0},
+		"a Service without a record":          {[]func(*Recorder){service(t, 5, "")}, 1},
+		"the record holds a page set's label": {[]func(*Recorder){of(t, target.Service(), 5, strings.Replace(knownPort, `{"app":"a"}`, `{"x":"`+set+`"}`, 1), "")}, 1},
+		"the record holds the page's port":    {[]func(*Recorder){of(t, target.Service(), 5, strings.Replace(knownPort, `"http"`, `"`+page.PortName+`"`, 1), "")}, 1},
+		"only the original of another slot":   {[]func(*Recorder){ingress(t, 5, set, otherSlot)}, 0}, // a renamed slot gets it back
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := NewBook()
+			rec := NewRecorder()
 			for _, see := range test.seen {
-				see(b)
+				see(rec)
 			}
-			_, wrong := b.Judge()
+			_, wrong := rec.Violations()
 			assert.Len(t, wrong, test.want)
 		})
 	}
 }
 
-// TestWhatATestDoesItself is not held against the program, and nothing else is let
-// through with it.
-func TestWhatATestDoesItself(t *testing.T) {
+// TestLossesCausedByTheTestAreAllowed: what the test itself does is no violation, and
+// everything else still is.
+func TestLossesCausedByTheTestAreAllowed(t *testing.T) {
 	t.Parallel()
-	b := NewBook()
-	ingress(t, 5, set, "")(b)
-	b.Loses(ref, 5)
-	ingress(t, 6, set, "")(b)
-	b.Loses(target.Ref{Kind: "Ingress", Namespace: "shop", Name: "other"}, 0)
-	_, wrong := b.Judge()
-	assert.Len(t, wrong, 1, "one was before")
+	rec := NewRecorder()
+	ingress(t, 5, set, "")(rec)
+	rec.AllowLoss(ref, 5)
+	ingress(t, 6, set, "")(rec)
+	rec.AllowLoss(target.Ref{Kind: "Ingress", Namespace: "shop", Name: "other"}, 0)
+	_, wrong := rec.Violations()
+	assert.Len(t, wrong, 1, "the one before the loss was allowed")
 	assert.Contains(t, wrong[0], "at 5")
 
 	taken := strings.ReplaceAll(known, `"app"`, `"`+set+`"`)
-	b = NewBook()
-	b.Forged(taken)
-	ingress(t, 5, "app", taken)(b)
-	judged, wrong := b.Judge()
+	rec = NewRecorder()
+	rec.AllowForged(taken)
+	ingress(t, 5, "app", taken)(rec)
+	judged, wrong := rec.Violations()
 	assert.Equal(t, 1, judged)
 	assert.Empty(t, wrong)
-	ingress(t, 6, "app", taken+" ")(b)
-	ingress(t, 7, set, taken)(b)
-	_, wrong = b.Judge()
-	assert.Len(t, wrong, 2, "another text, and being on a page with nothing else")
+	ingress(t, 6, "app", taken+" ")(rec)
+	ingress(t, 7, set, taken)(rec)
+	_, wrong = rec.Violations()
+	assert.Len(t, wrong, 2, "another text is not allowed, nor a page without another original")
 }

@@ -13,19 +13,19 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// Watcher writes a Book of all that happens in a namespace.
+// Watcher records everything that happens in a namespace.
 type Watcher struct {
-	*Book
+	*Recorder
 	config  revisions.Config
 	streams []*revisions.Stream
 }
 
-// Watch begins to read the revisions of backups and of targets of these kinds. missed
-// is called when some could not be read. It goes on until End.
+// Watch starts to record the revisions of backups and of targets of these kinds, until
+// Finish. missed is called when revisions were missed.
 func Watch(client dynamic.Interface, namespace string, missed func(error), kinds ...target.Kind) (*Watcher, error) {
-	w := &Watcher{Book: NewBook(), config: revisions.Config{Client: client, Namespace: namespace, Missed: missed}}
+	w := &Watcher{Recorder: NewRecorder(), config: revisions.Config{Client: client, Namespace: namespace, OnGap: missed}}
 	c := w.config
-	c.Resource, c.Look = corev1.SchemeGroupVersion.WithResource("configmaps"), w.ConfigMap
+	c.Resource, c.OnRevision = corev1.SchemeGroupVersion.WithResource("configmaps"), w.ConfigMap
 	if err := w.follow(c); err != nil {
 		return nil, err
 	}
@@ -37,12 +37,11 @@ func Watch(client dynamic.Interface, namespace string, missed func(error), kinds
 	return w, nil
 }
 
-// Follow reads the revisions of one more kind: for one that is not served when Watch
-// is called.
+// Follow records one more kind: one that is not served yet when Watch is called.
 func (w *Watcher) Follow(k target.Kind) error {
 	c := w.config
 	c.Resource = k.Resource
-	c.Look = func(e watch.EventType, u *unstructured.Unstructured) {
+	c.OnRevision = func(e watch.EventType, u *unstructured.Unstructured) {
 		if e != watch.Deleted {
 			w.Target(k, u)
 		}
@@ -51,7 +50,7 @@ func (w *Watcher) Follow(k target.Kind) error {
 }
 
 func (w *Watcher) follow(c revisions.Config) error {
-	s, err := revisions.Follow(context.Background(), c) // until stop
+	s, err := revisions.Follow(context.Background(), c) // stop ends it
 	if err != nil {
 		w.stop()
 		return err
@@ -60,9 +59,9 @@ func (w *Watcher) follow(c revisions.Config) error {
 	return nil
 }
 
-// End returns once all has been read that was written before it was called: then it
-// is to be judged. Its error says that not all could be read until ctx ended.
-func (w *Watcher) End(ctx context.Context) error {
+// Finish stops recording once everything that was written before the call has been read.
+// Its error says that ctx ended before that.
+func (w *Watcher) Finish(ctx context.Context) error {
 	var all []error
 	for _, s := range w.streams {
 		all = append(all, s.CatchUp(ctx))

@@ -1,4 +1,4 @@
-// Package tally tells what tests have counted: `make soak` and `make test` add it up.
+// Package tally reports what tests have counted; `make soak` and `make test` add it up.
 package tally
 
 import (
@@ -8,15 +8,16 @@ import (
 	"testing"
 )
 
-// Mark begins what a line of a test's output holds of counts.
+// Mark precedes a count in a line of a test's output.
 const Mark = "result: "
 
-// FileVariable names a file that takes the counts too, a line each: go test shows
-// nothing of a package that passes when it runs several.
+// FileVariable names an environment variable. It holds the path of a file to which counts
+// are appended as well, one per line: when go test runs several packages, it hides the
+// output of those that pass.
 const FileVariable = "MAINTENANCE_E2E_COUNTS"
 
-// Tell prints a count as name=number.
-func Tell(tb testing.TB, name string, count int64) {
+// Report prints a count as name=number.
+func Report(tb testing.TB, name string, count int64) {
 	tb.Helper()
 	line := fmt.Sprintf("%s=%d", strings.ReplaceAll(name, " ", "-"), count)
 	tb.Log(Mark + line)
@@ -32,6 +33,6 @@ func Tell(tb testing.TB, name string, count int64) {
 		err = file.Close()
 	}
 	if err != nil {
-		tb.Errorf("tell a count: %v", err)
+		tb.Errorf("report a count: %v", err)
 	}
 }

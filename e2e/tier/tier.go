@@ -1,4 +1,4 @@
-// Package tier says which tests can run here.
+// Package tier skips tests that cannot run on this machine.
 package tier
 
 import (
@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// RequireNodes skips a test that needs a cluster with nodes where those cannot be:
-// without root. In CI that is a failure: there, a skipped test looks like a passed one.
+// RequireNodes skips a test that needs a cluster with nodes unless it runs as root. If CI is set,
+// it fails the test instead, since in CI a skipped test looks like a passed one.
 func RequireNodes(tb testing.TB) {
 	tb.Helper()
 	switch {
@@ -15,6 +15,6 @@ func RequireNodes(tb testing.TB) {
 	case os.Getenv("CI") != "":
 		tb.Fatal("the node tier needs root, and CI is set: run as root")
 	default:
-		tb.Skip("the node tier needs root: run make test as root")
+		tb.Skip("the node tier needs root: run it as root")
 	}
 }

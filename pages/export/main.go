@@ -1,10 +1,10 @@
-// Export writes the built-in page's files into a folder, to start a page of
-// one's own from, and prints the name that its page set has:
+// Export writes the files of the built-in page into a folder, as a start for a page of your
+// own, and prints the name that its page set has:
 //
 //	go run ./pages/export my-page
 //
-// With a time in RFC 3339 after it, it writes what a page set has whose maintenance ends
-// then, to look at: the controller alone makes such pages.
+// With a time in RFC 3339 as a second argument it writes the page of maintenance that ends
+// then. That is only for a preview: the controller does not accept such a page from people.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 		}
 		p = pages.Until(until)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: export FOLDER [UNTIL]")
+		fmt.Fprintln(os.Stderr, "Usage: go run ./pages/export FOLDER [UNTIL]")
 		os.Exit(2)
 	}
 	if err := export(os.Args[1], p); err != nil {

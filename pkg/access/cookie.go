@@ -11,29 +11,30 @@ import (
 	"time"
 )
 
-// Cookies of ours begin so, those that only TLS carries with hostPrefix before it.
-// None of them is for an app.
+// Names of our cookies begin with cookiePrefix, and with hostPrefix before it if the
+// cookie is sent over TLS only. No app gets to see them.
 const (
 	cookiePrefix = "maintenance-bypass-"
-	// hostPrefix makes browsers refuse the cookie from another host, a subdomain's
-	// or one without TLS (RFC 6265bis 4.1.3.2).
+	// hostPrefix makes browsers refuse the cookie if another host sets it, a subdomain
+	// included, or if it is set without TLS (RFC 6265bis 4.1.3.2).
 	hostPrefix = "__Host-"
 )
 
-// CookieName is the cookie of a Secret's tokens: several targets may share a host.
+// CookieName is the name of the cookie for a Secret's tokens. It differs for each Secret,
+// because several targets may share a host.
 func CookieName(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return cookiePrefix + hex.EncodeToString(sum[:8])
 }
 
-// SecureCookieName is the name of the same cookie where it is set over TLS.
+// SecureCookieName is the name of the same cookie if it is set over TLS.
 func SecureCookieName(secret string) string { return hostPrefix + CookieName(secret) }
 
-// IsSecureCookie says whether a cookie of this name is kept over TLS only.
+// IsSecureCookie says whether browsers send a cookie of this name over TLS only.
 func IsSecureCookie(name string) bool { return strings.HasPrefix(name, hostPrefix) }
 
-// Seal gives the value of a cookie for the token's holder at a host: when it ends, the
-// token's name, and a code over both and the host.
+// Seal returns the value of the token holder's cookie for a host: when it expires in Unix
+// seconds, the token's name, and an HMAC over both, the host and the Secret's name.
 func (t Tokens) Seal(token Token, host string, until time.Time) string {
 	seconds := until.Unix()
 	return strconv.FormatInt(seconds, 10) + ":" + token.Name + ":" + base64.RawURLEncoding.EncodeToString(t.code(token, host, seconds))
@@ -52,7 +53,7 @@ func (t Tokens) code(token Token, host string, until int64) []byte {
 	return mac.Sum(nil)
 }
 
-// open gives the token whose holder has this cookie.
+// open returns the token that a cookie was made from.
 func (t Tokens) open(value, host string, now time.Time) (Token, Why) {
 	text, rest, _ := strings.Cut(value, ":")
 	name, code, _ := strings.Cut(rest, ":")
@@ -74,8 +75,8 @@ func (t Tokens) open(value, host string, now time.Time) (Token, Why) {
 	return token, ""
 }
 
-// Hostname is a host as browsers keep cookies by: in lower case, without port and
-// without the root's dot.
+// Hostname is a host in the form in which browsers file cookies: lower case, without
+// port and without a trailing dot.
 func Hostname(host string) string {
 	host = strings.ToLower(host)
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.Contains(host[i:], "]") {
@@ -84,8 +85,8 @@ func Hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// maxCookies bounds how many cookies of one name are tried: somebody may have set
-// others from a subdomain, to lock their owner out.
+// maxCookies is how many cookies of one name are tried. There can be several: a subdomain
+// may set some to lock their owner out.
 const maxCookies = 8
 
 // eachCookie calls f with name and value of each cookie in the lines of a header.
@@ -102,8 +103,8 @@ func isOurs(name string) bool {
 	return strings.HasPrefix(strings.TrimPrefix(name, hostPrefix), cookiePrefix)
 }
 
-// WithoutCookies takes our cookies off the lines of a Cookie header, those for other
-// Secrets as well, and leaves the others as they are, to the byte.
+// WithoutCookies removes our cookies, those for other Secrets included, from the lines of
+// a Cookie header. It leaves the other cookies unchanged to the byte.
 func WithoutCookies(lines []string) []string {
 	found := false
 	eachCookie(lines, func(name, _ string) { found = found || isOurs(name) })

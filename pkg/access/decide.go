@@ -6,82 +6,83 @@ import (
 	"time"
 )
 
-// Header carries a token in a request, and in an answer what let the request through.
+// Header carries a token in a request, and in a response what let the request through.
 const Header = "Maintenance-Bypass"
 
-// Values of Header in answers that are no By.
+// Values of Header in responses that carry the page although the request was allowed.
 const (
-	Unreachable = "app-unreachable" // the page, since the app did not answer
-	Busy        = "busy"            // the page, since as many are let through as can be
+	Unreachable = "app-unreachable" // the app did not answer
+	Busy        = "busy"            // the page server proxies as many requests as it can
 )
 
-// By is what lets a request through: a value of Header in its answer.
+// By is what lets a request through: the value of Header in the response, and a label of
+// metrics. Empty means that nothing does.
 type By string
 
-// What lets through. Nobody is the zero value.
+// What lets a request through.
 const (
-	ByHeader By = "header" // a token
+	ByHeader By = "header" // a token in Header
 	ByCookie By = "cookie" // a cookie made from a token
 	ByPath   By = "path"   // an open path
 	ByMethod By = "method" // read-only, or a CORS preflight, which carries no cookie
 )
 
-// Bys lists them all.
+// Bys lists all values of By.
 func Bys() []By { return []By{ByHeader, ByCookie, ByPath, ByMethod} }
 
-// Why a request gets the page: a label of metrics.
+// Why is the reason why a request gets the page: a label of metrics.
 type Why string
 
-// Why a request gets the page. The first that applies is told.
+// Reasons why a request gets the page. If several apply, the first one counts.
 const (
 	Closed      Why = "closed"       // nothing lets it through
-	WrongToken  Why = "wrong-token"  // no token of the Secret
-	WrongCookie Why = "wrong-cookie" // of another host, token or Secret, or made up
-	EndedCookie Why = "ended-cookie"
-	OddPath     Why = "odd-path"    // it is on an open path only for some readers
-	OddRequest  Why = "odd-request" // it asks for another method, path or protocol than it says
-	Tunnel      Why = "tunnel"      // CONNECT
+	WrongToken  Why = "wrong-token"  // not a token of the Secret
+	WrongCookie Why = "wrong-cookie" // forged, or for another host, token or Secret
+	EndedCookie Why = "ended-cookie" // expired
+	OddPath     Why = "odd-path"     // only some programs read the path as an open one
+	OddRequest  Why = "odd-request"  // it asks for another method, path or protocol than its first line
+	Tunnel      Why = "tunnel"       // CONNECT
 )
 
-// Whys lists them all.
+// Whys lists all values of Why.
 func Whys() []Why {
 	return []Why{Closed, WrongToken, WrongCookie, EndedCookie, OddPath, OddRequest, Tunnel}
 }
 
-// Request is what of a request decides.
+// Request holds the parts of a request that the decision depends on.
 type Request struct {
-	Method string
-	Path   string // as it stands in the request, without query
-	Query  string // as it stands in the request
-	Host   string
-	Body   bool                // it has, or may have, content
+	Method string              // as in the request line, case-sensitive
+	Path   string              // as in the request, still percent-encoded, without the query
+	Query  string              // as in the request, still percent-encoded, without the ?
+	Host   string              // with or without a port
+	Body   bool                // whether it has, or may have, content
 	Header map[string][]string // by canonical name
 }
 
-// Decision on a request. It is let through where By is set.
+// Decision on a request. It is let through if By is set.
 type Decision struct {
-	By    By
-	Token Token // whose holder is let through by header or cookie
-	Why   Why   // it gets the page, or failed before something else let it through
+	By    By    // what lets it through; empty if nothing does
+	Token Token // of the holder, if By is ByHeader or ByCookie; zero otherwise
+	Why   Why   // why it gets the page, or what failed before something else let it through
 }
 
-// Rules decide for one page set with the tokens of its Secret as they are now.
+// Rules decide on the requests to one page set.
 type Rules struct {
-	Settings Settings
-	Tokens   Tokens
+	Settings Settings // of the page set
+	Tokens   Tokens   // the current tokens of the Secret; zero if there are none
 }
 
 // Decide says whether a request reaches the app.
 //
 //	CONNECT                                             page
 //	Maintenance-Bypass with a token                     by header
-//	a cookie of the Secret, for this host, not ended    by cookie
-//	an open path that everybody reads alike             by path
-//	GET, HEAD, OPTIONS where read-only, asking plainly  by method
-//	a CORS preflight where tokens let in, asking plainly by method
+//	a cookie of the Secret, for this host, not expired  by cookie
+//	an open path that every program reads alike         by path
+//	GET, HEAD, OPTIONS if read-only, not overridden     by method
+//	a CORS preflight if there are tokens, not overridden by method
 //	anything else                                       page
 //
-// A token that is wrong closes nothing that is open to everybody.
+// A wrong token does not close what is open to everybody.
 func (r Rules) Decide(q Request, now time.Time) Decision {
 	if q.Method == "CONNECT" {
 		return Decision{Why: Tunnel}
@@ -103,7 +104,7 @@ func firstOf(whys ...Why) Why {
 	return ""
 }
 
-// holder finds the token that a request shows.
+// holder finds the token that a request carries.
 func (r Rules) holder(q Request, now time.Time) (Token, By, Why) {
 	if r.Settings.BypassSecret == "" {
 		return Token{}, "", ""
@@ -124,8 +125,8 @@ func (r Rules) holder(q Request, now time.Time) (Token, By, Why) {
 	return Token{}, "", firstOf(failed, why)
 }
 
-// cookie looks for the cookie that only this host can have set first, so that no
-// number of others keeps it from being tried.
+// cookie first tries the cookie that only this host can have set, so that no number of
+// other cookies keeps it from being tried.
 func (r Rules) cookie(q Request, now time.Time) (holder Token, found bool, failed Why) {
 	plainName := CookieName(r.Settings.BypassSecret)
 	for _, name := range []string{hostPrefix + plainName, plainName} {
@@ -155,7 +156,7 @@ func (r Rules) cookieOf(wanted string, q Request, now time.Time) (holder Token, 
 	return holder, found, failed
 }
 
-// everybody says what lets through whoever shows nothing.
+// everybody says what lets a request through that carries no valid token or cookie.
 func (r Rules) everybody(q Request) (By, Why) {
 	onOpen, elsewhere := open(r.Settings.OpenPaths, q.Path), asksElsewhere(q)
 	if onOpen && !elsewhere {
@@ -179,14 +180,14 @@ func (r Rules) everybody(q Request) (By, Why) {
 
 func reads(method string) bool { return method == "GET" || method == "HEAD" || method == "OPTIONS" }
 
-// isPreflight tells the question of a browser whether it may ask from another origin
-// (https://fetch.spec.whatwg.org/#cors-preflight-request). It has no content.
+// isPreflight recognises a browser's question whether it may send a request from another
+// origin (https://fetch.spec.whatwg.org/#cors-preflight-request). It has no content.
 func isPreflight(q Request) bool {
 	return q.Method == "OPTIONS" && len(q.Header["Origin"]) == 1 && len(q.Header["Access-Control-Request-Method"]) == 1 && !q.Body
 }
 
-// asksPlainly says whether a request that reads can do nothing else in the app: its
-// protocol stays, and no header or parameter gives it another method.
+// asksPlainly says whether a request with a reading method does nothing but read: it does
+// not change the protocol, and no header or parameter gives it another method.
 func asksPlainly(q Request) bool {
 	if len(q.Header["Upgrade"]) > 0 {
 		return false
@@ -199,12 +200,12 @@ func asksPlainly(q Request) bool {
 	return !hasMethodParameter(q.Query)
 }
 
-// Headers by which frameworks take another method or path than the request line's.
-// Apps that read them from CGI-like variables know no difference between - and _.
+// Headers from which frameworks take another method or path than the request line's.
+// Apps that read headers from CGI variables cannot tell - from _.
 var (
 	methodHeaders = []string{"x-http-method-override", "x-method-override", "x-http-method", "x-method", "x-original-method", "x-rewrite-method"}
-	// Servers take the prefix in a script name off the path, and gunicorn and WSGI
-	// middleware believe such a name from a header.
+	// Servers remove a script name from the beginning of the path, and gunicorn and WSGI
+	// middleware trust a script name in a header.
 	pathHeaders = []string{"x-original-url", "x-rewrite-url", "x-override-url", "x-script-name", "script-name", "path-info"}
 )
 
@@ -224,8 +225,8 @@ func asksElsewhere(q Request) bool {
 	return false
 }
 
-// hasMethodParameter says whether a query has a parameter _method, in whatever case,
-// encoding or nesting a framework may read it: PHP makes it of ".method" as well.
+// hasMethodParameter says whether a query has a parameter _method, in any case, encoding
+// or nesting that a framework may accept: PHP also turns ".method" into it.
 func hasMethodParameter(query string) bool {
 	for parameter := range strings.FieldsFuncSeq(unescape(query), func(r rune) bool { return r == '&' || r == ';' || r == '?' }) {
 		key, _, _ := strings.Cut(strings.ToLower(parameter), "=")
@@ -244,7 +245,7 @@ func onlyLetters(r rune) rune {
 	return r
 }
 
-// unescape decodes what is percent-encoded, and leaves what is broken.
+// unescape decodes percent-encoding, and leaves what is malformed as it is.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	anna = "bfN7QkU0yG7T2hJxZ4sLwA"           // 22 of base64
-	job  = "0f1e2d3c4b5a69788796a5b4c3d2e1f0" // 32 of hex
+	anna = "bfN7QkU0yG7T2hJxZ4sLwA"           // 22 characters of base64
+	job  = "0f1e2d3c4b5a69788796a5b4c3d2e1f0" // 32 hex digits
 )
 
 var now = time.Unix(1_800_000_000, 0)
@@ -23,8 +23,8 @@ func rules(t *testing.T) Rules {
 	return Rules{Settings: all(), Tokens: tokens}
 }
 
-// holding is a request with a cookie for the host shop.example.
-func holding(t *testing.T, r Rules, name, host string, until time.Time) map[string][]string {
+// withCookie is the header of a request with the cookie of a token's holder for a host.
+func withCookie(t *testing.T, r Rules, name, host string, until time.Time) map[string][]string {
 	t.Helper()
 	token, ok := r.Tokens.named(name)
 	require.True(t, ok)
@@ -48,31 +48,31 @@ func TestDecide(t *testing.T) {
 		holder string
 		why    Why
 	}{
-		{name: "the public writes", give: Request{Method: "POST", Path: "/"}, why: Closed},
+		{name: "the public writing", give: Request{Method: "POST", Path: "/"}, why: Closed},
 		{name: "a token", give: Request{Method: "POST", Path: "/x//..", Header: header(Header, anna)}, by: ByHeader, holder: "anna"},
 		{name: "a wrong token", give: Request{Method: "POST", Path: "/", Header: header(Header, anna+"x")}, why: WrongToken},
 		{name: "two tokens", give: Request{Method: "POST", Path: "/", Header: header(Header, anna, Header, job)}, why: WrongToken},
 		{name: "an empty token", give: Request{Method: "POST", Path: "/", Header: header(Header, "")}, why: WrongToken},
-		{name: "a wrong token where all may go", give: Request{Method: "POST", Path: "/admin", Header: header(Header, "x")}, by: ByPath, why: WrongToken},
-		{name: "a cookie", give: Request{Method: "DELETE", Path: "/", Host: "shop.example", Header: holding(t, r, "job", "shop.example", later)}, by: ByCookie, holder: "job"},
-		{name: "a cookie, on another port", give: Request{Method: "PUT", Path: "/", Host: "Shop.Example.:8443", Header: holding(t, r, "job", "shop.example", later)}, by: ByCookie, holder: "job"},
-		{name: "a cookie of another host", give: Request{Method: "PUT", Path: "/", Host: "shop.example", Header: holding(t, r, "job", "other.example", later)}, why: WrongCookie},
-		{name: "a cookie that has ended", give: Request{Method: "PUT", Path: "/", Host: "shop.example", Header: holding(t, r, "job", "shop.example", now)}, why: EndedCookie},
+		{name: "a wrong token on an open path", give: Request{Method: "POST", Path: "/admin", Header: header(Header, "x")}, by: ByPath, why: WrongToken},
+		{name: "a cookie", give: Request{Method: "DELETE", Path: "/", Host: "shop.example", Header: withCookie(t, r, "job", "shop.example", later)}, by: ByCookie, holder: "job"},
+		{name: "a cookie, on another port", give: Request{Method: "PUT", Path: "/", Host: "Shop.Example.:8443", Header: withCookie(t, r, "job", "shop.example", later)}, by: ByCookie, holder: "job"},
+		{name: "a cookie for another host", give: Request{Method: "PUT", Path: "/", Host: "shop.example", Header: withCookie(t, r, "job", "other.example", later)}, why: WrongCookie},
+		{name: "an expired cookie", give: Request{Method: "PUT", Path: "/", Host: "shop.example", Header: withCookie(t, r, "job", "shop.example", now)}, why: EndedCookie},
 		{name: "an open path", give: Request{Method: "POST", Path: "/admin/x"}, by: ByPath},
-		{name: "an open path, asking for another by header", give: Request{Method: "POST", Path: "/admin", Header: header("X-Original-Url", "/secret")}, why: OddRequest},
-		{name: "the same, as CGI reads it", give: Request{Method: "POST", Path: "/admin", Header: header("X_rewrite-Url", "/secret")}, why: OddRequest},
-		{name: "an open path that loses its beginning", give: Request{Method: "POST", Path: "/admin/secret", Header: header("Script_name", "/admin")}, why: OddRequest},
-		{name: "the same by middleware's header", give: Request{Method: "POST", Path: "/admin/secret", Header: header("X-Script-Name", "/admin")}, why: OddRequest},
-		{name: "the same by dashes", give: Request{Method: "POST", Path: "/admin/secret", Header: header("Script-Name", "/admin")}, why: OddRequest},
-		{name: "an open path, with another after it", give: Request{Method: "POST", Path: "/admin", Header: header("Path_Info", "/secret")}, why: OddRequest},
-		{name: "a path that some read as open", give: Request{Method: "POST", Path: "/admin/../x"}, why: OddPath},
+		{name: "an open path, with another path in a header", give: Request{Method: "POST", Path: "/admin", Header: header("X-Original-Url", "/secret")}, why: OddRequest},
+		{name: "the same, as a CGI variable", give: Request{Method: "POST", Path: "/admin", Header: header("X_rewrite-Url", "/secret")}, why: OddRequest},
+		{name: "an open path from which the app removes the script name", give: Request{Method: "POST", Path: "/admin/secret", Header: header("Script_name", "/admin")}, why: OddRequest},
+		{name: "the same with middleware's header", give: Request{Method: "POST", Path: "/admin/secret", Header: header("X-Script-Name", "/admin")}, why: OddRequest},
+		{name: "the same with dashes", give: Request{Method: "POST", Path: "/admin/secret", Header: header("Script-Name", "/admin")}, why: OddRequest},
+		{name: "an open path with path info after it", give: Request{Method: "POST", Path: "/admin", Header: header("Path_Info", "/secret")}, why: OddRequest},
+		{name: "a path that some programs read as open", give: Request{Method: "POST", Path: "/admin/../x"}, why: OddPath},
 		{name: "reading", give: Request{Method: "GET", Path: "/a/../b", Query: "method=x&x=_method"}, by: ByMethod},
-		{name: "the head", give: Request{Method: "HEAD", Path: "/"}, by: ByMethod},
-		{name: "a preflight", give: Request{Method: "OPTIONS", Path: "/"}, by: ByMethod},
+		{name: "HEAD", give: Request{Method: "HEAD", Path: "/"}, by: ByMethod},
+		{name: "OPTIONS", give: Request{Method: "OPTIONS", Path: "/"}, by: ByMethod},
 		{name: "a method in lower case", give: Request{Method: "get", Path: "/"}, why: Closed},
 		{name: "reading with an upgrade", give: Request{Method: "GET", Path: "/", Header: header("Upgrade", "websocket")}, why: OddRequest},
-		{name: "reading with another method's header", give: Request{Method: "GET", Path: "/", Header: header("X-Http-Method-Override", "DELETE")}, why: OddRequest},
-		{name: "the same, as CGI reads it", give: Request{Method: "GET", Path: "/", Header: header("X_http_method_override", "DELETE")}, why: OddRequest},
+		{name: "reading with another method in a header", give: Request{Method: "GET", Path: "/", Header: header("X-Http-Method-Override", "DELETE")}, why: OddRequest},
+		{name: "the same, as a CGI variable", give: Request{Method: "GET", Path: "/", Header: header("X_http_method_override", "DELETE")}, why: OddRequest},
 		{name: "an upgrade on an open path", give: Request{Method: "GET", Path: "/admin", Header: header("Upgrade", "websocket")}, by: ByPath},
 		{name: "a tunnel", give: Request{Method: "CONNECT", Path: "/admin", Header: header(Header, anna)}, why: Tunnel},
 	} {
@@ -83,11 +83,11 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestForeignCookiesLockNobodyOut: a subdomain can set as many of the plain name as a
-// browser keeps, and none of the name that begins with __Host-.
+// TestForeignCookiesLockNobodyOut: a subdomain can set as many cookies with the plain name
+// as a browser keeps, but none whose name begins with __Host-.
 func TestForeignCookiesLockNobodyOut(t *testing.T) {
 	r := rules(t)
-	header := holding(t, r, "anna", "shop.example", now.Add(time.Hour))
+	header := withCookie(t, r, "anna", "shop.example", now.Add(time.Hour))
 	foreign := strings.Repeat(CookieName("team")+"=1:anna:x; ", 4*maxCookies)
 	header["Cookie"][0] = foreign + header["Cookie"][0]
 	got := r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: header}, now)
@@ -96,15 +96,15 @@ func TestForeignCookiesLockNobodyOut(t *testing.T) {
 	assert.Equal(t, WrongCookie, r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: header}, now).Why)
 }
 
-func TestOtherMethodsInTheQuery(t *testing.T) {
+func TestMethodOverrideInTheQuery(t *testing.T) {
 	r := rules(t)
 	for _, query := range []string{"_method=DELETE", "a=b&_METHOD=put", "%5fmethod=x", "_%6Dethod", "x;_method=x", "_method[]=x", ".method=x", "+_method=x", "[method=x", "a=1%26_method=x"} {
 		assert.Equal(t, Decision{Why: OddRequest}, r.Decide(Request{Method: "GET", Path: "/", Query: query}, now), query)
 	}
 }
 
-// TestOneSettingAlone: what one of the settings lets through, nothing else does.
-func TestOneSettingAlone(t *testing.T) {
+// TestSingleSettings: each setting lets through what it is for, and nothing else.
+func TestSingleSettings(t *testing.T) {
 	whole := rules(t)
 	reading := Request{Method: "GET", Path: "/"}
 	paths := Request{Method: "GET", Path: "/admin"}
@@ -124,8 +124,8 @@ func TestOneSettingAlone(t *testing.T) {
 	}
 }
 
-// TestPreflights: they carry no cookie, so that nobody would be let in from another
-// origin if they were answered with the page. Without a token nobody is.
+// TestPreflights: preflights carry no cookie, so answering them with the page would lock out
+// everybody who comes from another origin. If there are no tokens, they get the page.
 func TestPreflights(t *testing.T) {
 	whole := rules(t)
 	r := Rules{Settings: Settings{BypassSecret: "team"}, Tokens: whole.Tokens}

@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// ParseOpenPaths reads a list of path prefixes, "/admin, /webhooks/", as people write
-// it. It gives those that can be used, sorted and once each, and says what is wrong
-// with the others.
+// ParseOpenPaths reads a comma-separated list of path prefixes, such as "/admin,
+// /webhooks/". It returns the valid ones, sorted and without duplicates, and an error that
+// names the others. With more than MaxOpenPaths it returns none.
 func ParseOpenPaths(list string) ([]string, error) {
 	var paths []string
 	var wrong []error
@@ -35,26 +35,26 @@ func ParseOpenPaths(list string) ([]string, error) {
 	return paths, errors.Join(wrong...)
 }
 
-// CheckOpenPath says why a path cannot be open. "/admin" opens itself and what is
-// below it, "/admin/" only what is below it.
+// CheckOpenPath says why a path cannot be an open path; nil if it can. "/admin" opens
+// itself and everything below it, "/admin/" only what is below it.
 func CheckOpenPath(path string) error {
 	switch {
 	case len(path) > MaxOpenPath:
 		return fmt.Errorf("open path %q has %d bytes: give at most %d", clip(path), len(path), MaxOpenPath)
 	case path == "/":
-		return errors.New(`open path "/" is everything: end the maintenance instead`)
+		return errors.New(`open path "/" would open everything: end the maintenance instead`)
 	case !strings.HasPrefix(path, "/"):
 		return fmt.Errorf("open path %q does not begin with /", clip(path))
 	case strings.ContainsAny(path, "?#*"):
-		return fmt.Errorf("open path %q: give the beginning of a path, without ? # and *", clip(path))
+		return fmt.Errorf("open path %q: give a path prefix without ?, # and *", clip(path))
 	case !plain(path):
-		return fmt.Errorf(`open path %q: give it without "." and ".." segments, //, \, ; and without / \ . ; %% in percent-encoding`, clip(path))
+		return fmt.Errorf(`open path %q: give it without "." and ".." segments, //, \ and ;, and without percent-encoded / \ . ; %%`, clip(path))
 	}
 	return nil
 }
 
-// open says whether the path, as it stands in the request, is below one of the open
-// ones. Whatever two programs may read differently is not.
+// open says whether a raw path, as in the request, is an open one. A path that two programs
+// may read differently is not.
 func open(paths []string, raw string) bool {
 	if len(paths) == 0 || !plain(raw) {
 		return false
@@ -66,7 +66,7 @@ func open(paths []string, raw string) bool {
 	return slices.ContainsFunc(paths, func(prefix string) bool { return below(prefix, path) })
 }
 
-// below compares case-sensitively, and on the border of a segment.
+// below says whether path begins with prefix, case-sensitively and by whole segments.
 func below(prefix, path string) bool {
 	prefix, err := url.PathUnescape(prefix)
 	if err != nil {
@@ -76,9 +76,8 @@ func below(prefix, path string) bool {
 	return found && (rest == "" || strings.HasSuffix(prefix, "/") || rest[0] == '/')
 }
 
-// plain says whether every program reads the raw path alike: it has no dot segments,
-// no empty ones, no \ or ; and none of / \ . ; % in percent-encoding, nor anything
-// there that is no text.
+// plain says whether every program reads the raw path alike: it has no dot segments, no
+// empty segments, no \ or ;, no percent-encoded / \ . ; %, and it decodes to valid text.
 func plain(raw string) bool {
 	if !strings.HasPrefix(raw, "/") || strings.Contains(raw, "//") || strings.ContainsAny(raw, `\;`) {
 		return false
@@ -108,8 +107,8 @@ func plain(raw string) bool {
 
 func ambiguous(c byte) bool { return strings.IndexByte(`/\.;%`, c) >= 0 }
 
-// changes says whether some programs drop the rune, end the path at it, or make ASCII of
-// it: controls, full-width forms, and what looks like dots and slashes (Unicode's NFKC).
+// changes says whether some programs drop the rune, end the path at it, or turn it into
+// ASCII: controls, full-width forms, and what looks like dots and slashes (Unicode's NFKC).
 func changes(r rune) bool {
 	return r < ' ' || r == 0x7f || 0xff01 <= r && r <= 0xff5e || 0x2024 <= r && r <= 0x2026 || r == 0x2044 || r == 0x2215 || r == 0xfe52 || r == 0xfe68
 }

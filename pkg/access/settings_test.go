@@ -17,9 +17,9 @@ func all() Settings {
 		{Name: "d1", Scheme: HTTP, Host: "app.shop.svc", Port: 8080}, {Name: "d2", Scheme: Auto, Host: "api.shop.svc", Port: 443}}}
 }
 
-func TestSettingsHaveOneText(t *testing.T) {
+func TestEncodeIsCanonical(t *testing.T) {
 	const want = `{"version":1,"bypassSecret":"team","openPaths":["/admin","/webhooks/"],"readOnly":true,"doors":[{"name":"d1","scheme":"http","host":"app.shop.svc","port":8080},{"name":"d2","scheme":"auto","host":"api.shop.svc","port":443}]}`
-	assert.Equal(t, want, all().Encode(), "another text is another page set for everybody who updates")
+	assert.Equal(t, want, all().Encode(), "a different text would give everybody new page sets on an update")
 	mixed := all()
 	mixed.OpenPaths = []string{"/webhooks/", "/admin", "/webhooks/"}
 	assert.Equal(t, want, mixed.Encode(), "the order in which paths are given")
@@ -49,14 +49,14 @@ func TestParseRefuses(t *testing.T) {
 		{"something after it", all().Encode() + "{}", "invalid character"},
 		{"too much", `"` + strings.Repeat("x", MaxSize) + `"`, "bytes"},
 		{"nobody", change(func(s *Settings) { *s = Settings{Doors: s.Doors} }), "nobody is let through"},
-		{"no name of a Secret", change(func(s *Settings) { s.BypassSecret = "../team" }), "no name of a Secret"},
-		{"everything open", change(func(s *Settings) { s.OpenPaths = []string{"/"} }), "is everything"},
+		{"an invalid name of a Secret", change(func(s *Settings) { s.BypassSecret = "../team" }), "not a valid name of a Secret"},
+		{"everything open", change(func(s *Settings) { s.OpenPaths = []string{"/"} }), "open everything"},
 		{"too many open paths", change(func(s *Settings) {
 			for i := range MaxOpenPaths + 1 {
 				s.OpenPaths = append(s.OpenPaths, fmt.Sprintf("/%d", i))
 			}
 		}), "at most 64"},
-		{"no doors", change(func(s *Settings) { s.Doors = nil }), "no door"},
+		{"no doors", change(func(s *Settings) { s.Doors = nil }), "no doors"},
 		{"too many doors", change(func(s *Settings) { s.Doors = many(100) }), "at most 99"},
 		{"doors out of order", change(func(s *Settings) { s.Doors[0].Name = "d2" }), `called "d2"`},
 		{"another scheme", change(func(s *Settings) { s.Doors[0].Scheme = "ftp" }), `"ftp"`},
@@ -73,7 +73,7 @@ func TestParseRefuses(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestDoorsHavePortsOfTheirOwn(t *testing.T) {
+func TestDoorPortsAreDistinct(t *testing.T) {
 	seen := map[int]bool{page.Port: true, 9090: true, 443: true, 8443: true}
 	for n := 1; n <= MaxDoors; n++ {
 		d := Door{Name: DoorName(n)}
@@ -85,9 +85,9 @@ func TestDoorsHavePortsOfTheirOwn(t *testing.T) {
 	assert.Equal(t, []any{"maintenance-d99", "http-d99", 8199}, []any{d.ContainerPortName(), d.ServicePortName(), d.ContainerPort()})
 }
 
-func TestWithoutSettingsTheHashIsThePages(t *testing.T) {
+func TestHash(t *testing.T) {
 	p := pages.Default()
-	assert.Equal(t, p.Hash(), Hash(p, Settings{}))
+	assert.Equal(t, p.Hash(), Hash(p, Settings{}), "without settings it is the page's hash")
 	assert.Equal(t, p.Data(), Data(p, Settings{}))
 	assert.NotEqual(t, p.Hash(), Hash(p, all()))
 	other := all()
@@ -105,10 +105,10 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if s.Encode() != text {
-			t.Errorf("%q is read, and written as %q", text, s.Encode())
+			t.Errorf("%q was parsed, but is encoded as %q", text, s.Encode())
 		}
 		if err := s.Validate(); err != nil {
-			t.Errorf("%q is read: %v", text, err)
+			t.Errorf("%q was parsed, but is invalid: %v", text, err)
 		}
 	})
 }

@@ -2,55 +2,57 @@ package access
 
 import "time"
 
-// SummaryPath is where a page Pod with doors shows its Summary, on the port of its
-// metrics (9090), as JSON.
+// SummaryPath is where a page Pod with doors serves its Summary as JSON, on the port of
+// its metrics (9090).
 const SummaryPath = "/access"
 
-// MaxSummary bounds what is read of a Summary, in bytes.
+// MaxSummary is how much of a Summary is read, in bytes.
 const MaxSummary = 256 << 10
 
-// Summary is what a page Pod knows of whom it let through since it started, and of
-// what fails now. It holds names of tokens and no tokens.
+// Summary says whom a page Pod has let through since it started, and what fails now. It
+// has the names of tokens, and never a token.
 type Summary struct {
-	Version int    `json:"version"` // of Settings
-	PageSet string `json:"pageSet"`
+	Version int    `json:"version"` // Version of the Pod's Settings
+	PageSet string `json:"pageSet"` // name of the Pod's page set
 	// Since is when the page Pod started.
 	Since time.Time `json:"since"`
-	// Through counts requests that were let through, by header, cookie, path, method.
+	// Through counts the requests that were let through, by what let them through.
 	Through map[By]uint64 `json:"through,omitempty"`
-	// Page counts requests that got the page, by reason.
+	// Page counts the requests that got the page, by reason.
 	Page map[Why]uint64 `json:"page,omitempty"`
-	// Holders are those who were let through by token or cookie, by the token's name.
+	// Holders are the people who were let through by token or cookie, by the token's name.
 	Holders map[string]Holder `json:"holders,omitempty"`
-	Secret  Secret            `json:"secret"`
-	Doors   []DoorState       `json:"doors"`
+	// Secret is the state of the Secret with the tokens.
+	Secret Secret `json:"secret"`
+	// Doors are the apps behind the page, in the order of the settings.
+	Doors []DoorState `json:"doors"`
 }
 
-// Holder is what somebody with a token did.
+// Holder says what the holder of a token has done since the page Pod started.
 type Holder struct {
-	Requests uint64    `json:"requests"`
-	Last     time.Time `json:"last"`
+	Requests uint64    `json:"requests"` // let through by token or cookie
+	Last     time.Time `json:"last"`     // time of the last one
 }
 
-// Secret is what a page Pod sees of the Secret that its settings name.
+// Secret is the state of the Secret that the settings name, as a page Pod sees it.
 type Secret struct {
 	Name string `json:"name,omitempty"` // empty if the settings name none
-	// Missing says that there is no such Secret, or that it does not have SecretKey:
-	// nobody is let through by it.
+	// Missing says that the Secret does not exist, or does not have SecretKey: it lets
+	// nobody through.
 	Missing bool `json:"missing,omitempty"`
-	// Tokens that let somebody in.
+	// Tokens counts the valid tokens.
 	Tokens int `json:"tokens"`
-	// Problems say which lines cannot be used, and quote none.
+	// Problems name the lines that cannot be used, by number; at most ten.
 	Problems []string `json:"problems,omitempty"`
 }
 
-// DoorState is how an app behind the page answers.
+// DoorState says whether an app behind the page answers.
 type DoorState struct {
-	Name string `json:"name"`
-	// Unreachable says that the app did not take a connection for the last request, and
-	// why. It is empty again 2 minutes after.
+	Name string `json:"name"` // d1 to d99
+	// Unreachable says why the app did not accept a connection for the last request; empty
+	// if it did. It is cleared after 2 minutes.
 	Unreachable string    `json:"unreachable,omitempty"`
-	Since       time.Time `json:"since,omitzero"` // of Unreachable
-	// Failed counts the requests that got the page since the app did not answer.
+	Since       time.Time `json:"since,omitzero"` // when Unreachable was set first
+	// Failed counts the requests that got the page because the app did not answer.
 	Failed uint64 `json:"failed,omitempty"`
 }

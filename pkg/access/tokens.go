@@ -9,15 +9,17 @@ import (
 	"strings"
 )
 
-// Bounds of a Secret's tokens. 16 random bytes are 32 hex digits, or 22 characters of
-// base64.
+// MaxSecret is how large the key with the tokens can be, in bytes.
+const MaxSecret = 256 << 10
+
+// Bounds of a Secret's tokens, in characters. 16 random bytes are 32 hex digits, or 22
+// characters of base64.
 const (
-	maxTokens   = 256
-	maxToken    = 512 // characters
-	MaxSecret   = 256 << 10
+	maxTokens   = 256 // in one Secret
+	maxToken    = 512
 	minToken    = 22
 	minHexToken = 32
-	minDistinct = 8 // characters of a token, which random bytes do not miss
+	minDistinct = 8 // different characters; random tokens always have more
 )
 
 var (
@@ -26,32 +28,35 @@ var (
 	hexText   = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
 )
 
-// IsTokenName says whether a token can have this name.
+// IsTokenName says whether a token can have this name: 1 to 63 letters, digits, dots,
+// dashes and underscores, of which the first is a letter or digit.
 func IsTokenName(name string) bool { return tokenName.MatchString(name) }
 
-// Token lets its holder in. It knows a digest of what its holder shows, and what
-// cookies are made with.
+// Token lets its holder through. It has no copy of the token's text.
 type Token struct {
+	// Name of the holder, as in the Secret.
 	Name string
-	// Digest tells tokens apart; it gives nothing away of the token.
+	// Digest is the SHA-256 of the token's text. It tells tokens apart without revealing
+	// them.
 	Digest [sha256.Size]byte
-	key    [sha256.Size]byte
+	key    [sha256.Size]byte // for the HMAC in cookies
 }
 
-// Tokens are those of one Secret.
+// Tokens are the tokens of one Secret. The zero value has none.
 type Tokens struct {
 	secret string
 	all    []Token
 }
 
-// ParseTokens reads the lines "name token" of the Secret. Empty lines and those that
-// begin with # are comments. A line that cannot be used lets nobody in, and is named
-// by its number: what it says may be a token.
+// ParseTokens reads the lines "name token" of the named Secret. Empty lines and lines that
+// begin with # are comments. A line that cannot be used lets nobody through. The problems
+// name such lines by number and do not quote them, since they may hold a token; there are at
+// most ten.
 func ParseTokens(secret, text string) (Tokens, []string) {
 	t := Tokens{secret: secret}
 	var problems []string
 	if len(text) > MaxSecret {
-		return t, []string{fmt.Sprintf("key %s has more than %d bytes", SecretKey, MaxSecret)}
+		return t, []string{fmt.Sprintf("key %s is larger than %d bytes", SecretKey, MaxSecret)}
 	}
 	number, names := 0, map[string]bool{}
 	for line := range strings.Lines(text) {
@@ -64,7 +69,7 @@ func ParseTokens(secret, text string) (Tokens, []string) {
 		switch {
 		case problem != "":
 		case names[name]:
-			problem = "its name has been used before"
+			problem = "its name is used by an earlier line"
 		case len(t.all) == maxTokens:
 			problem = fmt.Sprintf("there are more than %d tokens", maxTokens)
 		}
@@ -83,16 +88,16 @@ const maxProblems = 10
 func parseToken(line string) (name, token, problem string) {
 	fields := strings.Fields(line)
 	if len(fields) != 2 {
-		return "", "", "give a name and a token with a space between them"
+		return "", "", "give a name and a token, separated by a space"
 	}
 	name, token = fields[0], fields[1]
 	switch {
 	case !tokenName.MatchString(name):
-		problem = "give a name of letters, digits, dots, dashes and underscores, of 63 characters at most"
+		problem = "give a name of at most 63 letters, digits, dots, dashes and underscores"
 	case len(token) > maxToken || !tokenText.MatchString(token):
-		problem = fmt.Sprintf("give a token in hex or base64, of %d characters at most", maxToken)
+		problem = fmt.Sprintf("give a token in hex or base64, of at most %d characters", maxToken)
 	case len(token) < minToken || len(token) < minHexToken && hexText.MatchString(token) || distinct(token) < minDistinct:
-		problem = "give a token of at least 16 random bytes, in hex or base64, as of: openssl rand -hex 16"
+		problem = "give a token of at least 16 random bytes, in hex or base64, for example from: openssl rand -hex 16"
 	}
 	return name, token, problem
 }
@@ -116,8 +121,8 @@ func newToken(name, token string) Token {
 // All lists the tokens in the order of the Secret.
 func (t Tokens) All() []Token { return t.all }
 
-// Find gives the token that somebody shows. It takes as long for a wrong one as for
-// any, whatever both begin with.
+// Find returns the token with this text, and false if there is none. It takes the same time
+// for every text, so that timing reveals nothing about the tokens.
 func (t Tokens) Find(shown string) (Token, bool) {
 	digest := sha256.Sum256([]byte(shown))
 	found := -1

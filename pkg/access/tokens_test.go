@@ -25,21 +25,21 @@ func TestParseTokens(t *testing.T) {
 	}
 }
 
-// TestLinesThatCannotBeUsed: they let nobody in, are named by number, and never quoted,
-// since what stands in the wrong place may be a token.
-func TestLinesThatCannotBeUsed(t *testing.T) {
+// TestInvalidTokenLines: invalid lines let nobody through. The problems name them by number
+// and never quote them, since any word of them may be a token.
+func TestInvalidTokenLines(t *testing.T) {
 	for _, test := range []struct{ name, line, says string }{
 		{"no name", anna, "a name and a token"},
 		{"three words", "anna b " + anna, "a name and a token"},
 		{"a short token", "bob " + anna[1:], "16 random bytes"},
 		{"a short token of hex", "bob " + job[1:], "16 random bytes"},
-		{"a token of one letter", "bob " + strings.Repeat("x", 40), "16 random bytes"},
+		{"a token of one repeated letter", "bob " + strings.Repeat("x", 40), "16 random bytes"},
 		{"a long token", "bob " + strings.Repeat(anna, 30), "512"},
 		{"a token that no header carries", "bob " + anna + "\u00e9", "hex or base64"},
 		{"a name that would forge a log", "a\x1b[31mb " + anna, "letters"},
 		{"a name for another field", "a:b " + anna, "letters"},
 		{"a long name", strings.Repeat("x", 64) + " " + anna, "63"},
-		{"a name twice", "anna " + job, "used before"},
+		{"a name twice", "anna " + job, "used by an earlier line"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, problems := ParseTokens("team", "anna "+anna+"\n"+test.line)
@@ -63,7 +63,7 @@ func TestLinesThatCannotBeUsed(t *testing.T) {
 	assert.Len(t, problems, 1)
 }
 
-func TestCookiesOfOthers(t *testing.T) {
+func TestOpenRejectsForeignCookies(t *testing.T) {
 	r := rules(t)
 	later := now.Add(time.Hour)
 	token, _ := r.Tokens.named("anna")
@@ -80,7 +80,7 @@ func TestCookiesOfOthers(t *testing.T) {
 	assert.Equal(t, WrongCookie, why, "another token of the same name")
 	revoked, _ := ParseTokens("team", "job "+job)
 	_, why = revoked.open(value, "shop.example", now)
-	assert.Equal(t, WrongCookie, why, "a token that was taken away")
+	assert.Equal(t, WrongCookie, why, "a revoked token")
 
 	seconds, rest, _ := strings.Cut(value, ":")
 	name, code, _ := strings.Cut(rest, ":")
@@ -102,15 +102,15 @@ func TestCookiesOfOthers(t *testing.T) {
 	assert.Equal(t, EndedCookie, why)
 }
 
-// TestACookieAmongOthers: whoever sets cookies from a subdomain locks nobody out.
-func TestACookieAmongOthers(t *testing.T) {
+// TestCookieAmongPlantedOnes: cookies set from a subdomain lock nobody out.
+func TestCookieAmongPlantedOnes(t *testing.T) {
 	r := rules(t)
-	h := holding(t, r, "anna", "shop.example", now.Add(time.Hour))
+	h := withCookie(t, r, "anna", "shop.example", now.Add(time.Hour))
 	h["Cookie"] = append([]string{CookieName("team") + "=planted; " + SecureCookieName("team") + "=1:anna:x"}, h["Cookie"]...)
 	assert.Equal(t, ByCookie, r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: h}, now).By)
 	planted := strings.Repeat(SecureCookieName("team")+"=x;", maxCookies)
 	h["Cookie"][0] = planted
-	assert.Empty(t, r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: h}, now).By, "bounded all the same")
+	assert.Empty(t, r.Decide(Request{Method: "POST", Path: "/", Host: "shop.example", Header: h}, now).By, "only so many are tried")
 }
 
 func TestWithoutCookies(t *testing.T) {

@@ -1,17 +1,13 @@
 package adminserver
 
 import (
-	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 func TestHealth(t *testing.T) {
@@ -38,75 +34,4 @@ func TestHealth(t *testing.T) {
 	assert.Equal(t, "metrics", text)
 	code, _ = ask(http.MethodPost, "/metrics")
 	assert.Equal(t, http.StatusMethodNotAllowed, code)
-}
-
-func TestRun(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	require.ErrorContains(t, Server{Flag: "listen", Address: "127.0.0.1:http-no"}.Run(ctx), "--listen")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = taken.Close() }()
-	require.ErrorContains(t, Server{Flag: "listen", Address: taken.Addr().String()}.Run(ctx), "address already in use")
-	ended := make(chan error)
-	go func() {
-		ended <- Server{Flag: "listen", Address: "127.0.0.1:0", Handler: http.NotFoundHandler()}.Run(ctx)
-	}()
-	none := make(chan error)
-	go func() { none <- Server{Flag: "listen"}.Run(ctx) }()
-	stop()
-	require.NoError(t, <-ended)
-	require.NoError(t, <-none)
-}
-
-// TestMemoryIsBounded: whoever reaches a page's Pods may reach this port as well, and
-// must not be able to use up what the page needs.
-func TestMemoryIsBounded(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := l.Addr().String()
-	require.NoError(t, l.Close())
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error)
-	answers := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	go func() {
-		ended <- Server{Flag: "listen", Address: address, Handler: answers, Longest: time.Minute}.Run(ctx)
-	}()
-	defer func() {
-		stop()
-		require.NoError(t, <-ended)
-	}()
-	const opened, kept = 200, maxMemory >> 15 // 32 KiB each
-	closed := make(chan struct{}, opened)
-	for range opened {
-		c, err := dial(address)
-		require.NoError(t, err)
-		defer func() { _ = c.Close() }()
-		go func() {
-			_, _ = c.Read(make([]byte, 1))
-			closed <- struct{}{}
-		}()
-	}
-	for range opened - kept {
-		select {
-		case <-closed:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("more than %d connections are kept", kept)
-		}
-	}
-	response, err := http.Get("http://" + address + "/metrics")
-	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); { // the others have a second
-		response, err = http.Get("http://" + address + "/metrics")
-	}
-	require.NoError(t, err)
-	_ = response.Body.Close()
-}
-
-// dial waits until somebody listens.
-func dial(address string) (net.Conn, error) {
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		c, err := net.Dial("tcp", address)
-		if err == nil || time.Now().After(deadline) {
-			return c, err
-		}
-	}
 }

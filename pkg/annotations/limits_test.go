@@ -61,8 +61,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestListsAreBounded: of one that is as long as annotations may be, little is told, and no
-// Lease that may be the one that counts is left out.
+// TestListsAreBounded: little is reported about a list that is as long as annotations may
+// be, and no Lease that may count is left out.
 func TestListsAreBounded(t *testing.T) {
 	t.Parallel()
 	var wrong []string
@@ -72,7 +72,7 @@ func TestListsAreBounded(t *testing.T) {
 	list := strings.Join(wrong, ",")
 	got, problems := DefaultKeys().Parse(map[string]string{DefaultEnabled: "true", Lease: "run-1," + list + ",run-2", OpenPaths: list})
 	assert.Empty(t, got.Leases)
-	assert.Len(t, problems, 1+maxTold+1)
+	assert.Len(t, problems, 1+maxReported+1)
 	size := 0
 	for _, p := range problems {
 		size += len(p.Message)
@@ -80,19 +80,19 @@ func TestListsAreBounded(t *testing.T) {
 	assert.Less(t, size, 4<<10)
 }
 
-func TestWhyAndWhoAreBounded(t *testing.T) {
+func TestReasonAndByAreBounded(t *testing.T) {
 	got, _ := DefaultKeys().Parse(map[string]string{Reason: strings.Repeat("ü\u202e", 1000), By: strings.Repeat("x\n", 1000)})
 	assert.LessOrEqual(t, len(got.Reason), MaxReason)
 	assert.LessOrEqual(t, len(got.By), MaxBy)
 	assert.False(t, strings.ContainsFunc(got.Reason+got.By, func(r rune) bool { return !unicode.IsPrint(r) }))
 }
 
-func TestFinish(t *testing.T) {
+func TestRemoveEnded(t *testing.T) {
 	all := map[string]string{DefaultEnabled: "true", DefaultCustomPage: "spring", Reason: "r", By: "b", Until: "u", Lease: "l", "a": "b"}
-	assert.Equal(t, map[string]string{DefaultCustomPage: "spring", "a": "b"}, DefaultKeys().Finish(all))
+	assert.Equal(t, map[string]string{DefaultCustomPage: "spring", "a": "b"}, DefaultKeys().RemoveEnded(all))
 	removed, _ := DefaultKeys().Remove(all)
 	assert.Equal(t, map[string]string{"a": "b"}, removed)
 	assert.Len(t, all, 7, "the caller's map stays as it was")
 	own := Keys{Enabled: "acme.io/down", EnabledValue: "yes", CustomPage: "acme.io/page"}
-	assert.Equal(t, map[string]string{"acme.io/page": "p"}, own.Finish(map[string]string{"acme.io/down": "yes", "acme.io/page": "p", Until: "u"}))
+	assert.Equal(t, map[string]string{"acme.io/page": "p"}, own.RemoveEnded(map[string]string{"acme.io/down": "yes", "acme.io/page": "p", Until: "u"}))
 }

@@ -1,5 +1,5 @@
-// Package api answers front ends, status pages and apps over HTTP: which services can
-// serve, and what is in maintenance. It only reads, and only what it is given.
+// Package api serves the HTTP API for front ends, status pages and apps: which services can serve,
+// and what is in maintenance. It only reads, and sends no requests itself.
 package api
 
 import (
@@ -12,65 +12,65 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Services is asked which services are checked.
+// Services provides the services that are checked.
 type Services interface {
-	// Services lists them in any order. One that several checkers name may be there as
-	// often as it is named. known is false until the checkers have been read.
+	// Services lists them in any order. A Service that several checkers name may appear several
+	// times. known is false until all checkers have been read.
 	Services() (all []Service, known bool)
 }
 
-// Service is what a checker knows of a Service that it names.
+// Service is the state of a Service that a checker names.
 type Service struct {
 	Namespace, Name string
-	// Known says whether it could be judged. If not, Ready says nothing.
+	// Known is true if it can be judged now. Otherwise Ready means nothing.
 	Known, Ready, Critical bool
-	// ReadyEndpoints is how many endpoints are ready.
+	// ReadyEndpoints is the number of ready endpoints.
 	ReadyEndpoints int
-	// Since is when it became what it is; zero if that is not known.
+	// Since is when Ready last changed; zero if that is not known.
 	Since time.Time
-	// Message says in a sentence why it is not ready; empty if there is nothing to say.
+	// Message says why it is not ready; empty if there is nothing to report.
 	Message string
 }
 
-// Maintenance is asked what is in maintenance.
+// Maintenance provides the targets in maintenance.
 type Maintenance interface {
-	// Rows lists it in any order; nobody may change what it gives. known is false until
-	// it has been read.
+	// Rows lists them in any order. The caller must not change the rows. known is false until all
+	// targets have been read.
 	Rows() (all []Row, known bool)
 }
 
 // Row is a target in maintenance.
 type Row struct {
 	Kind, Namespace, Name string
-	// Hosts that the target serves: a name, a wildcard as *.example, an expression after
-	// a ~, or * for any host. Nil is not known yet; empty is none of its own.
+	// Hosts that the target serves: a name, a wildcard such as *.example, an expression after a ~,
+	// or * for any host. Nil means not known yet; empty means none of its own.
 	Hosts        []string
-	State        string
+	State        string    // as in annotation maintenance/state
 	Since, Until time.Time // zero if there is none
-	Reason, Page string
+	Reason, Page string    // empty if there is none; the name of the page, default for the default page
 }
 
-// Config is what the API stands on.
+// Config configures the API.
 type Config struct {
-	Services    Services // nil where nothing is checked: there are none then
-	Maintenance Maintenance
-	// Namespaces that are told of; all if empty.
+	Services    Services    // nil if no services are checked: the lists are empty then
+	Maintenance Maintenance // required
+	// Namespaces that the API covers; empty means all.
 	Namespaces []string
-	// Origins whose scripts may read the answers in a browser, such as
-	// https://shop.example; * is any. None if empty.
+	// Origins whose scripts may read the answers in a browser, such as https://shop.example; * means
+	// any. Empty means none.
 	Origins []string
 }
 
-// API is the handler of the whole API.
+// API is the handler of the whole HTTP API.
 type API struct {
-	config Config
-	routes *http.ServeMux
-	made   *replies
+	config  Config
+	routes  *http.ServeMux
+	replies *replyCache
 }
 
-// New makes the handler.
+// New returns the handler.
 func New(c Config) *API {
-	a := &API{config: c, routes: http.NewServeMux(), made: newReplies()}
+	a := &API{config: c, routes: http.NewServeMux(), replies: newReplyCache()}
 	for path, r := range map[string]route{
 		"/services":                    {[]string{"namespace", "critical"}, a.services},
 		"/services/{namespace}/{name}": {nil, a.service},
@@ -78,25 +78,25 @@ func New(c Config) *API {
 		"/maintenance":                 {[]string{"namespace", "host"}, a.maintenance},
 		"/healthz":                     {nil, a.healthz},
 	} {
-		a.routes.Handle(path, a.reads(r))
+		a.routes.Handle(path, a.handle(r))
 	}
-	a.routes.HandleFunc("/", nowhere)
+	a.routes.HandleFunc("/", notFound)
 	return a
 }
 
-// route is something that can be asked for.
+// route is a path of the API with the parameters that it takes.
 type route struct {
 	parameters []string
 	answer     func(query) (answer, error)
 }
 
-// answer is what is said in answer to a question that could be answered.
+// answer is a successful response.
 type answer struct {
 	status int
-	value  any // becomes JSON
+	value  any // encoded as JSON
 }
 
-// Ready says whether all that is asked for is known.
+// Ready reports whether everything that the API serves has been read.
 func (a *API) Ready() bool {
 	_, err := a.healthz(query{})
 	return err == nil
@@ -110,15 +110,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "":
 		preflight(w, r)
-	case r.URL.Path != path.Clean(r.URL.Path): // ServeMux would send the client elsewhere
-		nowhere(w, r)
+	case r.URL.Path != path.Clean(r.URL.Path): // ServeMux would redirect the client
+		notFound(w, r)
 	default:
 		a.routes.ServeHTTP(w, r)
 	}
 }
 
-// reads answers a route to those who only read.
-func (a *API) reads(route route) http.Handler {
+// handle returns the handler of a route, which only allows reading.
+func (a *API) handle(route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
@@ -128,30 +128,30 @@ func (a *API) reads(route route) http.Handler {
 			return
 		default:
 			w.Header().Set("Allow", allow)
-			refuse(w, r, problemf(http.StatusMethodNotAllowed, "this API is read with GET or HEAD, not with %s", quoted(r.Method)))
+			writeProblem(w, r, problemf(http.StatusMethodNotAllowed, "method %s is not allowed: use GET or HEAD", quoted(r.Method)))
 			return
 		}
 		q, err := route.read(r)
-		if err == nil && !a.tells(q.namespace) {
-			err = problemf(http.StatusForbidden, "this API does not tell of namespace %s", quoted(q.namespace))
+		if err == nil && !a.covers(q.namespace) {
+			err = problemf(http.StatusForbidden, "this API does not serve namespace %s", quoted(q.namespace))
 		}
 		if err != nil {
-			refuse(w, r, err)
+			writeProblem(w, r, err)
 			return
 		}
-		a.made.serve(w, r, q.key(r.Pattern), func() (answer, error) { return route.answer(q) })
+		a.replies.serve(w, r, q.key(r.Pattern), func() (answer, error) { return route.answer(q) })
 	})
 }
 
 const allow = "GET, HEAD, OPTIONS"
 
-// tells says whether the API tells of a namespace; empty is all that it tells of.
-func (a *API) tells(namespace string) bool {
+// covers reports whether the API serves a namespace; the empty name stands for all that it covers.
+func (a *API) covers(namespace string) bool {
 	return namespace == "" || len(a.config.Namespaces) == 0 || slices.Contains(a.config.Namespaces, namespace)
 }
 
 func (a *API) healthz(query) (answer, error) {
-	if _, err := a.checked(); err != nil {
+	if _, err := a.coveredServices(); err != nil {
 		return answer{}, err
 	}
 	if _, known := a.config.Maintenance.Rows(); !known {
@@ -160,14 +160,14 @@ func (a *API) healthz(query) (answer, error) {
 	return answer{http.StatusOK, map[string]string{"status": "ok"}}, nil
 }
 
-func nowhere(w http.ResponseWriter, r *http.Request) {
-	refuse(w, r, problemf(http.StatusNotFound, "there is /services, /services/NAMESPACE/NAME, /status, /maintenance and /healthz, and no %s", quoted(r.URL.Path)))
+func notFound(w http.ResponseWriter, r *http.Request) {
+	writeProblem(w, r, problemf(http.StatusNotFound, "there is no %s: use /services, /services/NAMESPACE/NAME, /status, /maintenance or /healthz", quoted(r.URL.Path)))
 }
 
-// validNamespace says why a name cannot be that of a namespace.
+// validNamespace returns an error if a name cannot be a namespace's.
 func validNamespace(name string) error {
 	if len(validation.IsDNS1123Label(name)) > 0 {
-		return fmt.Errorf("%s is no name of a namespace", quoted(name))
+		return fmt.Errorf("%s is not the name of a namespace", quoted(name))
 	}
 	return nil
 }

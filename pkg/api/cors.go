@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// allowOrigin lets scripts of a page of that origin read the answer, whatever it says,
-// if the origin is one of those that may. The answers differ by no cookie, so that
-// credentials are never asked for.
+// allowOrigin lets scripts of an allowed origin read the answer, including errors. Credentials are
+// never allowed, because answers do not depend on cookies.
 func (a *API) allowOrigin(h http.Header, origin string) {
 	if len(a.config.Origins) == 0 {
 		return
@@ -31,11 +30,11 @@ func (a *API) allowOrigin(h http.Header, origin string) {
 	h.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
 }
 
-// preflight answers a browser that asks whether a script may ask.
+// preflight answers a browser that asks whether a script may send a request.
 func preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	if h.Get("Access-Control-Allow-Origin") == "" {
-		refuse(w, r, problemf(http.StatusForbidden, "origin %s is not among those that may ask (--api-cors-origins)", quoted(r.Header.Get("Origin"))))
+		writeProblem(w, r, problemf(http.StatusForbidden, "origin %s is not allowed (--api-cors-origins)", quoted(r.Header.Get("Origin"))))
 		return
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
@@ -44,14 +43,14 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// CheckOrigin says why a text cannot be one of Config.Origins.
+// CheckOrigin returns an error if a text cannot be one of Config.Origins.
 func CheckOrigin(text string) error {
 	if text == "*" {
 		return nil
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || text != u.Scheme+"://"+u.Host || text != strings.ToLower(text) || strings.Contains(text, "*") {
-		return fmt.Errorf("%q is no origin: it is as a browser sends it, such as https://shop.example or http://localhost:3000, or * for any", text)
+		return fmt.Errorf("%q is not an origin: write it as a browser sends it, such as https://shop.example or http://localhost:3000, or * for any", text)
 	}
 	return nil
 }

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// toldRow is a target in maintenance as it is told.
-type toldRow struct {
+// targetView is the JSON of a target in maintenance.
+type targetView struct {
 	Kind      string     `json:"kind"`
 	Namespace string     `json:"namespace"`
 	Name      string     `json:"name"`
-	Hosts     []string   `json:"hosts"` // null is not known yet
+	Hosts     []string   `json:"hosts"` // null: not known yet
 	State     string     `json:"state"`
 	Since     *time.Time `json:"since"`
 	Until     *time.Time `json:"until"`
@@ -21,32 +21,32 @@ type toldRow struct {
 	Page      string     `json:"page"`
 }
 
-// maintenance lists what is in maintenance, and for a host what serves it or may.
+// maintenance lists the targets in maintenance, and for a host those that serve it or may serve it.
 func (a *API) maintenance(q query) (answer, error) {
 	all, known := a.config.Maintenance.Rows()
 	if !known {
 		return answer{}, errStarting
 	}
-	list := []toldRow{}
+	list := []targetView{}
 	for _, r := range all {
 		switch {
-		case !a.tells(r.Namespace), q.namespace != "" && r.Namespace != q.namespace:
-		case q.host == "", r.Hosts == nil, // which may be the one
+		case !a.covers(r.Namespace), q.namespace != "" && r.Namespace != q.namespace:
+		case q.host == "", r.Hosts == nil, // unread hosts may include it
 			slices.ContainsFunc(r.Hosts, func(h string) bool { return serves(h, q.host) }):
-			list = append(list, toldRow{
+			list = append(list, targetView{
 				Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Hosts: r.Hosts, State: r.State,
-				Since: instant(r.Since), Until: instant(r.Until), Reason: r.Reason, Page: r.Page,
+				Since: timestamp(r.Since), Until: timestamp(r.Until), Reason: r.Reason, Page: r.Page,
 			})
 		}
 	}
-	slices.SortFunc(list, func(a, b toldRow) int {
+	slices.SortFunc(list, func(a, b targetView) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
 	})
 	return answer{http.StatusOK, list}, nil
 }
 
-// serves says whether one of a row's hosts is, or may be, this one. A wildcard stands
-// for one label or several, as the Gateway API has it; nobody can tell of an expression.
+// serves reports whether a host of a row is, or may be, the given one. A wildcard covers any number
+// of labels, as in the Gateway API; an expression may match anything.
 func serves(of, host string) bool {
 	switch {
 	case of == "*", strings.HasPrefix(of, "~"):

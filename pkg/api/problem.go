@@ -10,13 +10,13 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 )
 
-// problem is why there is no answer, in the form of RFC 9457.
+// problem is an error response in the format of RFC 9457.
 type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
-	// retry is when to ask again, in seconds; 0 if that would not help.
-	retry int
+	// retryAfter is when to retry, in seconds; 0 if a retry would not help.
+	retryAfter int
 }
 
 // Error implements error.
@@ -26,33 +26,33 @@ func problemf(status int, format string, args ...any) problem {
 	return problem{Title: http.StatusText(status), Status: status, Detail: fmt.Sprintf(format, args...)}
 }
 
-// later is a problem that goes by itself.
-func later(format string, args ...any) problem {
+// unavailable returns a problem that is temporary.
+func unavailable(format string, args ...any) problem {
 	p := problemf(http.StatusServiceUnavailable, format, args...)
-	p.retry = 1
+	p.retryAfter = 1
 	return p
 }
 
 var (
-	errStarting = later("this replica has not read everything yet")
-	errBusy     = later("there are too many answers under way")
+	errStarting = unavailable("this replica has not read everything yet")
+	errBusy     = unavailable("too many responses are being sent")
 )
 
-// quoted makes what a client sent fit to be repeated.
+// quoted makes a client's text safe to repeat.
 func quoted(s string) string { return strconv.QuoteToASCII(annotations.Clip(s)) }
 
-// replyOf makes the reply to a question that has no answer.
+// replyOf returns the reply for an error.
 func replyOf(err error) *reply {
 	var p problem
 	if !errors.As(err, &p) {
-		p = problemf(http.StatusInternalServerError, "the answer could not be made")
+		p = problemf(http.StatusInternalServerError, "the response could not be built")
 	}
 	body, err := json.Marshal(p)
-	if err != nil { // it has nothing but text and numbers
+	if err != nil { // it contains only text and numbers
 		body = []byte(`{}`)
 	}
-	return &reply{status: p.Status, contentType: "application/problem+json", retry: p.retry, body: append(body, '\n')}
+	return &reply{status: p.Status, contentType: "application/problem+json", retryAfter: p.retryAfter, body: append(body, '\n')}
 }
 
-// refuse answers with a problem.
-func refuse(w http.ResponseWriter, r *http.Request, err error) { replyOf(err).write(w, r) }
+// writeProblem writes the reply for an error.
+func writeProblem(w http.ResponseWriter, r *http.Request, err error) { replyOf(err).write(w, r) }

@@ -13,26 +13,26 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// query is what a request asks for. What it does not say is empty.
+// query holds the parameters of a request. Absent ones are empty.
 type query struct {
 	namespace, name, host string
 	critical              *bool
 }
 
-// read takes the request's path and parameters strictly: what is not understood would
-// otherwise be an answer to another question.
+// read parses the request's path and parameters strictly: ignoring a parameter would answer another
+// question.
 func (route route) read(r *http.Request) (query, error) {
 	q := query{namespace: r.PathValue("namespace"), name: r.PathValue("name")}
 	if q.namespace+q.name != "" && (validNamespace(q.namespace) != nil || len(validation.IsDNS1123Label(q.name)) > 0) {
-		return query{}, problemf(http.StatusNotFound, "%s/%s cannot be namespace and name of a Service", quoted(q.namespace), quoted(q.name))
+		return query{}, problemf(http.StatusNotFound, "%s/%s is not a valid namespace and name of a Service", quoted(q.namespace), quoted(q.name))
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return query{}, problemf(http.StatusBadRequest, "the query cannot be read: write a %%, a + or a ; in a value as %%25, %%2B or %%3B")
+		return query{}, problemf(http.StatusBadRequest, "the query cannot be parsed: write %%, + and ; in a value as %%25, %%2B and %%3B")
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(route.parameters, name) {
-			return query{}, problemf(http.StatusBadRequest, "there is no parameter %s here%s", quoted(name), route.others())
+			return query{}, problemf(http.StatusBadRequest, "unknown parameter %s: %s", quoted(name), route.allowed())
 		}
 		if len(values[name]) > 1 {
 			return query{}, problemf(http.StatusBadRequest, "parameter %s is given %d times: give it once", name, len(values[name]))
@@ -44,14 +44,14 @@ func (route route) read(r *http.Request) (query, error) {
 	return q, nil
 }
 
-func (route route) others() string {
+func (route route) allowed() string {
 	if len(route.parameters) == 0 {
-		return ", nor any other"
+		return "this path takes none"
 	}
-	return ": there is " + strings.Join(route.parameters, " and ")
+	return "this path takes " + strings.Join(route.parameters, " and ")
 }
 
-// set takes the value of a parameter.
+// set parses the value of a parameter.
 func (q *query) set(name, value string) (err error) {
 	switch name {
 	case "namespace":
@@ -68,7 +68,7 @@ func (q *query) set(name, value string) (err error) {
 	return err
 }
 
-// hostOf reads a host as a browser's location has it: in any case, with a port or not.
+// hostOf parses a host as it appears in a browser's location: in any case, with or without a port.
 func hostOf(value string) (string, error) {
 	host := value
 	if h, port, err := net.SplitHostPort(value); err == nil {
@@ -78,16 +78,16 @@ func hostOf(value string) (string, error) {
 	}
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if len(validation.IsDNS1123Subdomain(host)) > 0 && net.ParseIP(host) == nil {
-		return "", fmt.Errorf("%s is no host: give one as it is in a URL, such as shop.example", quoted(value))
+		return "", fmt.Errorf("%s is not a host: write it as in a URL, such as shop.example", quoted(value))
 	}
 	return host, nil
 }
 
-// key tells queries apart whose answers differ.
+// key identifies queries that have the same answer.
 func (q query) key(pattern string) string {
 	critical := ""
 	if q.critical != nil {
 		critical = strconv.FormatBool(*q.critical)
 	}
-	return strings.Join([]string{pattern, q.namespace, q.name, q.host, critical}, " ") // none of them has a blank
+	return strings.Join([]string{pattern, q.namespace, q.name, q.host, critical}, " ") // none of them contains a blank
 }

@@ -13,31 +13,30 @@ import (
 )
 
 const (
-	// fresh is how long a reply is given to whoever asks the same, so that many clients
-	// cost no more than one; as long as it took to make, up to longest, if that was more,
-	// so that even one of 50,000 targets leaves half of a processor to others. It is how
-	// late a change may be seen.
-	fresh   = 100 * time.Millisecond
-	longest = 500 * time.Millisecond
-	// makers is how many replies are made at once, and patience how long one waits for
-	// its turn.
-	makers   = 2
-	patience = 5 * time.Second
-	// kept is how many replies are given to others.
-	kept = 256
-	// maxHeld bounds the replies that are on their way to clients, each counted once, in
-	// bytes: 50,000 targets in maintenance make one of 10 MB.
-	maxHeld = 64 << 20
+	// A reply is reused for identical requests for minCacheTime, or as long as it took to build it,
+	// up to maxCacheTime. So many clients cost no more than one, and even a reply with 50,000
+	// targets uses at most half of a CPU. It is also how late a change may become visible.
+	minCacheTime = 100 * time.Millisecond
+	maxCacheTime = 500 * time.Millisecond
+	// maxBuilds is how many replies are built at once, and buildQueueTimeout how long a request
+	// waits for its turn.
+	maxBuilds         = 2
+	buildQueueTimeout = 5 * time.Second
+	// maxCachedReplies bounds the replies that are reused.
+	maxCachedReplies = 256
+	// maxBytesInFlight bounds the replies that are being sent, each counted once, in bytes: 50,000
+	// targets in maintenance make a reply of 10 MB.
+	maxBytesInFlight = 64 << 20
 )
 
-// reply is an answer as it is sent.
+// reply is a response ready to be sent.
 type reply struct {
 	status      int
 	contentType string
 	etag        string
-	retry       int
+	retryAfter  int
 	body        []byte
-	holders     int // whom it is being sent to; replies.mu guards it
+	receivers   int // number of clients it is being sent to; guarded by replyCache.mu
 }
 
 func newReply(a answer) (*reply, error) {
@@ -52,11 +51,11 @@ func newReply(a answer) (*reply, error) {
 	}, nil
 }
 
-// write sends the reply, or that the client has it already.
+// write sends the reply, or 304 if the client already has it.
 func (p *reply) write(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	if p.status == http.StatusOK {
-		h.Set("Cache-Control", "no-cache") // keep it, and ask whether it is still so
+		h.Set("Cache-Control", "no-cache") // may be stored, but must be revalidated
 		h.Set("ETag", p.etag)
 		if matches(r.Header.Values("If-None-Match"), p.etag) {
 			w.WriteHeader(http.StatusNotModified)
@@ -65,18 +64,18 @@ func (p *reply) write(w http.ResponseWriter, r *http.Request) {
 	} else {
 		h.Set("Cache-Control", "no-store")
 	}
-	if p.retry > 0 {
-		h.Set("Retry-After", strconv.Itoa(p.retry))
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
 	}
 	h.Set("Content-Type", p.contentType)
 	h.Set("Content-Length", strconv.Itoa(len(p.body)))
 	w.WriteHeader(p.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(p.body) // the client may have gone
+		_, _ = w.Write(p.body) // the client may have disconnected
 	}
 }
 
-// matches says whether If-None-Match (RFC 9110 13.1.2) names the tag.
+// matches reports whether If-None-Match (RFC 9110, section 13.1.2) contains the tag.
 func matches(fields []string, etag string) bool {
 	for _, field := range fields {
 		for tag := range strings.SplitSeq(field, ",") {
@@ -89,51 +88,51 @@ func matches(fields []string, etag string) bool {
 	return false
 }
 
-// replies makes each reply once for all who ask the same at about the same time.
-type replies struct {
-	turns chan struct{}
+// replyCache builds each reply once for all identical requests that arrive at about the same time.
+type replyCache struct {
+	slots chan struct{}
 
-	mu   sync.Mutex
-	made map[string]*making
-	held int
+	mu            sync.Mutex
+	cached        map[string]*pendingReply
+	bytesInFlight int
 }
 
-// making is a reply that somebody makes, or has just made.
-type making struct {
+// pendingReply is a reply that is being built, or was just built.
+type pendingReply struct {
 	done  chan struct{}
 	reply *reply
 }
 
-func newReplies() *replies {
-	return &replies{turns: make(chan struct{}, makers), made: map[string]*making{}}
+func newReplyCache() *replyCache {
+	return &replyCache{slots: make(chan struct{}, maxBuilds), cached: map[string]*pendingReply{}}
 }
 
-// serve answers a request for what the key names.
-func (s *replies) serve(w http.ResponseWriter, r *http.Request, key string, of func() (answer, error)) {
+// serve answers a request with the reply of a key.
+func (s *replyCache) serve(w http.ResponseWriter, r *http.Request, key string, of func() (answer, error)) {
 	p := s.get(r, key, of)
-	if p == nil { // the client has gone
+	if p == nil { // the client has disconnected
 		return
 	}
-	if !s.hold(p) {
-		refuse(w, r, errBusy)
+	if !s.acquire(p) {
+		writeProblem(w, r, errBusy)
 		return
 	}
 	defer s.release(p)
 	p.write(w, r)
 }
 
-func (s *replies) get(r *http.Request, key string, of func() (answer, error)) *reply {
+func (s *replyCache) get(r *http.Request, key string, of func() (answer, error)) *reply {
 	s.mu.Lock()
-	m, others := s.made[key]
+	m, others := s.cached[key]
 	if !others {
-		m = &making{done: make(chan struct{})}
-		if len(s.made) < kept {
-			s.made[key] = m
+		m = &pendingReply{done: make(chan struct{})}
+		if len(s.cached) < maxCachedReplies {
+			s.cached[key] = m
 		}
 	}
 	s.mu.Unlock()
 	if !others {
-		s.make(key, m, of)
+		s.build(key, m, of)
 	}
 	select {
 	case <-m.done:
@@ -143,21 +142,21 @@ func (s *replies) get(r *http.Request, key string, of func() (answer, error)) *r
 	}
 }
 
-func (s *replies) make(key string, m *making, of func() (answer, error)) {
+func (s *replyCache) build(key string, m *pendingReply, of func() (answer, error)) {
 	began := time.Now()
 	defer func() {
 		close(m.done)
-		time.AfterFunc(min(max(fresh, time.Since(began)), longest), func() { s.forget(key, m) })
+		time.AfterFunc(min(max(minCacheTime, time.Since(began)), maxCacheTime), func() { s.forget(key, m) })
 	}()
-	m.reply = replyOf(errBusy) // should there be no turn, or a panic
-	wait := time.NewTimer(patience)
+	m.reply = replyOf(errBusy) // in case there is no turn, or build panics
+	wait := time.NewTimer(buildQueueTimeout)
 	defer wait.Stop()
 	select {
-	case s.turns <- struct{}{}:
+	case s.slots <- struct{}{}:
 	case <-wait.C:
 		return
 	}
-	defer func() { <-s.turns }()
+	defer func() { <-s.slots }()
 	a, err := of()
 	if err == nil {
 		m.reply, err = newReply(a)
@@ -167,32 +166,32 @@ func (s *replies) make(key string, m *making, of func() (answer, error)) {
 	}
 }
 
-func (s *replies) forget(key string, m *making) {
+func (s *replyCache) forget(key string, m *pendingReply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.made[key] == m {
-		delete(s.made, key)
+	if s.cached[key] == m {
+		delete(s.cached, key)
 	}
 }
 
-// hold books a reply for as long as it is on its way to anybody.
-func (s *replies) hold(p *reply) bool {
+// acquire counts a reply as being sent until release.
+func (s *replyCache) acquire(p *reply) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.holders == 0 {
-		if s.held+len(p.body) > maxHeld {
+	if p.receivers == 0 {
+		if s.bytesInFlight+len(p.body) > maxBytesInFlight {
 			return false
 		}
-		s.held += len(p.body)
+		s.bytesInFlight += len(p.body)
 	}
-	p.holders++
+	p.receivers++
 	return true
 }
 
-func (s *replies) release(p *reply) {
+func (s *replyCache) release(p *reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.holders--; p.holders == 0 {
-		s.held -= len(p.body)
+	if p.receivers--; p.receivers == 0 {
+		s.bytesInFlight -= len(p.body)
 	}
 }

@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// told is a Service as it is told.
-type told struct {
+// serviceView is the JSON of a Service in a list.
+type serviceView struct {
 	Name      string `json:"name"`
 	Namespace string `json:"namespace"`
-	Ready     *bool  `json:"ready"` // null is not known
+	Ready     *bool  `json:"ready"` // null: not known
 	Critical  bool   `json:"critical"`
 }
 
-// toldMore is a Service that was asked for by its name.
-type toldMore struct {
-	told
+// serviceDetail is the JSON of a single Service.
+type serviceDetail struct {
+	serviceView
 	ReadyEndpoints int        `json:"readyEndpoints"`
 	Since          *time.Time `json:"since"`
 	Message        string     `json:"message"`
 }
 
-// overall is how all services are.
-type overall struct {
-	Status   string `json:"status"`
-	Services counts `json:"services"`
-	NotReady []told `json:"notReady"`
+// statusView is the JSON of /status.
+type statusView struct {
+	Status   string        `json:"status"`
+	Services counts        `json:"services"`
+	NotReady []serviceView `json:"notReady"`
 }
 
 type counts struct {
@@ -38,16 +38,16 @@ type counts struct {
 	CriticalReady int `json:"criticalReady"`
 }
 
-func (s Service) told() told {
-	t := told{Name: s.Name, Namespace: s.Namespace, Critical: s.Critical}
+func (s Service) view() serviceView {
+	t := serviceView{Name: s.Name, Namespace: s.Namespace, Critical: s.Critical}
 	if s.Known {
 		t.Ready = &s.Ready
 	}
 	return t
 }
 
-// checked lists the services that are told of, each once and in order.
-func (a *API) checked() ([]Service, error) {
+// coveredServices lists the services that the API covers, each once, sorted by namespace and name.
+func (a *API) coveredServices() ([]Service, error) {
 	if a.config.Services == nil {
 		return nil, nil
 	}
@@ -57,15 +57,15 @@ func (a *API) checked() ([]Service, error) {
 	}
 	var mine []Service
 	for _, s := range all {
-		if a.tells(s.Namespace) {
+		if a.covers(s.Namespace) {
 			mine = append(mine, s)
 		}
 	}
-	return once(mine), nil
+	return mergeDuplicates(mine), nil
 }
 
-// once puts services in order, and makes one of those that several checkers name.
-func once(all []Service) []Service {
+// mergeDuplicates sorts services, and merges those that several checkers name.
+func mergeDuplicates(all []Service) []Service {
 	slices.SortStableFunc(all, func(a, b Service) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name), cmp.Compare(a.rank(), b.rank()))
 	})
@@ -80,9 +80,8 @@ func once(all []Service) []Service {
 	return each
 }
 
-// rank puts first what counts where checkers differ, which may ask for other ports and
-// other numbers of endpoints: not ready for one is not ready, and unknown to one is
-// not ready for sure.
+// rank puts first the entry that stands for a Service if checkers differ, which they do when they
+// name other ports or numbers of endpoints: not ready before unknown, and unknown before ready.
 func (s Service) rank() int {
 	switch {
 	case s.Known && !s.Ready:
@@ -94,18 +93,18 @@ func (s Service) rank() int {
 }
 
 func (a *API) services(q query) (answer, error) {
-	all, err := a.checked()
-	list := []told{}
+	all, err := a.coveredServices()
+	list := []serviceView{}
 	for _, s := range all {
 		if (q.namespace == "" || s.Namespace == q.namespace) && (q.critical == nil || s.Critical == *q.critical) {
-			list = append(list, s.told())
+			list = append(list, s.view())
 		}
 	}
 	return answer{http.StatusOK, list}, err
 }
 
 func (a *API) service(q query) (answer, error) {
-	all, err := a.checked()
+	all, err := a.coveredServices()
 	if err != nil {
 		return answer{}, err
 	}
@@ -114,21 +113,21 @@ func (a *API) service(q query) (answer, error) {
 			continue
 		}
 		if !s.Known {
-			return answer{}, later("whether Service %s/%s is ready is not known: %s", s.Namespace, s.Name, cmp.Or(s.Message, "it has not been read yet"))
+			return answer{}, unavailable("it is not known whether Service %s/%s is ready: %s", s.Namespace, s.Name, cmp.Or(s.Message, "it has not been read yet"))
 		}
-		return answer{http.StatusOK, toldMore{told: s.told(), ReadyEndpoints: s.ReadyEndpoints, Since: instant(s.Since), Message: s.Message}}, nil
+		return answer{http.StatusOK, serviceDetail{serviceView: s.view(), ReadyEndpoints: s.ReadyEndpoints, Since: timestamp(s.Since), Message: s.Message}}, nil
 	}
-	return answer{}, problemf(http.StatusNotFound, "no checker names a Service %s/%s", q.namespace, q.name)
+	return answer{}, problemf(http.StatusNotFound, "no ServiceChecker names Service %s/%s", q.namespace, q.name)
 }
 
-// status is 503 while a critical service is not ready. What is not known of one is told
-// as what it is: the status is not known.
+// status answers 503 while a critical service is not ready, and also while the state of one is
+// unknown.
 func (a *API) status(q query) (answer, error) {
-	all, err := a.checked()
+	all, err := a.coveredServices()
 	if err != nil {
 		return answer{}, err
 	}
-	o := overall{Status: "up", NotReady: []told{}}
+	o := statusView{Status: "up", NotReady: []serviceView{}}
 	down, unknown := false, ""
 	for _, s := range all {
 		if q.namespace != "" && s.Namespace != q.namespace {
@@ -137,7 +136,7 @@ func (a *API) status(q query) (answer, error) {
 		o.Services.add(s)
 		if !s.ready() {
 			o.Status = "degraded"
-			o.NotReady = append(o.NotReady, s.told())
+			o.NotReady = append(o.NotReady, s.view())
 		}
 		down = down || s.Critical && s.Known && !s.Ready
 		if s.Critical && !s.Known {
@@ -149,12 +148,12 @@ func (a *API) status(q query) (answer, error) {
 		o.Status = "down"
 		return answer{http.StatusServiceUnavailable, o}, nil
 	case unknown != "":
-		return answer{}, later("whether critical Service %s is ready is not known", unknown)
+		return answer{}, unavailable("it is not known whether critical Service %s is ready", unknown)
 	}
 	return answer{http.StatusOK, o}, nil
 }
 
-// ready says whether it is known to be.
+// ready reports whether it is known to be ready.
 func (s Service) ready() bool { return s.Known && s.Ready }
 
 func (c *counts) add(s Service) {
@@ -170,8 +169,8 @@ func (c *counts) add(s Service) {
 	}
 }
 
-// instant is a time as it is told; null if there is none.
-func instant(t time.Time) *time.Time {
+// timestamp is a time as the API writes it; null if there is none.
+func timestamp(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -13,6 +14,8 @@ import (
 	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/api"
+	"maintenance-controller.io/pkg/httpserve"
+	"maintenance-controller.io/pkg/manual"
 	"maintenance-controller.io/pkg/roster"
 )
 
@@ -25,21 +28,21 @@ type apiOptions struct {
 }
 
 func (o *apiOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.listen, "api-listen", "", "address of the HTTP API of every replica, such as :8443: /services, /status and /maintenance, see docs/checker.md. Empty = none, and nothing is watched for it")
-	f.StringVar(&o.certificate, "api-tls-cert", "", "file with the API's certificate chain in PEM, read again when it changes; if empty, the program signs one itself when it starts")
-	f.StringVar(&o.key, "api-tls-key", "", "file with its key in PEM, likewise")
-	f.BoolVar(&o.plain, "api-plain-http", false, "answer the API's requests without TLS as well, such as behind a proxy that has it")
-	f.StringSliceVar(&o.namespaces, "api-namespaces", nil, "namespaces that the API tells of, comma-separated; those that are served (--watch-namespaces) if empty. It asks nobody who they are")
-	f.StringSliceVar(&o.origins, "api-cors-origins", nil, "origins whose scripts may read the API in a browser, comma-separated, such as https://shop.example; * for any, none if empty")
+	f.StringVar(&o.listen, "api-listen", "", "address for the HTTP API of every replica, such as :8443: /services, /status and /maintenance, see "+manual.Checkers().URL()+". Empty = none, and nothing is watched for it")
+	f.StringVar(&o.certificate, "api-tls-cert", "", "PEM file with the API's certificate chain, read again when it changes; empty = the program signs its own at every start")
+	f.StringVar(&o.key, "api-tls-key", "", "PEM file with its key, read again when it changes")
+	f.BoolVar(&o.plain, "api-plain-http", false, "also answer API requests without TLS, for example behind a proxy that terminates it")
+	f.StringSliceVar(&o.namespaces, "api-namespaces", nil, "namespaces that the API reports on, comma-separated; empty = those of --watch-namespaces. The API does not authenticate clients")
+	f.StringSliceVar(&o.origins, "api-cors-origins", nil, "origins whose scripts may read the API in a browser, comma-separated, such as https://shop.example; * = any, empty = none")
 }
 
-// validate names every flag that cannot be.
+// validate returns an error that names all invalid flags.
 func (o *apiOptions) validate(watched []string) error {
-	o.namespaces, o.origins = set(o.namespaces), set(o.origins)
-	errs := []error{areNamespaces("api-namespaces", o.namespaces)}
+	o.namespaces, o.origins = unique(o.namespaces), unique(o.origins)
+	errs := []error{checkNamespaces("api-namespaces", o.namespaces)}
 	for _, namespace := range o.namespaces {
 		if len(watched) > 0 && !slices.Contains(watched, namespace) {
-			errs = append(errs, fmt.Errorf("--api-namespaces: %q is not among --watch-namespaces, so that nothing is known of it", namespace))
+			errs = append(errs, fmt.Errorf("--api-namespaces: %q is not among --watch-namespaces, so the API would know nothing about it", namespace))
 		}
 	}
 	for _, origin := range o.origins {
@@ -53,21 +56,21 @@ func (o *apiOptions) validate(watched []string) error {
 	return errors.Join(errs...)
 }
 
-// served is the HTTP API of this replica.
-type served struct {
+// httpAPI is the HTTP API of this replica.
+type httpAPI struct {
 	handler     *api.API
 	certificate *api.Certificate
 	roster      *roster.Roster
-	server      api.Server
+	port        httpserve.Port
 }
 
-// api makes the HTTP API; nil if it is not asked for.
-func (o *options) serveAPI(config *rest.Config, services api.Services, log *zap.Logger) (*served, error) {
+// httpAPI creates the HTTP API; nil if it is switched off.
+func (o *options) httpAPI(config *rest.Config, services api.Services, log *zap.Logger) (*httpAPI, error) {
 	if o.api.listen == "" {
-		return nil, nil //nolint:nilnil // there is none, which is no error
+		return nil, nil //nolint:nilnil // it is switched off, which is not an error
 	}
 	own := rest.CopyConfig(config)
-	own.QPS, own.Burst = 200, 400 // of its own: it never waits for the controller's requests, nor they for its
+	own.QPS, own.Burst = 200, 400 // separate limits: it and the controller never wait for each other
 	c, err := connect(own)
 	if err != nil {
 		return nil, err
@@ -76,32 +79,38 @@ func (o *options) serveAPI(config *rest.Config, services api.Services, log *zap.
 	if err != nil {
 		return nil, err
 	}
-	s := &served{}
-	if s.certificate, err = api.NewCertificate(o.api.certificate, o.api.key, clock.RealClock{}, log); err != nil {
+	a := &httpAPI{}
+	if a.certificate, err = api.NewCertificate(o.api.certificate, o.api.key, clock.RealClock{}, log); err != nil {
 		return nil, err
 	}
 	namespaces := o.api.namespaces
 	if len(namespaces) == 0 {
 		namespaces = o.watchNamespaces
 	}
-	s.roster = roster.New(roster.Config{
+	a.roster = roster.New(roster.Config{
 		Metadata: c.metadata, Discovery: c.discovery, Dynamic: c.dynamic, Log: log,
-		Namespaces: namespaces, Kinds: kinds, Keys: o.keys, Discover: o.discover,
+		Namespaces: namespaces, Kinds: kinds, Keys: o.keys, DiscoveryInterval: o.discover,
 	})
-	s.handler = api.New(api.Config{Services: services, Maintenance: s.roster, Namespaces: namespaces, Origins: o.api.origins})
-	s.server = api.Server{Address: o.api.listen, Handler: s.handler, Plain: o.api.plain, Certificate: s.certificate}
-	return s, nil
+	a.handler = api.New(api.Config{Services: services, Maintenance: a.roster, Namespaces: namespaces, Origins: o.api.origins})
+	var handler http.Handler = a.handler
+	if !o.api.plain {
+		handler = api.RequireTLS(handler)
+	}
+	a.port = httpserve.Port{
+		Flag: "api-listen", Address: o.api.listen, Handler: handler, Certificate: a.certificate.Get, AnswerTimeout: api.AnswerTimeout, Memory: api.Memory,
+	}
+	return a, nil
 }
 
 // run serves until ctx ends.
-func (s *served) run(ctx context.Context) error {
+func (a *httpAPI) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	wg.Go(func() { s.roster.Run(ctx) })
-	return s.server.Run(ctx)
+	wg.Go(func() { a.roster.Run(ctx) })
+	return a.port.Run(ctx)
 }
 
-// ready says whether the API could answer; one that there is none of could.
-func (s *served) ready() bool { return s == nil || s.certificate.Ready() && s.handler.Ready() }
+// ready says whether the API can answer, or is switched off.
+func (a *httpAPI) ready() bool { return a == nil || a.certificate.Ready() && a.handler.Ready() }

@@ -15,17 +15,17 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// candidate is a page as it was found, not judged yet.
+// candidate is a page that has not been checked yet.
 type candidate struct {
-	name  string // for people: of the page, and where it is
+	name  string // for people: the page and where it is
 	label string // the page's name, if it has one
 	data  map[string]string
-	// wrong says what is wrong with it before anybody looks at its keys.
+	// wrong lists faults that were found before checking the keys.
 	wrong []string
 }
 
-// checkPagesMain runs the check-pages command. It asks the same function as the
-// controller, so that what passes here is shown, and what does not is not.
+// checkPagesMain runs the check-pages command. It calls the same function as the controller,
+// so that the two always agree.
 func checkPagesMain(p Process) int {
 	f := pflag.NewFlagSet("maintenance-controller check-pages", pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -36,7 +36,7 @@ func checkPagesMain(p Process) int {
 		checkPagesUsage(p.Stdout)
 		return exitOK
 	case err == nil && f.NArg() == 0:
-		err = errors.New("name a file, a folder, a manifest or a values file, or - for one of the latter on standard input")
+		err = errors.New("name a file, a folder, a manifest or a values file, or - to read one of the last two from standard input")
 	}
 	if err != nil {
 		fmt.Fprintf(p.Stderr, "maintenance-controller check-pages: %v\nSee maintenance-controller check-pages --help.\n", err)
@@ -52,50 +52,50 @@ func checkPagesMain(p Process) int {
 		found = append(found, more...)
 	}
 	if broken := report(p.Stdout, found); broken > 0 {
-		fmt.Fprintf(p.Stderr, "maintenance-controller check-pages: %d of %d pages are not as they should be: see above\n", broken, len(found))
+		fmt.Fprintf(p.Stderr, "maintenance-controller check-pages: %d of %d pages have faults: see above\n", broken, len(found))
 		return exitError
 	}
 	return exitOK
 }
 
 func checkPagesUsage(out io.Writer) {
-	fmt.Fprint(out, `Says what the controller would do with pages, without a cluster.
+	fmt.Fprint(out, `Shows what the controller would do with pages, without a cluster.
 
 Usage: maintenance-controller check-pages PATH…
 
 PATH is one of
-  a folder        a page of the files in it, as kubectl create configmap --from-file makes one
-  a file          of a page: page.de.html, status; or spring.html, which is judged as page.html
+  a folder        the files of one page, as for kubectl create configmap --from-file
+  a file          one file of a page: page.de.html or status; spring.html is checked as page.html
   a YAML file     ConfigMaps labelled `+annotations.CustomPageLabel+`=NAME, or values of the chart; - is standard input
 
-A page called default among them fills the others. Each page is one line, and each
-fault of it another. Without a fault it exits with 0.
+If one of the pages is called default, the others take missing formats from it. The output
+has a line for each page and one for each of its faults. It exits with 0 if there are none.
 `)
 }
 
-// report judges pages and gives how many are not as they should be. A page called
-// default fills the others, as it does in the cluster.
+// report checks pages, and returns how many have faults. Other pages take missing formats from
+// the page called default, as in the cluster.
 func report(out io.Writer, found []candidate) (broken int) {
-	standard := pages.Default()
+	defaultPage := pages.Default()
 	for _, c := range found {
 		if c.label == annotations.DefaultPage {
-			if p, _, err := c.judge(standard); err == nil {
-				standard = p
+			if p, _, err := c.check(defaultPage); err == nil {
+				defaultPage = p
 			}
 		}
 	}
 	for _, c := range found {
-		fill := standard
+		base := defaultPage
 		if c.label == annotations.DefaultPage {
-			fill = pages.Default()
+			base = pages.Default()
 		}
-		p, faults, err := c.judge(fill)
+		p, faults, err := c.check(base)
 		switch {
 		case err != nil:
-			fmt.Fprintf(out, "refused  %s: visitors would get the default page, or the last good version of this one\n", c.name)
+			fmt.Fprintf(out, "refused  %s: visitors would get the default page or the last good version of this one\n", c.name)
 			faults = []page.Fault{{Err: err}}
 		case len(faults) > 0:
-			fmt.Fprintf(out, "broken   %s: visitors would get the default page's %s, and this page's other formats\n", c.name, formatsOf(faults))
+			fmt.Fprintf(out, "broken   %s: visitors would get %s from the default page, and the other formats from this one\n", c.name, formatsOf(faults))
 		default:
 			fmt.Fprintf(out, "ok       %s: status %d, %s\n", c.name, p.Status, strings.Join(c.bodies(), ", "))
 			continue
@@ -108,7 +108,8 @@ func report(out io.Writer, found []candidate) (broken int) {
 	return broken
 }
 
-func (c candidate) judge(standard page.Page) (page.Page, []page.Fault, error) {
+// check returns the page with missing formats taken from base, and its faults.
+func (c candidate) check(base page.Page) (page.Page, []page.Fault, error) {
 	if len(c.wrong) > 0 {
 		return page.Page{}, nil, errors.New(strings.Join(c.wrong, "\n         "))
 	}
@@ -116,11 +117,11 @@ func (c candidate) judge(standard page.Page) (page.Page, []page.Fault, error) {
 	if err != nil {
 		return page.Page{}, nil, err
 	}
-	p, err = p.Filled(standard)
+	p, err = p.Filled(base)
 	return p, faults, err
 }
 
-// bodies are the keys that are the page's own.
+// bodies are the keys of the page's own bodies.
 func (c candidate) bodies() []string {
 	own := slices.Collect(func(yield func(string) bool) {
 		for _, key := range slices.Sorted(maps.Keys(c.data)) {
@@ -130,7 +131,7 @@ func (c candidate) bodies() []string {
 		}
 	})
 	if len(own) == 0 {
-		return []string{"no body of its own"}
+		return []string{"all bodies from the default page"}
 	}
 	return own
 }

@@ -23,7 +23,7 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// findPages reads the pages that a path leads to.
+// findPages reads the pages at a path; - is standard input.
 func findPages(path string, stdin io.Reader) ([]candidate, error) {
 	if path == "-" {
 		return fromYAML("standard input", stdin)
@@ -50,8 +50,8 @@ func findPages(path string, stdin io.Reader) ([]candidate, error) {
 	return []candidate{{name: path, data: map[string]string{key: string(text)}}}, nil
 }
 
-// fromFolder reads a page as kubectl create configmap --from-file would: the files
-// themselves, and no folders in it.
+// fromFolder reads a page as kubectl create configmap --from-file would: only the files in the
+// folder, and no subfolders.
 func fromFolder(path string) ([]candidate, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -76,7 +76,7 @@ func fromFolder(path string) ([]candidate, error) {
 	return []candidate{c}, nil
 }
 
-// fromYAML reads ConfigMaps that are pages, or values of the chart.
+// fromYAML reads the pages among ConfigMaps, or in values of the chart.
 func fromYAML(path string, from io.Reader) ([]candidate, error) {
 	var found []candidate
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(from))
@@ -95,7 +95,7 @@ func fromYAML(path string, from io.Reader) ([]candidate, error) {
 		found = append(found, more...)
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s has no page: neither a ConfigMap labelled %s=NAME, nor maintenance.defaultPage or maintenance.customPages", path, annotations.CustomPageLabel)
+		return nil, fmt.Errorf("%s has no page: neither a ConfigMap labelled %s=NAME nor values under maintenance.defaultPage or maintenance.customPages", path, annotations.CustomPageLabel)
 	}
 	return found, nil
 }
@@ -128,7 +128,7 @@ func fromDocument(path string, text []byte) ([]candidate, error) {
 	return found, nil
 }
 
-// pagesInValues are the pages among the chart's values.
+// pagesInValues are the chart's values for pages.
 type pagesInValues struct {
 	HTTPStatusCode int                     `json:"httpStatusCode"`
 	RetryAfter     int                     `json:"retryAfter"`
@@ -150,17 +150,17 @@ type pageInValues struct {
 
 func (v pagesInValues) pages(path string) []candidate {
 	var found []candidate
-	standard := pageInValues{}
+	defaultPage := pageInValues{}
 	if v.DefaultPage != nil {
-		standard = *v.DefaultPage
+		defaultPage = *v.DefaultPage
 	}
 	if v.HTTPStatusCode != page.DefaultStatus {
-		standard.HTTPStatusCode = v.HTTPStatusCode
+		defaultPage.HTTPStatusCode = v.HTTPStatusCode
 	}
 	if v.RetryAfter != 0 {
-		standard.RetryAfter = v.RetryAfter
+		defaultPage.RetryAfter = v.RetryAfter
 	}
-	if c := standard.page(); len(c.data)+len(c.wrong) > 0 {
+	if c := defaultPage.page(); len(c.data)+len(c.wrong) > 0 {
 		c.name, c.label = "maintenance.defaultPage in "+path, annotations.DefaultPage
 		found = append(found, c)
 	}
@@ -170,19 +170,19 @@ func (v pagesInValues) pages(path string) []candidate {
 		switch {
 		case name == annotations.DefaultPage:
 			c.label = ""
-			c.wrong = append(c.wrong, "the default page is maintenance.defaultPage: put it there")
+			c.wrong = append(c.wrong, "the default page belongs under maintenance.defaultPage: move it there")
 		case len(c.data)+len(c.wrong) == 0:
-			c.wrong = append(c.wrong, "the page has nothing of its own: give it one of html, json, xml, text")
+			c.wrong = append(c.wrong, "the page is empty: give it one of html, json, xml or text")
 		}
 		found = append(found, c)
 	}
 	if len(found) == 0 {
-		return []candidate{{name: "values without pages in " + path}}
+		return []candidate{{name: "values without a page in " + path}}
 	}
 	return found
 }
 
-// page makes of values what the chart makes of them.
+// page builds the page that the chart would build from the values.
 func (v pageInValues) page() candidate {
 	c := candidate{data: map[string]string{}}
 	for key, value := range map[string]string{"page.html": v.HTML, "page.json": v.JSON, "page.xml": v.XML, "page.txt": v.Text, page.CSPKey: v.ContentSecurityPolicy} {
@@ -192,11 +192,11 @@ func (v pageInValues) page() candidate {
 	}
 	if v.HTMLBase64 != "" {
 		if v.HTML != "" {
-			c.wrong = append(c.wrong, "html and htmlBase64 are given, and a page has one HTML: keep one of them")
+			c.wrong = append(c.wrong, "both html and htmlBase64 are set, but a page has only one HTML: remove one of them")
 		}
 		html, err := base64.StdEncoding.DecodeString(withoutSpace(v.HTMLBase64))
 		if err != nil {
-			c.wrong = append(c.wrong, "htmlBase64 is not base64: give plain HTML as html, or encode it with base64 -w0")
+			c.wrong = append(c.wrong, "htmlBase64 is not base64: put plain HTML under html, or encode it with base64 -w0")
 		}
 		c.data["page.html"] = string(html)
 	}
@@ -207,7 +207,7 @@ func (v pageInValues) page() candidate {
 	}
 	for _, key := range slices.Sorted(maps.Keys(v.Files)) {
 		if _, given := c.data[key]; given {
-			c.wrong = append(c.wrong, fmt.Sprintf("files has %s, which is given beside it: keep one of them", key))
+			c.wrong = append(c.wrong, fmt.Sprintf("files has %s, which is also set outside of files: remove one of them", key))
 			continue
 		}
 		c.data[key] = v.Files[key]

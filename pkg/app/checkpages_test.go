@@ -19,7 +19,7 @@ func TestCheckPages(t *testing.T) {
 	}
 	write("good/page.html", "<p>")
 	write("good/status", "500\n")
-	write("good/folder/left-alone", "kubectl makes no key of it")
+	write("good/folder/ignored", "kubectl does not read subfolders")
 	write("broken/page.html", "<p>")
 	write("broken/page.json", "{")
 	write("typo/page.htm", "<p>")
@@ -47,14 +47,14 @@ items:
 		says []string
 	}{
 		{"good", exitOK, []string{"ok ", "status 500, page.html"}},
-		{"broken", exitError, []string{"broken ", "the default page's json, and this page's other formats", `key "page.json" is not valid JSON`}},
+		{"broken", exitError, []string{"broken ", "get json from the default page, and the other formats from this one", `key "page.json" is not valid JSON`}},
 		{"typo", exitError, []string{"refused ", `key "page.htm" is unknown`}},
 		{"spring.html", exitOK, []string{"status 503, page.html"}},
 		{"latin.html", exitError, []string{`key "page.html" is not valid UTF-8`}},
 		{"page.de.xml", exitError, []string{`key "page.de.xml" is not well-formed XML: line 1: <b> is a second root element`}},
 		{"pages.yaml", exitError, []string{`ok       page "default" in ConfigMap a of `, `broken   page "spring" in ConfigMap b of `, `key "page.json" is not valid UTF-8`, "1 of 2 pages"}},
-		{"values.yaml", exitError, []string{"ok       maintenance.defaultPage in ", "put it there", "nothing of its own", "htmlBase64 is not base64", "3 of 4 pages"}},
-		{"empty.yaml", exitError, []string{"has no page: neither a ConfigMap labelled maintenance/custom-page=NAME"}},
+		{"values.yaml", exitError, []string{"ok       maintenance.defaultPage in ", "move it there", "the page is empty", "htmlBase64 is not base64", "3 of 4 pages"}},
+		{"empty.yaml", exitError, []string{"has no page: neither a ConfigMap labelled maintenance/custom-page=NAME nor values"}},
 		{"nowhere", exitError, []string{"no such file"}},
 	} {
 		t.Run(test.path, func(t *testing.T) {

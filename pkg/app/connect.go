@@ -15,12 +15,12 @@ import (
 	"maintenance-controller.io/pkg/version"
 )
 
-// clusterOptions say which API server is meant.
+// clusterOptions are the flags that choose the API server.
 type clusterOptions struct{ kubeconfig, context string }
 
 func (o *clusterOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; without it, the one that kubectl would use, or in a Pod its service account")
-	f.StringVar(&o.context, "context", "", "context of the kubeconfig; its current one if empty")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; empty = the one that kubectl would use, or in a Pod its service account")
+	f.StringVar(&o.context, "context", "", "context of the kubeconfig; empty = its current one")
 }
 
 func (o *clusterOptions) loader() clientcmd.ClientConfig {
@@ -32,13 +32,13 @@ func (o *clusterOptions) loader() clientcmd.ClientConfig {
 func (o *clusterOptions) config() (*rest.Config, error) {
 	config, err := o.loader().ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("no way to the API server (--kubeconfig, $KUBECONFIG, or a service account): %w", err)
+		return nil, fmt.Errorf("no API server is configured (--kubeconfig, $KUBECONFIG or a service account): %w", err)
 	}
 	config.UserAgent = "maintenance-controller/" + version.Version
 	return config, nil
 }
 
-// clients to the API server.
+// clients for the API server.
 type clients struct {
 	client    kubernetes.Interface
 	dynamic   dynamic.Interface
@@ -54,7 +54,7 @@ func connect(config *rest.Config) (*clients, error) {
 	dyn, err2 := dynamic.NewForConfig(config)
 	meta, err3 := metadata.NewForConfig(metadata.ConfigFor(config))
 	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, fmt.Errorf("clients: %w", err)
+		return nil, fmt.Errorf("create the clients: %w", err)
 	}
 	return &clients{client: client, dynamic: dyn, metadata: meta, discovery: client.Discovery()}, nil
 }

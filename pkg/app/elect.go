@@ -17,31 +17,32 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
+// election has what elect needs.
 type election struct {
 	leases   coordinationv1client.LeasesGetter
 	log      *zap.Logger
-	ready    *atomic.Bool
+	ready    *atomic.Bool // set when this replica takes part in the election
 	watchdog *leaderelection.HealthzAdaptor
-	work     func(context.Context) error
+	work     func(context.Context) error // runs while this replica leads
 }
 
-var errLost = errors.New("the Lease was lost: another replica works from here on")
+var errLeaseLost = errors.New("the Lease was lost: another replica takes over")
 
-// leases gives a client for the Lease alone: it does not wait for its turn among
-// the controller's requests, and one that is never answered must not keep a replica
-// from leading, or from giving up in time.
+// leases returns a client that is only for the Lease. Its requests do not wait behind the
+// controller's, and have a timeout, so that an unanswered one does not keep a replica from
+// leading, or from giving up in time.
 func (o *options) leases(config *rest.Config) (coordinationv1client.LeasesGetter, error) {
 	own := rest.CopyConfig(config)
 	own.Timeout = o.leaseRenewDeadline / 2
 	client, err := coordinationv1client.NewForConfig(own)
 	if err != nil {
-		return nil, fmt.Errorf("client for the Lease: %w", err)
+		return nil, fmt.Errorf("create the client for the Lease: %w", err)
 	}
 	return client, nil
 }
 
-// watchedLock ends the work once the Lease is seen to be another's. The elector
-// alone would work on for --lease-renew-deadline, in the hope to win it back.
+// watchedLock ends the work as soon as the Lease turns out to be another replica's. The
+// elector alone would continue for --lease-renew-deadline, trying to get it back.
 type watchedLock struct {
 	resourcelock.Interface
 	leading <-chan struct{} // closed when this replica leads
@@ -61,18 +62,19 @@ func (l watchedLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecor
 	return record, raw, err
 }
 
-// elect works while it holds the Lease. When ctx ends it stops the work first
-// and releases the Lease then, so that never two work at once.
+// elect runs the work while this replica holds the Lease. When ctx ends it stops the work
+// before it releases the Lease, so that two replicas never work at the same time. It returns
+// nil after a stop, and errLeaseLost if another replica got the Lease.
 func (o *options) elect(ctx context.Context, e election) error {
 	host, err := os.Hostname()
 	if err != nil {
-		return fmt.Errorf("name for the Lease: %w", err)
+		return fmt.Errorf("host name as the identity in the Lease: %w", err)
 	}
 	id := host + "_" + string(uuid.NewUUID())
 	electing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var working sync.WaitGroup
-	var worked error
+	var result error // of the work
 	leading := make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: watchedLock{leading: leading, lost: stop, Interface: &resourcelock.LeaseLock{
@@ -90,7 +92,7 @@ func (o *options) elect(ctx context.Context, e election) error {
 				defer cancel()
 				defer context.AfterFunc(ctx, cancel)()
 				e.log.Info("leading", zap.String("id", id))
-				worked = e.work(work)
+				result = e.work(work)
 			},
 			OnStoppedLeading: func() {},
 			OnNewLeader:      func(leader string) { e.log.Info("leader", zap.String("id", leader)) },
@@ -102,7 +104,7 @@ func (o *options) elect(ctx context.Context, e election) error {
 	e.ready.Store(true)
 	defer context.AfterFunc(ctx, func() {
 		select {
-		case <-leading: // the work ends first
+		case <-leading: // the work must end first
 		default:
 			stop()
 		}
@@ -112,13 +114,13 @@ func (o *options) elect(ctx context.Context, e election) error {
 	select {
 	case <-leading:
 		working.Wait()
-	default: // it never led; should it do so this very moment, ctx has ended
+	default: // it never led; if it starts to at this moment, ctx has ended
 	}
 	if ctx.Err() != nil {
-		return ignoreCancelled(ctx, worked)
+		return ignoreCancelled(ctx, result)
 	}
-	if worked != nil && !errors.Is(worked, context.Canceled) {
-		return worked
+	if result != nil && !errors.Is(result, context.Canceled) {
+		return result
 	}
-	return errLost
+	return errLeaseLost
 }

@@ -33,8 +33,9 @@ func TestDefaults(t *testing.T) {
 	assert.Greater(t, o.qps, float32(100), "client-go's own 5 would throttle it")
 }
 
-// TestTheChartHasTheSameTargets by default: rights for those that the program serves.
-func TestTheChartHasTheSameTargets(t *testing.T) {
+// TestChartHasTheSameTargets: by default, the chart grants rights for the kinds that the
+// program serves.
+func TestChartHasTheSameTargets(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/chart/values.yaml")
 	require.NoError(t, err)
 	var values struct {
@@ -46,7 +47,7 @@ func TestTheChartHasTheSameTargets(t *testing.T) {
 	assert.Equal(t, o.targets, values.Controller.Targets)
 }
 
-func TestEveryFlagIsAnEnvironmentVariableToo(t *testing.T) {
+func TestEnvironmentVariables(t *testing.T) {
 	env := map[string]string{
 		"MAINTENANCE_PAGE_REPLICAS": "3", "MAINTENANCE_WATCH_NAMESPACES": "a,b", "MAINTENANCE_SETTLE_TIME": "7s",
 		"MAINTENANCE_PAGE_TOLERATIONS": "- key: dedicated\n  operator: Exists\n", "MAINTENANCE_VERSION": "v1.2",
@@ -66,7 +67,7 @@ func TestEveryFlagIsAnEnvironmentVariableToo(t *testing.T) {
 	assert.ErrorContains(t, err, "MAINTENANCE_PAGE_REPLICAS")
 }
 
-func TestListsAreSets(t *testing.T) {
+func TestListsHaveNoDuplicates(t *testing.T) {
 	o, err := parse([]string{
 		"--watch-namespaces=shop,blog,shop", "--targets=Ingress,ingress,INGRESSROUTE,Ingress", "--ingress-class=nginx", "--ingress-class=nginx", "--page-image-pull-secrets=a,b,a",
 	}, noEnv, io.Discard)
@@ -87,24 +88,24 @@ func TestListsAreSets(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"shop"}, r.watchNamespaces)
 	_, err = parseRestore(Process{Args: []string{"restore", "--all", "--watch-namespaces=Shop"}})
-	assert.ErrorContains(t, err, `--watch-namespaces: "Shop" is no namespace`)
+	assert.ErrorContains(t, err, `--watch-namespaces: "Shop" is not a namespace`)
 }
 
-func TestSecurityContextsAreLaidOverWhatRestrictedAsksFor(t *testing.T) {
+func TestSecurityContextsExtendTheRestrictedOnes(t *testing.T) {
 	o, err := parse([]string{`--page-security-context={"runAsUser": 1000, "readOnlyRootFilesystem": false}`, "--page-pod-security-context=fsGroup: 7", "--page-topology-spread=[]"}, noEnv, io.Discard)
 	require.NoError(t, err)
 	template, err := o.page.template()
 	require.NoError(t, err)
 	assert.Equal(t, int64(1000), *template.Security.RunAsUser)
 	assert.False(t, *template.Security.ReadOnlyRootFilesystem)
-	assert.False(t, *template.Security.AllowPrivilegeEscalation, "what is not named stays")
+	assert.False(t, *template.Security.AllowPrivilegeEscalation, "fields that are not set keep their default")
 	assert.Equal(t, int64(7), *template.PodSecurity.FSGroup)
 	assert.True(t, *template.PodSecurity.RunAsNonRoot)
 	assert.NotNil(t, template.Spread)
 	assert.Empty(t, template.Spread)
 }
 
-func TestBadFlagsAreRefused(t *testing.T) {
+func TestInvalidFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"--namespace=Not_A_Name":                            "--namespace",
 		"--watch-namespaces=a,B":                            "--watch-namespaces",
@@ -113,14 +114,14 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"--page-network-policy=sometimes":                   "auto, always or never",
 		`--page-service-classes={"alb":{"type":"Node"}}`:    `alb: type "Node"`,
 		`--page-service-classes={"alb":{"typ":"NodePort"}}`: "--page-service-classes",
-		`--page-service-classes={"a,b":{}}`:                 "is no ingress class",
+		`--page-service-classes={"a,b":{}}`:                 "is not an ingress class",
 		`--page-affinity={"podAffinity":1}`:                 "--page-affinity",
 		`--page-security-context={"runAs":1}`:               "--page-security-context",
-		"--acme-solver-services=a,*b":                       `"*b" is no name of a Service`,
+		"--acme-solver-services=a,*b":                       `"*b" is neither the name of a Service`,
 		`--settle-time-classes={"alb":3}`:                   "--settle-time-classes",
-		`--settle-time-classes={"alb":"-1s"}`:               "is no settle time of a class",
+		`--settle-time-classes={"alb":"-1s"}`:               "give a class and a time of 0 or more",
 		"--enabled-key=a/b/c":                               "--enabled-key",
-		"--enabled-key=maintenance/state":                   "writes one of them itself",
+		"--enabled-key=maintenance/state":                   "writes one of these itself",
 		"--enabled-key=x/y --custom-page-key=x/y":           "--custom-page-key",
 		"--enabled-value=false":                             "means off",
 		"--page-replicas=0":                                 "1 to 10",
@@ -135,8 +136,8 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"--page-lead-time=-1s":                              "--page-lead-time",
 		"--discovery-interval=1ms":                          "--discovery-interval",
 		"--lease-duration=5s":                               "--lease-renew-deadline",
-		"--debug-listen=:6060":                              "of the loopback",
-		"--debug-listen=10.0.0.1:6060":                      "of the loopback",
+		"--debug-listen=:6060":                              "not a loopback address",
+		"--debug-listen=10.0.0.1:6060":                      "not a loopback address",
 		"--workers=0":                                       "--workers",
 		"--kube-api-qps=0":                                  "--kube-api-qps",
 		"--api-tls-cert=/a":                                 "--api-tls-key",
@@ -144,7 +145,7 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"--api-namespaces=shop --watch-namespaces=blog":     "is not among --watch-namespaces",
 		"--api-cors-origins=https://shop.example/":          "--api-cors-origins",
 		"--no-such-flag":                                    "no-such-flag",
-		"run":                                               "everything is a flag",
+		"run":                                               "takes only flags",
 		"--page-replicas=0 --workers=0":                     "--page-replicas",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -157,14 +158,14 @@ func TestBadFlagsAreRefused(t *testing.T) {
 	}
 }
 
-func TestAllBadFlagsAreNamedAtOnce(t *testing.T) {
+func TestErrorNamesAllInvalidFlags(t *testing.T) {
 	_, err := parse([]string{"--page-replicas=0", "--workers=0", "--namespace=_"}, noEnv, io.Discard)
 	for _, flag := range []string{"--page-replicas", "--workers", "--namespace"} {
 		assert.ErrorContains(t, err, flag)
 	}
 }
 
-func TestHelpExplainsEachFlag(t *testing.T) {
+func TestHelpExplainsEveryFlag(t *testing.T) {
 	var out bytes.Buffer
 	assert.Equal(t, exitOK, Main(t.Context(), Process{Args: []string{"--help"}, Env: noEnv, Stdout: &out, Stderr: io.Discard}))
 	(&options{}).flags().VisitAll(func(f *pflag.Flag) {
@@ -179,8 +180,8 @@ func TestVersion(t *testing.T) {
 	assert.Contains(t, out.String(), "maintenance-controller")
 }
 
-func TestNoWayToTheAPIServer(t *testing.T) {
+func TestMissingKubeconfig(t *testing.T) {
 	var stderr bytes.Buffer
 	assert.Equal(t, exitError, Main(t.Context(), Process{Args: []string{"--kubeconfig=/does/not/exist", "--listen="}, Env: noEnv, Stdout: io.Discard, Stderr: &stderr}))
-	assert.Contains(t, stderr.String(), "no way to the API server")
+	assert.Contains(t, stderr.String(), "no API server is configured")
 }

@@ -15,15 +15,15 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// restoreReport tells what was restored, a line a target, and what was not.
+// restoreReport prints a line for each target, and a summary.
 type restoreReport struct {
 	out      io.Writer
 	dryRun   bool
-	key      string // of the annotation that asks for maintenance
+	key      string // annotation that asks for maintenance
 	changed  bool   // whether anything was written, or would have been
 	restored int
 	failed   int
-	asking   []target.Ref
+	asking   []target.Ref // targets that still ask for maintenance
 }
 
 func (r *restoreReport) say(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
@@ -33,12 +33,12 @@ func (r *restoreReport) outcome(o restore.Outcome) {
 	if o.Enabled {
 		r.asking = append(r.asking, o.Ref)
 	}
-	if o.Other != "" && !o.LeftAlone {
-		r.say("note       %s: installation %q has it in maintenance, and puts it in again if it works and is asked to", o.Ref, o.Other)
+	if o.OtherInstallation != "" && !o.LeftAlone {
+		r.say("note       %s: installation %q has it in maintenance, and will again if it runs and the target still asks for it", o.Ref, o.OtherInstallation)
 	}
 	switch {
 	case o.LeftAlone:
-		r.say("left alone %s: installation %q has it in maintenance (--all-installations ends that as well)", o.Ref, o.Other)
+		r.say("left alone %s: installation %q has it in maintenance (--all-installations ends that too)", o.Ref, o.OtherInstallation)
 	case o.Err != nil:
 		r.failed++
 		r.say("FAILED     %s: %v", o.Ref, o.Err)
@@ -49,7 +49,7 @@ func (r *restoreReport) outcome(o restore.Outcome) {
 		r.restored++
 		r.say("restored   %s", o.Ref)
 	case o.After == nil:
-		r.say("gone       %s: its backup was left", o.Ref)
+		r.say("gone       %s: it no longer exists, only its backup was left", o.Ref)
 	default:
 		r.say("unchanged  %s: it is not in maintenance", o.Ref)
 	}
@@ -64,17 +64,17 @@ func (r *restoreReport) collected(deleted []pageset.ID, used map[pageset.ID]targ
 	}
 }
 
-// end sums up. Its error counts what could not be restored.
+// end prints the summary. It returns an error if targets could not be restored.
 func (r *restoreReport) end() error {
 	if !r.dryRun {
 		r.say("%d restored, %d failed", r.restored, r.failed)
 	}
 	slices.SortFunc(r.asking, func(a, b target.Ref) int { return cmp.Compare(a.String(), b.String()) })
 	for _, ref := range r.asking {
-		r.say("still annotated with %s: %s; a controller that is started would put it in maintenance again (--remove-annotations takes it off)", r.key, ref)
+		r.say("still annotated with %s: %s; a controller that starts would put it in maintenance again (--remove-annotations removes the annotation)", r.key, ref)
 	}
 	if r.failed > 0 {
-		return fmt.Errorf("%d could not be restored: see above", r.failed)
+		return fmt.Errorf("%d targets could not be restored: see above", r.failed)
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func difference(before, after *unstructured.Unstructured) string {
 	return diff
 }
 
-// shown is the object without what changes with every write.
+// shown is an object as YAML, without the fields that change with every write.
 func shown(u *unstructured.Unstructured) string {
 	u = u.DeepCopy()
 	for _, field := range []string{"managedFields", "resourceVersion", "generation"} {

@@ -23,6 +23,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/controller"
 	"maintenance-controller.io/pkg/flagenv"
+	"maintenance-controller.io/pkg/httpserve"
 	"maintenance-controller.io/pkg/logging"
 	"maintenance-controller.io/pkg/metrics"
 	"maintenance-controller.io/pkg/part"
@@ -41,8 +42,8 @@ const (
 	exitUsage = 2
 )
 
-// Main runs the controller until ctx ends, or the command that the arguments
-// name, and gives the exit code.
+// Main runs the controller until ctx ends, or the command that the arguments name. It returns
+// the exit code: 0 after a stop or success, 1 after an error, 2 for invalid flags or arguments.
 func Main(ctx context.Context, p Process) int {
 	if len(p.Args) > 0 {
 		switch p.Args[0] {
@@ -93,71 +94,70 @@ func run(ctx context.Context, o *options, log *zap.Logger) error {
 	}
 	m := metrics.New()
 	var ready atomic.Bool
-	// Unhealthy once the Lease has not been renewed for so long after it ran out.
+	// Unhealthy if the Lease has not been renewed for this long after it expired.
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(20 * time.Second)
-	services := readiness.New(readiness.Config{Client: c.client, Log: log}) // it watches what somebody asks for
-	checkers, err := o.checking(config, services, m, log)
+	services := readiness.New(readiness.Config{Client: c.client, Log: log}) // it watches only what is requested
+	checkers, err := o.serviceCheckers(config, services, m, log)
 	if err != nil {
 		return err
 	}
-	frontEnds, err := o.serveAPI(config, checkers.told(), log)
+	httpAPI, err := o.httpAPI(config, checkers.services(), log)
 	if err != nil {
 		return err
 	}
-	health := adminserver.Health{Alive: watchdog.Check, Ready: func() bool { return ready.Load() && frontEnds.ready() }}
+	health := adminserver.Health{Alive: watchdog.Check, Ready: func() bool { return ready.Load() && httpAPI.ready() }}
 	parts := []part.Part{
-		{Run: adminserver.Server{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), Longest: 30 * time.Second}.Run},
-		{Run: adminserver.Server{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), Longest: 5 * time.Minute}.Run},
+		{Run: httpserve.Port{Flag: "listen", Address: o.listen, Handler: health.Routes(m.Handler()), AnswerTimeout: 30 * time.Second, Memory: adminserver.Memory}.Run},
+		{Run: httpserve.Port{Flag: "debug-listen", Address: o.debugListen, Handler: profiles.Routes(), AnswerTimeout: 5 * time.Minute, Memory: adminserver.Memory}.Run},
 		{Leader: true, Run: func(ctx context.Context) error {
-			return o.control(ctx, c, watched{metrics: m, ready: &ready, services: services, checkers: checkers.verdicts(), log: log})
+			return o.control(ctx, c, controlDeps{metrics: m, ready: &ready, services: services, checkers: checkers.verdicts(), log: log})
 		}},
 		{Run: func(ctx context.Context) error { services.Run(ctx); return nil }},
 	}
 	parts = append(parts, checkers.parts()...)
-	if frontEnds != nil {
-		parts = append(parts, part.Part{Run: frontEnds.run})
+	if httpAPI != nil {
+		parts = append(parts, part.Part{Run: httpAPI.run})
 	}
 	log.Info("started", zap.String("version", version.Version), zap.String("commit", version.Commit), zap.String("server", config.Host))
 	return part.Run(ctx, parts, func(ctx context.Context, work func(context.Context) error) error {
 		if !o.leaderElect {
-			return ignoreCancelled(ctx, part.Alone(ctx, work))
+			return ignoreCancelled(ctx, part.AlwaysLead(ctx, work))
 		}
 		return o.elect(ctx, election{leases: leases, log: log, ready: &ready, watchdog: watchdog, work: work})
 	})
 }
 
-// watched is how others see the controller at work.
-type watched struct {
+// controlDeps are the dependencies of the controller, besides its clients.
+type controlDeps struct {
 	metrics  *metrics.Metrics
-	ready    *atomic.Bool
+	ready    *atomic.Bool // set once the controller has read everything it needs
 	services *readiness.Watcher
 	checkers controller.Checkers
 	log      *zap.Logger
 }
 
-// control runs the controller, and says that the program is ready once it has read
-// all that it needs.
-func (o *options) control(ctx context.Context, c *clients, w watched) error {
+// control runs the controller until ctx ends.
+func (o *options) control(ctx context.Context, c *clients, deps controlDeps) error {
 	events := record.NewBroadcaster()
 	defer events.Shutdown()
 	events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
-	ctl, err := o.controller(c, events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy}), w)
+	ctl, err := o.controller(c, events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: annotations.ManagedBy}), deps)
 	if err != nil {
 		return err
 	}
-	w.metrics.Leading(ctl.Snapshot)
-	w.ready.Store(false)
+	deps.metrics.SetLeading(ctl.Snapshot)
+	deps.ready.Store(false)
 	go func() {
 		select {
 		case <-ctl.Synced():
-			w.ready.Store(true)
+			deps.ready.Store(true)
 		case <-ctx.Done():
 		}
 	}()
 	return ctl.Run(ctx)
 }
 
-// ignoreCancelled: to be told to stop is no error.
+// ignoreCancelled drops the error of a context that ended, since a stop is not an error.
 func ignoreCancelled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -165,7 +165,7 @@ func ignoreCancelled(ctx context.Context, err error) error {
 	return err
 }
 
-func (o *options) controller(c *clients, recorder record.EventRecorder, w watched) (*controller.Controller, error) {
+func (o *options) controller(c *clients, recorder record.EventRecorder, deps controlDeps) (*controller.Controller, error) {
 	template, err := o.page.template()
 	if err != nil {
 		return nil, err
@@ -180,15 +180,15 @@ func (o *options) controller(c *clients, recorder record.EventRecorder, w watche
 	}
 	var services controller.Readiness
 	if o.auto {
-		services = w.services
+		services = deps.services
 	}
 	return controller.New(controller.Config{
 		Client: c.client, Dynamic: c.dynamic, Metadata: c.metadata, Discovery: c.discovery,
-		Recorder: recorder, Log: w.log, Observe: w.metrics.Observe,
+		Recorder: recorder, Log: deps.log, Observe: deps.metrics.Observe,
 		Installation: o.installation(), Keys: o.keys, Kinds: kinds, Namespaces: o.watchNamespaces, Classes: o.classes,
-		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(), Ending: pages.Until,
-		LeasesOff: !o.watchLeases, Template: template, Grace: o.grace, Debounce: o.debounce, Discover: o.discover, Workers: o.workers,
+		OwnNamespace: o.namespace, NamespacePages: o.namespacePages, BuiltIn: pages.Default(), BuiltInUntil: pages.Until,
+		DisableLeases: !o.watchLeases, Template: template, Grace: o.grace, Debounce: o.debounce, DiscoveryInterval: o.discover, Workers: o.workers,
 		DoorLimits: controller.DoorLimits{Doors: o.page.maxDoors, Sets: o.page.maxSetsWithDoors},
-		Settings:   settings, Readiness: services, Checkers: w.checkers, AutoFor: o.autoFor, AutoRecovery: wanted.Recovery,
+		Settings:   settings, Readiness: services, Checkers: deps.checkers, AutoFor: o.autoFor, AutoRecovery: wanted.Recovery,
 	}), nil
 }

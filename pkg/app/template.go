@@ -14,7 +14,7 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// template is what the flags say of page sets. Its error names every flag at fault.
+// template returns what the flags say about page sets. Its error names all invalid flags.
 func (p *pageOptions) template() (pageset.Template, error) {
 	t := pageset.Template{
 		Image: p.image, PullPolicy: corev1.PullPolicy(p.pullPolicy), PullSecrets: p.pullSecrets, Replicas: p.replicas,
@@ -59,13 +59,13 @@ func (p *pageOptions) validate() error {
 		bad("page-drain", "%s is not 0s to 10m", p.drain)
 	}
 	if p.maxDoors < 1 || p.maxDoors > access.MaxDoors {
-		bad("page-max-doors", "%d is not 1 to %d", p.maxDoors, access.MaxDoors)
+		bad("bypass-max-apps", "%d is not 1 to %d", p.maxDoors, access.MaxDoors)
 	}
 	if p.maxSetsWithDoors < 1 {
-		bad("page-max-sets-with-doors", "%d is below 1", p.maxSetsWithDoors)
+		bad("bypass-max-page-sets", "%d is below 1", p.maxSetsWithDoors)
 	}
 	if p.cookieLifetime < time.Minute || p.cookieLifetime > 365*24*time.Hour {
-		bad("page-bypass-cookie-lifetime", "%s is not 1m to 8760h", p.cookieLifetime)
+		bad("bypass-cookie-lifetime", "%s is not 1m to 8760h", p.cookieLifetime)
 	}
 	for flag, pairs := range map[string]map[string]string{
 		"page-labels": p.labels, "page-annotations": p.annotations, "page-node-selector": p.nodeSelector, "page-service-annotations": p.serviceAnnotations,
@@ -82,7 +82,7 @@ func (p *pageOptions) validate() error {
 	t, err := p.template()
 	for class, options := range t.ServiceClasses {
 		if class == "" || strings.Contains(class, ",") {
-			bad("page-service-classes", "%q is no ingress class", class)
+			bad("page-service-classes", "%q is not an ingress class", class)
 		}
 		if options.Type != "" && !isServiceType(string(options.Type)) {
 			bad("page-service-classes", "%s: type %q is not ClusterIP, NodePort or LoadBalancer", class, options.Type)

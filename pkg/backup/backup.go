@@ -1,5 +1,5 @@
-// Package backup keeps a second copy of the originals, in a ConfigMap beside
-// the target. It is the only writer of such ConfigMaps.
+// Package backup keeps a second copy of the originals in a ConfigMap next to the target. It is the
+// only writer of these ConfigMaps.
 package backup
 
 import (
@@ -32,10 +32,10 @@ const (
 	maxName    = 253 // of a ConfigMap
 )
 
-// Name of the backup of a target. Kind and name are both in it, so that an
-// Ingress and an IngressRoute of one name have one each.
+// Name returns the name of a target's backup, at most 253 characters. It contains kind and name, so
+// that an Ingress and an IngressRoute of the same name have one each.
 func Name(ref target.Ref) string {
-	return companion.Short(namePrefix+strings.ToLower(ref.Kind)+".", ref.Name, maxName)
+	return companion.NameWithin(namePrefix+strings.ToLower(ref.Kind)+".", ref.Name, maxName)
 }
 
 func build(o companion.Owner, b plan.Backup) *corev1.ConfigMap {
@@ -49,25 +49,25 @@ func build(o companion.Owner, b plan.Backup) *corev1.ConfigMap {
 	return cm
 }
 
-// Parse reads a backup ConfigMap: whose it is, and what it holds. Should the record
-// be unreadable, the backup says so, as does the error; the target is known all the same.
+// Parse reads a backup ConfigMap: its target and its content. If the record cannot be read, the
+// error and the backup's ReadError say so; the target is returned all the same.
 func Parse(cm *corev1.ConfigMap) (target.Ref, plan.Backup, error) {
 	ref := target.Ref{Kind: cm.Data[keyKind], Namespace: cm.Namespace, Name: cm.Data[keyName]}
 	b := plan.Backup{Set: cm.Data[keySet]}
 	record, err := swap.ParseRecord(cm.Data[keyOriginals])
 	if err != nil {
-		b.Unread = fmt.Sprintf("backup ConfigMap %s cannot be read (%s)", cm.Name, annotations.Clip(err.Error()))
+		b.ReadError = fmt.Sprintf("backup ConfigMap %s cannot be read (%s)", cm.Name, annotations.Clip(err.Error()))
 		return ref, b, fmt.Errorf("backup ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
 	}
 	b.Record = record
 	return ref, b, nil
 }
 
-// ours says whether the ConfigMap is the backup of the target. One that somebody took
-// the labels off says so by its owner, and gets them back when it is written.
+// ours reports whether the ConfigMap is the backup of the target. If somebody removed its labels,
+// its owner tells; the next write restores them.
 func ours(cm *corev1.ConfigMap, ref target.Ref) bool {
 	return cm.Data[keyKind] == ref.Kind && cm.Data[keyName] == ref.Name &&
-		(companion.Labelled(cm, annotations.ComponentBackup) || companion.Of(cm, ref))
+		(companion.IsComponent(cm, annotations.ComponentBackup) || companion.BelongsTo(cm, ref))
 }
 
 // Get reads the backup of a target from the API server; nil if there is none.
@@ -85,7 +85,7 @@ func Get(ctx context.Context, client corev1client.ConfigMapsGetter, ref target.R
 	return cm, nil
 }
 
-// Put stores the backup of a target, with the errors of companion.Put.
+// Put stores the backup of a target. It returns the errors of companion.Put.
 func Put(ctx context.Context, client corev1client.ConfigMapsGetter, o companion.Owner, b plan.Backup) error {
 	want := build(o, b)
 	err := companion.Put(ctx, client.ConfigMaps(o.Ref.Namespace), companion.Object[*corev1.ConfigMap]{
@@ -99,8 +99,8 @@ func Put(ctx context.Context, client corev1client.ConfigMapsGetter, o companion.
 	return nil
 }
 
-// Drop deletes the backup that was read, if it is still that one.
-func Drop(ctx context.Context, client corev1client.ConfigMapsGetter, cm *corev1.ConfigMap) error {
+// Delete deletes the backup that was read, unless it has changed since.
+func Delete(ctx context.Context, client corev1client.ConfigMapsGetter, cm *corev1.ConfigMap) error {
 	err := client.ConfigMaps(cm.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &cm.UID, ResourceVersion: &cm.ResourceVersion},
 	})

@@ -15,7 +15,7 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-func TestNamesAreValidAndApart(t *testing.T) {
+func TestNamesAreValidAndUnique(t *testing.T) {
 	seen := map[string]bool{}
 	long := strings.Repeat("a", 250)
 	for _, ref := range []target.Ref{
@@ -29,7 +29,7 @@ func TestNamesAreValidAndApart(t *testing.T) {
 	}
 }
 
-func TestWhatIsBuiltCanBeRead(t *testing.T) {
+func TestBuildAndParse(t *testing.T) {
 	ref := target.Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}
 	want := plan.Backup{Set: "maintenance-0123456789abcdef", Record: swap.Record{Version: swap.Version, Page: "spring", Slots: []swap.Original{{ID: swap.ID{Host: "a"}, Value: []byte(`{"x":1}`)}}}}
 	cm := build(companion.Owner{Ref: ref, APIVersion: "networking.k8s.io/v1", UID: "uid"}, want)
@@ -39,16 +39,16 @@ func TestWhatIsBuiltCanBeRead(t *testing.T) {
 	assert.Equal(t, want, got)
 	assert.True(t, ours(cm, ref))
 	assert.False(t, ours(cm, target.Ref{Kind: "IngressRoute", Namespace: "shop", Name: "my-app"}))
-	assert.NotContains(t, cm.Data, "uid", "it must gate nothing: targets are made anew")
+	assert.NotContains(t, cm.Data, "uid", "a recreated target must keep its backup")
 	assert.Nil(t, cm.OwnerReferences[0].Controller)
 	assert.False(t, *cm.OwnerReferences[0].BlockOwnerDeletion)
 
 	cm.Data[keyOriginals] = "{"
 	gotRef, _, err = Parse(cm)
 	assert.ErrorContains(t, err, cm.Name)
-	assert.Equal(t, ref, gotRef, "whose it is can be told all the same")
+	assert.Equal(t, ref, gotRef, "its target is known all the same")
 	delete(cm.Labels, annotations.ManagedByLabel)
-	assert.True(t, ours(cm, ref), "its owner tells, if somebody took its labels off")
+	assert.True(t, ours(cm, ref), "its owner tells if somebody removed its labels")
 	cm.OwnerReferences = nil
 	assert.False(t, ours(cm, ref))
 }

@@ -10,8 +10,8 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// BenchmarkDoor is one request after the other by a kept connection, the app's part
-// included.
+// BenchmarkDoor sends one request after another on one connection. It includes what the
+// app takes.
 func BenchmarkDoor(b *testing.B) {
 	body := make([]byte, 2<<10)
 	for _, by := range []struct{ name, header string }{{"path", ""}, {"header", access.Header + ": " + anna + "\r\n"}} {

@@ -13,22 +13,22 @@ import (
 
 type counter = atomic.Uint64
 
-// bys are what lets requests through, in the order of the counters.
+// bys are all values of By, in the order of the counters.
 var bys = [...]access.By{access.ByHeader, access.ByCookie, access.ByPath, access.ByMethod}
 
-// Reasons for the page beside access's own.
+// Reasons for the page in addition to those of access.
 const (
 	whyBusy        = access.Why(access.Busy)
 	whyUnreachable = access.Why(access.Unreachable)
 	whyLoop        = access.Why("loop")
-	whyForeign     = access.Why("other-origin") // a link's form or script is not ours
+	whyForeign     = access.Why("other-origin") // a link's form was sent from another origin
 )
 
 // whys are all reasons, in the order of the counters.
 var whys = append(access.Whys(), whyBusy, whyUnreachable, whyLoop, whyForeign) //nolint:gochecknoglobals // only read
 
 type counts struct {
-	refused [16]counter // by whys
+	refused [16]counter // in the order of whys
 	cookies counter     // set by links
 }
 
@@ -38,41 +38,43 @@ func (c *counts) refuse(why access.Why) {
 	}
 }
 
-// failing says whether an app is out of reach.
-type failing struct {
-	count counter
-	now   atomic.Pointer[failure]
+// reachability records whether an app accepts connections.
+type reachability struct {
+	failed counter // requests that the app did not answer
+	last   atomic.Pointer[failure]
 }
 
+// failure is the last failed attempt to connect to an app.
 type failure struct {
-	text        string
-	since, last time.Time
+	text         string
+	since, until time.Time // since the first attempt of an unbroken series
 }
 
-// lapse is how long an app stays out of reach that nobody has asked for anything since.
-const lapse = 2 * time.Minute
+// failureLifetime is how long an app counts as unreachable after the last failed attempt.
+const failureLifetime = 2 * time.Minute
 
-// yes says that the app did not take a connection. What happens in one may be the
-// visitor's doing, and tells visitors' words: that is counted and no more.
-func (f *failing) yes(now time.Time, err error) {
+// lost records that the app did not accept a connection. A failure inside a connection is
+// only counted, because the visitor may have caused it and its text may quote visitors.
+func (r *reachability) lost(now time.Time, err error) {
 	since := now
-	if before := f.at(now); before != nil {
+	if before := r.at(now); before != nil {
 		since = before.since
 	}
-	f.now.Store(&failure{clip(err.Error()), since, now})
+	r.last.Store(&failure{clip(err.Error()), since, now.Add(failureLifetime)})
 }
 
-// at gives what keeps requests from the app; nil if nothing does, or nobody knows it.
-func (f *failing) at(now time.Time) *failure {
-	if last := f.now.Load(); last != nil && now.Sub(last.last) < lapse {
+// at returns the current failure; nil if the app is reachable or nobody has tried lately.
+func (r *reachability) at(now time.Time) *failure {
+	if last := r.last.Load(); last != nil && now.Before(last.until) {
 		return last
 	}
 	return nil
 }
 
-func (f *failing) no() {
-	if f.now.Load() != nil {
-		f.now.Store(nil)
+// restored records that the app answered.
+func (r *reachability) restored() {
+	if r.last.Load() != nil {
+		r.last.Store(nil)
 	}
 }
 
@@ -81,7 +83,7 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), limit)], "")
 }
 
-// Summary tells what the controller asks for.
+// Summary returns what the controller collects from page Pods.
 func (s *Server) Summary() access.Summary {
 	h := s.holders.Load()
 	sum := access.Summary{
@@ -99,8 +101,8 @@ func (s *Server) Summary() access.Summary {
 		}
 	}
 	for _, d := range s.doors {
-		state := access.DoorState{Name: d.Name, Failed: d.failing.count.Load()}
-		if f := d.failing.at(s.Now()); f != nil {
+		state := access.DoorState{Name: d.Name, Failed: d.app.failed.Load()}
+		if f := d.app.at(s.Now()); f != nil {
 			state.Unreachable, state.Since = f.text, f.since.UTC()
 		}
 		sum.Doors = append(sum.Doors, state)
@@ -113,8 +115,8 @@ func (s *Server) Summary() access.Summary {
 	return sum
 }
 
-// WriteMetrics writes what is counted in Prometheus's text format, without series that
-// are 0. Errors are the scraper's going away.
+// WriteMetrics writes the counters in Prometheus's text format, without series that are 0.
+// It ignores errors of w: they only mean that the scraper has gone away.
 func (s *Server) WriteMetrics(w io.Writer) {
 	var through, refused, unreachable strings.Builder
 	for _, d := range s.doors {
@@ -124,7 +126,7 @@ func (s *Server) WriteMetrics(w io.Writer) {
 			}
 		}
 		down := 0
-		if d.failing.at(s.Now()) != nil {
+		if d.app.at(s.Now()) != nil {
 			down = 1
 		}
 		fmt.Fprintf(&unreachable, "maintenance_page_app_unreachable{door=%q} %d\n", d.Name, down)
@@ -138,9 +140,9 @@ func (s *Server) WriteMetrics(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "# HELP %[1]s %[2]s\n# TYPE %[1]s %[3]s\n%[4]s", name, help, kind, samples)
 	}
 	metric("maintenance_page_let_through_total", "counter", "Requests that an app answered, by door and by what let them through.", through.String())
-	metric("maintenance_page_refused_total", "counter", "Requests that were not let through, or not by what they showed, by reason.", refused.String())
-	metric("maintenance_page_proxied", "gauge", "Requests and WebSockets on their way to an app now.", fmt.Sprintf("maintenance_page_proxied %d\n", s.places.taken.Load()))
-	metric("maintenance_page_app_unreachable", "gauge", "1 if the app did not take the connection of the last request, less than 2 minutes ago.", unreachable.String())
-	metric("maintenance_page_bypass_cookies_total", "counter", "Cookies that were set by a link.", fmt.Sprintf("maintenance_page_bypass_cookies_total %d\n", s.counts.cookies.Load()))
-	metric("maintenance_page_bypass_tokens", "gauge", "Tokens that let somebody in now.", fmt.Sprintf("maintenance_page_bypass_tokens %d\n", len(s.holders.Load().tokens.All())))
+	metric("maintenance_page_refused_total", "counter", "Requests that got the page, or whose token or cookie was invalid, by reason.", refused.String())
+	metric("maintenance_page_proxied", "gauge", "Requests and WebSockets that are being proxied to an app.", fmt.Sprintf("maintenance_page_proxied %d\n", s.places.taken.Load()))
+	metric("maintenance_page_app_unreachable", "gauge", "1 if the app refused the last connection, less than 2 minutes ago.", unreachable.String())
+	metric("maintenance_page_bypass_cookies_total", "counter", "Cookies set by a link.", fmt.Sprintf("maintenance_page_bypass_cookies_total %d\n", s.counts.cookies.Load()))
+	metric("maintenance_page_bypass_tokens", "gauge", "Valid tokens.", fmt.Sprintf("maintenance_page_bypass_tokens %d\n", len(s.holders.Load().tokens.All())))
 }

@@ -8,28 +8,29 @@ import (
 
 	"maintenance-controller.io/pkg/access"
 	"maintenance-controller.io/pkg/page"
+	"maintenance-controller.io/pkg/pageserver"
 )
 
-// ViaHeader lists the doors that a request has come through, in the request to the
-// app: one that comes back to its own door would go round for ever.
+// ViaHeader lists, in requests to an app, the doors that they have passed. A request that
+// comes back to a door would go round for ever.
 const ViaHeader = "Maintenance-Bypass-Via"
 
 // Door answers the requests that the ingress controller sends to one app.
 type Door struct {
 	access.Door
-	server  *Server
-	via     string // of this door in ViaHeader
-	ways    ways
-	through [len(bys)]counter
-	failing failing
+	server     *Server
+	via        string // this door in ViaHeader
+	transports transports
+	through    [len(bys)]counter // in the order of bys
+	app        reachability
 }
 
 func newDoor(s *Server, d access.Door) *Door {
-	return &Door{Door: d, server: s, via: s.PageSet + "/" + d.Name, ways: newWays(d)}
+	return &Door{Door: d, server: s, via: s.PageSet + "/" + d.Name, transports: newTransports(d)}
 }
 
-// ServeHTTP proxies who is let through, and gives everybody else the page. The ready
-// path and the link come before all else.
+// ServeHTTP proxies the requests that are let through, and gives all others the page. It
+// handles the ready path and links first.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := d.server
 	target := targetOf(r)
@@ -51,12 +52,13 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.letThrough(w, r, decision, target)
 }
 
-// letThrough takes one of the places, for as long as the answer takes.
+// letThrough proxies a request, if there is a place for it. It occupies the place until it
+// has been answered.
 func (d *Door) letThrough(w http.ResponseWriter, r *http.Request, decision access.Decision, t target) {
 	s := d.server
-	if d.cameThrough(r) {
+	if d.hasPassed(r) {
 		s.counts.refuse(whyLoop)
-		loop(w)
+		writeLoop(w, s.PageSet)
 		return
 	}
 	socket := isWebSocket(r)
@@ -64,13 +66,13 @@ func (d *Door) letThrough(w http.ResponseWriter, r *http.Request, decision acces
 		s.Page.ServeHTTP(w, r)
 		return
 	}
-	if !s.places.take(decision) {
+	if !s.places.acquire(decision) {
 		s.counts.refuse(whyBusy)
 		w.Header().Set(access.Header, access.Busy)
 		s.Page.ServeHTTP(w, r)
 		return
 	}
-	defer s.places.giveBack(decision)
+	defer s.places.release(decision)
 	ctx, end := context.WithCancelCause(r.Context())
 	defer end(nil)
 	if decision.Token.Name != "" {
@@ -85,17 +87,17 @@ func (d *Door) letThrough(w http.ResponseWriter, r *http.Request, decision acces
 	if socket {
 		defer s.sockets.add(func() { end(errDraining) })()
 	}
-	p := &passage{door: d, in: r, decision: decision, target: t, closing: w.Header().Get("Connection") == "close"}
+	p := &proxied{door: d, in: r, decision: decision, target: t, closing: w.Header().Get("Connection") == "close"}
 	p.serve(ctx, w)
 }
 
 var (
-	errRevoked  = errors.New("the token has been taken away")
+	errRevoked  = errors.New("the token was revoked")
 	errDraining = errors.New("this Pod is being stopped")
 )
 
-// cameThrough says whether the app behind the door led a request back to it.
-func (d *Door) cameThrough(r *http.Request) bool {
+// hasPassed says whether the app behind the door sent a request back to it.
+func (d *Door) hasPassed(r *http.Request) bool {
 	for _, line := range r.Header[ViaHeader] {
 		for via := range strings.SplitSeq(line, ",") {
 			if strings.TrimSpace(via) == d.via {
@@ -106,21 +108,20 @@ func (d *Door) cameThrough(r *http.Request) bool {
 	return false
 }
 
-// loop is the answer to a request that would come back for ever (RFC 5842 7.2).
-func loop(w http.ResponseWriter) {
+// writeLoop answers a request that would come back for ever (RFC 5842 7.2).
+func writeLoop(w http.ResponseWriter, set string) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	pageserver.SetCommon(h, set)
 	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusLoopDetected)
-	_, _ = w.Write([]byte("the app behind the maintenance page leads back to it\n"))
+	_, _ = w.Write([]byte("the app behind the maintenance page leads back to the page\n"))
 }
 
-// target is a request's target as it stands in the request.
+// target is a request's path and query, still percent-encoded.
 type target struct{ path, query string }
 
-// targetOf takes the target apart where it is in origin-form (RFC 9112 3.2.1), and
-// else uses what net/http made of it.
+// targetOf splits a target in origin-form (RFC 9112 3.2.1) itself, and otherwise uses
+// what net/http made of it.
 func targetOf(r *http.Request) target {
 	if strings.HasPrefix(r.RequestURI, "/") {
 		path, query, _ := strings.Cut(r.RequestURI, "?")
@@ -129,8 +130,8 @@ func targetOf(r *http.Request) target {
 	return target{r.URL.EscapedPath(), r.URL.RawQuery}
 }
 
-// isWebSocket says whether a request asks for the one protocol that is switched to:
-// h2c would open the whole app, whatever is asked for in it.
+// isWebSocket says whether a request asks for a WebSocket, the only protocol that a door
+// switches to: h2c would open the whole app to any request inside it.
 func isWebSocket(r *http.Request) bool {
 	upgrade := r.Header["Upgrade"]
 	return r.Method == http.MethodGet && r.ProtoMajor == 1 && len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket")

@@ -9,7 +9,7 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// holders are the tokens as the Secret has them now, and who is in by them.
+// holders are the tokens in the Secret now, and the requests that they have let through.
 type holders struct {
 	tokens   access.Tokens
 	byName   map[string]*holder
@@ -17,15 +17,15 @@ type holders struct {
 	problems []string
 }
 
-// holder is one token from when it is there until it is taken away.
+// holder is one token, from when it appears in the Secret until it is revoked.
 type holder struct {
 	digest   [sha256.Size]byte
 	requests atomic.Uint64
-	last     atomic.Int64 // Unix seconds
+	last     atomic.Int64 // Unix seconds of the last request
 
 	mu      sync.Mutex
 	revoked bool
-	inside  map[*func()]struct{}
+	inside  map[*func()]struct{} // what ends the requests that are let through now
 }
 
 func noHolders(secret string) *holders {
@@ -33,7 +33,8 @@ func noHolders(secret string) *holders {
 	return &holders{tokens: tokens, missing: secret != "", byName: map[string]*holder{}}
 }
 
-// SetTokens takes the Secret's text as it is from now on.
+// SetTokens replaces the tokens by those in the text of the Secret's key (see
+// access.ParseTokens), and aborts the requests of tokens that are not among them.
 func (s *Server) SetTokens(text string) {
 	next := noHolders(s.Settings.BypassSecret)
 	next.tokens, next.problems = access.ParseTokens(s.Settings.BypassSecret, text)
@@ -41,10 +42,10 @@ func (s *Server) SetTokens(text string) {
 	s.replace(next)
 }
 
-// NoTokens says that the Secret is not there from now on.
+// NoTokens removes all tokens because the Secret or its key does not exist.
 func (s *Server) NoTokens() { s.replace(noHolders(s.Settings.BypassSecret)) }
 
-// replace exchanges all tokens. Who is in by one that is no more is out at once.
+// replace exchanges all tokens, and aborts the requests of revoked ones at once.
 func (s *Server) replace(next *holders) {
 	before := s.holders.Load()
 	for _, token := range next.tokens.All() {
@@ -62,8 +63,8 @@ func (s *Server) replace(next *holders) {
 	}
 }
 
-// enter notes that somebody is in by the token, and calls end when it is taken away.
-// It is false if that has happened meanwhile.
+// enter registers a request of the token's holder. If the token is revoked before leave is
+// called, it calls end. It returns false if the token has already been revoked.
 func (h *holders) enter(token access.Token, now time.Time, end func()) (leave func(), ok bool) {
 	holder, found := h.byName[token.Name]
 	if !found || holder.digest != token.Digest {
@@ -93,14 +94,15 @@ func (h *holder) revoke() {
 	}
 }
 
-// sockets are the WebSockets that are open.
+// sockets are the open WebSockets.
 type sockets struct {
 	mu     sync.Mutex
 	closed bool
 	open   map[*func()]struct{}
 }
 
-// add notes one, and gives what takes it off again. After closeAll it ends at once.
+// add registers a WebSocket that end closes, and returns a function that removes it. After
+// closeAll it calls end at once.
 func (s *sockets) add(end func()) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,48 +129,53 @@ func (s *sockets) closeAll() {
 	}
 }
 
-// Places of requests on their way to an app. The last ones are for those with a
-// token: whoever ends the maintenance must not be kept out by the public. Those before
-// are for open paths: what calls them must not be kept out by whoever only reads.
+// How many requests are proxied at the same time.
 const (
+	// MaxProxied is how many requests without a token are proxied at the same time.
 	MaxProxied = 1000
+	// maxReading is how many of these may be let through because they only read, so that
+	// they leave places to the callers of open paths.
 	maxReading = 800
-	reserved   = 64
+	// reserved is how many more are proxied if they have a token: the public must not keep
+	// out the people who end the maintenance.
+	reserved = 64
 )
 
+// places counts the requests that are being proxied.
 type places struct{ taken, reading atomic.Int64 }
 
-func (p *places) take(d access.Decision) bool {
-	if d.By == access.ByMethod && !takeOf(&p.reading, maxReading) {
+// acquire takes a place for a request, and returns false if there is none.
+func (p *places) acquire(d access.Decision) bool {
+	if d.By == access.ByMethod && !increment(&p.reading, maxReading) {
 		return false
 	}
 	limit := int64(MaxProxied)
 	if d.Token.Name != "" {
 		limit += reserved
 	}
-	if !takeOf(&p.taken, limit) {
-		p.leave(d)
+	if !increment(&p.taken, limit) {
+		p.releaseReading(d)
 		return false
 	}
 	return true
 }
 
-func takeOf(taken *atomic.Int64, limit int64) bool {
-	if taken.Add(1) > limit {
-		taken.Add(-1)
+// increment adds one unless that exceeds the limit.
+func increment(count *atomic.Int64, limit int64) bool {
+	if count.Add(1) > limit {
+		count.Add(-1)
 		return false
 	}
 	return true
 }
 
-// leave gives back what take has taken beside the place itself.
-func (p *places) leave(d access.Decision) {
+func (p *places) releaseReading(d access.Decision) {
 	if d.By == access.ByMethod {
 		p.reading.Add(-1)
 	}
 }
 
-func (p *places) giveBack(d access.Decision) {
+func (p *places) release(d access.Decision) {
 	p.taken.Add(-1)
-	p.leave(d)
+	p.releaseReading(d)
 }

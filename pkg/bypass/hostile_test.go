@@ -17,8 +17,8 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// TestSmuggling: what one request hides in its content is never another one, neither
-// here nor in the app, whichever of length and chunks a proxy in front believed.
+// TestSmuggling: the content of a request is never read as another request, neither by the
+// door nor by the app, whichever of length and chunks a proxy in front believed.
 func TestSmuggling(t *testing.T) {
 	paths := make(chan string, 20)
 	app := newApp(t, func(w http.ResponseWriter, r *http.Request) {
@@ -30,14 +30,14 @@ func TestSmuggling(t *testing.T) {
 	const hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + access.Header + ": " + anna + "\r\n\r\n"
 	chunked := "0\r\n\r\n" + hidden
 	for name, request := range map[string]string{
-		"length and chunks":       "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: " + fmt.Sprint(len(chunked)) + "\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
-		"chunks, and more behind": "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
-		"chunks after a 100":      "POST /open HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
-		"two lengths":             "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 9\r\n\r\n" + hidden,
-		"another coding":          "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n" + chunked,
-		"two codings":             "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n" + chunked,
-		"a length with a sign":    "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n" + hidden,
-		"a folded line":           "POST /open HTTP/1.1\r\nHost: a\r\nX: y\r\n Content-Length: 0\r\n\r\n" + hidden,
+		"length and chunks":      "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: " + fmt.Sprint(len(chunked)) + "\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
+		"chunks, and more after": "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
+		"chunks after a 100":     "POST /open HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
+		"two lengths":            "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 9\r\n\r\n" + hidden,
+		"another coding":         "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n" + chunked,
+		"two codings":            "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n" + chunked,
+		"a length with a sign":   "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n" + hidden,
+		"a folded line":          "POST /open HTTP/1.1\r\nHost: a\r\nX: y\r\n Content-Length: 0\r\n\r\n" + hidden,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := net.Dial("tcp", w.address)
@@ -54,7 +54,7 @@ func TestSmuggling(t *testing.T) {
 			for len(paths) > 0 {
 				path := <-paths
 				if name == "a folded line" && path == "/hidden" {
-					continue // a request of its own: the one before has no content
+					continue // it really is a request: the one before has no content
 				}
 				assert.Equal(t, "/open", path, "%s", everything)
 			}
@@ -62,9 +62,9 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// TestConnectionNamesNothing: what the proxies in front say of a client is not taken off
-// by that client.
-func TestConnectionNamesNothing(t *testing.T) {
+// TestConnectionHeaderRemovesNothing: a client cannot remove the headers in which the
+// proxies in front describe it.
+func TestConnectionHeaderRemovesNothing(t *testing.T) {
 	w := newWorld(t, everything(), newApp(t, echo), access.HTTP)
 	got := raw(t, w.address, "GET /open HTTP/1.1\r\nHost: a\r\nConnection: close, X-Forwarded-For, X-Forwarded-Port, X-Real-Ip, Forwarded, "+ViaHeader+"\r\n"+
 		"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Port: 443\r\nX-Real-Ip: 203.0.113.7\r\nForwarded: for=203.0.113.7\r\n\r\n", false)
@@ -74,7 +74,8 @@ func TestConnectionNamesNothing(t *testing.T) {
 	}
 }
 
-// TestPathTricks by people who hold nothing, in every form of a request's target.
+// TestPathTricks: in no form of its target does a request without a token get out of the
+// open paths.
 func TestPathTricks(t *testing.T) {
 	w := newWorld(t, access.Settings{OpenPaths: []string{"/open"}}, newApp(t, echo), access.HTTP)
 	for _, target := range []string{
@@ -94,8 +95,9 @@ func TestPathTricks(t *testing.T) {
 	}
 }
 
-// TestClientsThatStall give their place back, and those that only wait keep it.
-func TestClientsThatStall(t *testing.T) {
+// TestStalledClients: clients that stall lose their place, and those that wait for the app
+// keep it.
+func TestStalledClients(t *testing.T) {
 	const stall = 200 * time.Millisecond
 	large := make([]byte, 1<<20)
 	began := make(chan struct{}, 10)
@@ -112,14 +114,14 @@ func TestClientsThatStall(t *testing.T) {
 			for range 3 {
 				_, _ = io.WriteString(w, "x")
 				_ = http.NewResponseController(w).Flush()
-				time.Sleep(2 * stall) // the app takes its time: that is what is tried
+				time.Sleep(2 * stall) // the app's pauses must not count
 			}
 		default:
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
 	})
 	w := newWorld(t, everything(), app, access.HTTP)
-	w.bypass.Stall = stall
+	w.bypass.StallTimeout = stall
 	for _, request := range []string{
 		"GET /open/flood HTTP/1.1\r\nHost: a\r\n\r\n",
 		"POST /open/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx",
@@ -132,7 +134,7 @@ func TestClientsThatStall(t *testing.T) {
 		<-began
 		require.Eventually(t, func() bool { return w.bypass.places.taken.Load() == 0 }, 20*time.Second, time.Millisecond)
 	}
-	assert.Empty(t, w.bypass.Summary().Doors[0].Unreachable, "that is not the app's fault")
+	assert.Empty(t, w.bypass.Summary().Doors[0].Unreachable, "it is not the app's fault")
 	for _, protocol := range []func(*http.Protocols){func(p *http.Protocols) { p.SetHTTP1(true) }, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }} {
 		var protocols http.Protocols
 		protocol(&protocols)
@@ -145,8 +147,8 @@ func TestClientsThatStall(t *testing.T) {
 	}
 }
 
-// TestCutOffAnswers: half an answer is not passed on as a whole one.
-func TestCutOffAnswers(t *testing.T) {
+// TestTruncatedResponses: half a response is not passed on as a complete one.
+func TestTruncatedResponses(t *testing.T) {
 	app := newApp(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "10")
 		_, _ = io.WriteString(w, "half")
@@ -165,8 +167,9 @@ func TestCutOffAnswers(t *testing.T) {
 	assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
-// TestNoTokenIsTold, wherever somebody puts it.
-func TestNoTokenIsTold(t *testing.T) {
+// TestTokensAreNotLeaked: responses, metrics, logs and the summary do not have a token,
+// wherever the request had it.
+func TestTokensAreNotLeaked(t *testing.T) {
 	w := newWorld(t, onlyTokens(), newApp(t, echo), access.HTTP)
 	var all strings.Builder
 	for _, a := range []answer{

@@ -12,11 +12,11 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// LinkKey is the parameter of the query that makes any address of a target a link:
-// alone it asks for the token, with the value "off" it takes the cookie away.
+// LinkKey is the query parameter that makes any address of a target a link: without a value
+// it asks for the token, with the value "off" it removes the cookie.
 const LinkKey = "maintenance-bypass"
 
-// link answers a request to a link; false if it is none.
+// link answers a request to a link, and returns false if it is not one.
 func (s *Server) link(w http.ResponseWriter, r *http.Request) bool {
 	if s.Settings.BypassSecret == "" || !strings.Contains(r.URL.RawQuery, LinkKey) {
 		return false
@@ -24,7 +24,7 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) bool {
 	asked, rest := cutLink(r.URL.RawQuery)
 	switch {
 	case asked == linkOff && (reads(r) || r.Method == http.MethodPost):
-		s.forget(w, rest)
+		s.removeCookies(w, rest)
 	case asked == linkOn && reads(r):
 		s.links.show(w, r, asking)
 	case asked == linkOn && r.Method == http.MethodPost:
@@ -45,8 +45,8 @@ const (
 	linkOff
 )
 
-// cutLink takes the link's parameter out of a query, and leaves the rest to the byte.
-// Some programs write a parameter without a value with "=".
+// cutLink removes the link's parameter from a query, and leaves the rest unchanged to the
+// byte. Some programs write a parameter without a value with a "=".
 func cutLink(query string) (asked linkWord, rest string) {
 	var kept []string
 	for parameter := range strings.SplitSeq(query, "&") {
@@ -62,16 +62,16 @@ func cutLink(query string) (asked linkWord, rest string) {
 	return asked, strings.Join(kept, "&")
 }
 
-// exchange gives a cookie for a token: to the page's script, which sends it as a
-// header, or to its form.
+// exchange sets a cookie in exchange for a token, which the page's script sends in a header
+// and its form in the content.
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, rest string) {
 	if !sameOrigin(r) {
 		s.counts.refuse(whyForeign)
 		s.links.show(w, r, refused)
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime)) // net/http's own bounds hold else
-	shown, scripted := shownToken(r)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout)) // otherwise net/http's bounds apply
+	shown, scripted := tokenIn(r)
 	tokens := s.holders.Load().tokens
 	token, ok := tokens.Find(shown)
 	if !ok {
@@ -87,14 +87,13 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, rest string) {
 	setCookie(w, name, tokens.Seal(token, r.Host, s.Now().Add(s.Lifetime)), s.Lifetime)
 	status := http.StatusSeeOther
 	if scripted {
-		status = http.StatusNoContent // a script is not shown where a redirect leads
+		status = http.StatusNoContent // browsers hide from scripts where a redirect leads
 	}
-	s.links.lead(w, status, rest)
+	s.links.redirect(w, status, rest)
 }
 
-// setCookie sets one for the whole host and for no script, or takes it away if its
-// lifetime is negative. Only over TLS it can be secure: elsewhere no browser would
-// keep it.
+// setCookie sets a cookie for the whole host that no script can read, or removes it if the
+// lifetime is negative. It is secure only over TLS: browsers would not keep it otherwise.
 func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
 	cookie := http.Cookie{ //nolint:gosec // see above
 		Name: name, Value: value, Path: "/", MaxAge: int(lifetime.Seconds()),
@@ -103,22 +102,23 @@ func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration
 	w.Header().Add("Set-Cookie", cookie.String())
 }
 
-// forget takes both cookies away. Each goes only with the attributes it came with.
-func (s *Server) forget(w http.ResponseWriter, rest string) {
-	const gone = -time.Second
-	setCookie(w, access.CookieName(s.Settings.BypassSecret), "", gone)
-	setCookie(w, access.SecureCookieName(s.Settings.BypassSecret), "", gone)
-	s.links.lead(w, http.StatusSeeOther, rest)
+// removeCookies removes both cookies. Browsers remove a cookie only if it has the attributes
+// that it was set with.
+func (s *Server) removeCookies(w http.ResponseWriter, rest string) {
+	const expired = -time.Second
+	setCookie(w, access.CookieName(s.Settings.BypassSecret), "", expired)
+	setCookie(w, access.SecureCookieName(s.Settings.BypassSecret), "", expired)
+	s.links.redirect(w, http.StatusSeeOther, rest)
 }
 
-// Bounds of the content that is read for a token.
+// Bounds of the content in which a form sends a token.
 const (
-	maxForm  = 4 << 10 // bytes
-	formTime = 10 * time.Second
+	maxForm     = 4 << 10          // bytes; the rest is ignored
+	formTimeout = 10 * time.Second // for reading it
 )
 
-// shownToken is what a POST to a link shows; scripted if by header.
-func shownToken(r *http.Request) (token string, scripted bool) {
+// tokenIn returns the token in a POST to a link; scripted says that it was in the header.
+func tokenIn(r *http.Request) (token string, scripted bool) {
 	if values := r.Header[access.Header]; len(values) > 0 {
 		return values[0], true
 	}
@@ -137,8 +137,8 @@ func shownToken(r *http.Request) (token string, scripted bool) {
 	return strings.TrimSpace(values.Get("token")), false
 }
 
-// sameOrigin says whether a page of this host sent the request. Browsers let no script
-// set either header; an ingress controller that rewrites Host leaves Sec-Fetch-Site.
+// sameOrigin says whether a page of this host sent the request. Browsers do not let scripts
+// set these headers. An ingress controller that rewrites Host leaves Sec-Fetch-Site alone.
 func sameOrigin(r *http.Request) bool {
 	if site := r.Header["Sec-Fetch-Site"]; len(site) > 0 {
 		return len(site) == 1 && site[0] == "same-origin"
@@ -157,15 +157,15 @@ func withPort(scheme, host string) string {
 	return strings.TrimSuffix(name, port)
 }
 
-// lead sends the browser on to the page that was asked for. What is relative to the
-// address without its path leads to no other host, whatever the path looks like.
-func (l *linkPage) lead(w http.ResponseWriter, status int, rest string) {
+// redirect sends the browser to the address without the link's parameter. A relative
+// reference that is only a query cannot lead to another host, whatever the path looks like.
+func (l *linkPage) redirect(w http.ResponseWriter, status int, rest string) {
 	h := w.Header()
 	l.common(h)
 	h.Set("Location", "?"+rest)
 	if status != http.StatusNoContent {
-		// Without a fragment of its own a redirect keeps the one before, which is the
-		// token (https://fetch.spec.whatwg.org/#http-redirect-fetch).
+		// A redirect without a fragment keeps the previous one, which is the token
+		// (https://fetch.spec.whatwg.org/#http-redirect-fetch).
 		h.Set("Location", "?"+rest+"#")
 		h.Set("Content-Length", strconv.Itoa(0))
 	}

@@ -2,13 +2,9 @@ package bypass
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -19,7 +15,7 @@ import (
 
 func onlyTokens() access.Settings { return access.Settings{BypassSecret: secret} }
 
-// exchange sends a token to a link as its page does: by script, or by form.
+// exchange sends a token to a link as its page does, by script or by form.
 func (w *world) exchange(t *testing.T, target, token string, script bool, pairs ...string) answer {
 	t.Helper()
 	r := w.ask(t, http.MethodPost, target, pairs...)
@@ -35,7 +31,7 @@ func (w *world) exchange(t *testing.T, target, token string, script bool, pairs 
 	return do(t, r)
 }
 
-func TestALink(t *testing.T) {
+func TestLink(t *testing.T) {
 	w := newWorld(t, onlyTokens(), newApp(t, echo), access.HTTP)
 	for _, script := range []bool{true, false} {
 		page := w.get(t, "/any//path?a=b&maintenance-bypass")
@@ -47,7 +43,7 @@ func TestALink(t *testing.T) {
 
 		got := w.exchange(t, "/any//path?a=b&maintenance-bypass&c=%20", anna, script, "Origin", "https://shop.example")
 		assert.Equal(t, map[bool]int{true: 204, false: 303}[script], got.status)
-		assert.Equal(t, []string{map[bool]string{true: "?a=b&c=%20", false: "?a=b&c=%20#"}[script]}, got.header["Location"], "no fragment is inherited")
+		assert.Equal(t, []string{map[bool]string{true: "?a=b&c=%20", false: "?a=b&c=%20#"}[script]}, got.header["Location"], "the fragment is not inherited")
 		set := got.header.Get("Set-Cookie")
 		cookie, err := http.ParseSetCookie(set)
 		require.NoError(t, err)
@@ -60,15 +56,15 @@ func TestALink(t *testing.T) {
 	got := w.exchange(t, "/?maintenance-bypass", anna, false, "Origin", "http://shop.example")
 	cookie, err := http.ParseSetCookie(got.header.Get("Set-Cookie"))
 	require.NoError(t, err)
-	assert.Equal(t, access.CookieName(secret), cookie.Name, "without TLS no browser keeps the other")
+	assert.Equal(t, access.CookieName(secret), cookie.Name, "without TLS browsers do not keep the secure one")
 	assert.False(t, cookie.Secure)
 	assert.Equal(t, uint64(3), w.bypass.counts.cookies.Load())
 	assert.NotContains(t, w.log.String(), anna)
 }
 
-// TestLinksOfOthers: no page of another origin makes a browser take a cookie, and what
-// is no token sets none.
-func TestLinksOfOthers(t *testing.T) {
+// TestLinkRejectsOtherOrigins: a page of another origin cannot make a browser accept a
+// cookie, and a wrong token does not set one.
+func TestLinkRejectsOtherOrigins(t *testing.T) {
 	w := newWorld(t, onlyTokens(), newApp(t, echo), access.HTTP)
 	const here = "https://shop.example"
 	for _, test := range []struct {
@@ -78,18 +74,18 @@ func TestLinksOfOthers(t *testing.T) {
 	}{
 		{"ours", anna, []string{"Origin", here}, 204},
 		{"ours, with the port", anna, []string{"Origin", here + ":443"}, 204},
-		{"ours, by the browser's word", anna, []string{"Sec-Fetch-Site", "same-origin"}, 204},
-		{"Host rewritten in front", anna, []string{"Sec-Fetch-Site", "same-origin", "Origin", "https://public.example"}, 204},
+		{"ours, by Sec-Fetch-Site", anna, []string{"Sec-Fetch-Site", "same-origin"}, 204},
+		{"ours, with Host rewritten in front", anna, []string{"Sec-Fetch-Site", "same-origin", "Origin", "https://public.example"}, 204},
 		{"another site", anna, []string{"Origin", "https://evil.example"}, 403},
 		{"one that begins like ours", anna, []string{"Origin", here + ".evil.example"}, 403},
 		{"one that ends like ours", anna, []string{"Origin", "https://evil-shop.example"}, 403},
 		{"another port", anna, []string{"Origin", here + ":8443"}, 403},
 		{"another scheme", anna, []string{"Origin", "ftp://shop.example"}, 403},
 		{"a frame without origin", anna, []string{"Origin", "null"}, 403},
-		{"no word of an origin", anna, nil, 403},
-		{"two of them", anna, []string{"Origin", here, "Origin", "https://evil.example"}, 403},
+		{"no origin", anna, nil, 403},
+		{"two origins", anna, []string{"Origin", here, "Origin", "https://evil.example"}, 403},
 		{"the same site", anna, []string{"Origin", here, "Sec-Fetch-Site", "same-site"}, 403},
-		{"another site, by the browser's word", anna, []string{"Origin", here, "Sec-Fetch-Site", "cross-site"}, 403},
+		{"another site, by Sec-Fetch-Site", anna, []string{"Origin", here, "Sec-Fetch-Site", "cross-site"}, 403},
 		{"a wrong token", job + "x", []string{"Origin", here}, 403},
 		{"no token", "", []string{"Origin", here}, 403},
 	} {
@@ -102,7 +98,7 @@ func TestLinksOfOthers(t *testing.T) {
 			assert.Equal(t, want, got.status, test.name)
 			assert.Equal(t, want != 403, got.header.Get("Set-Cookie") != "", test.name)
 			if want == 403 {
-				assert.Contains(t, got.body, `role="alert">`, "it says so")
+				assert.Contains(t, got.body, `role="alert">`, "the page says so")
 			}
 		}
 	}
@@ -111,8 +107,8 @@ func TestLinksOfOthers(t *testing.T) {
 	assert.Equal(t, 403, huge.status)
 }
 
-// TestWhereLinksLead: back to the address that was asked for, and to no other host.
-func TestWhereLinksLead(t *testing.T) {
+// TestLinkRedirect: a link leads back to its own address, and to no other host.
+func TestLinkRedirect(t *testing.T) {
 	w := newWorld(t, onlyTokens(), newApp(t, echo), access.HTTP)
 	for target, want := range map[string]string{
 		"/?maintenance-bypass":                             "?",
@@ -127,13 +123,13 @@ func TestWhereLinksLead(t *testing.T) {
 		assert.Equal(t, []string{want}, got.header["Location"], target)
 	}
 	for _, target := range []string{"/?xmaintenance-bypass", "/?maintenance-bypassx", "/?maintenance-bypass=on", "/?Maintenance-bypass", "/?maintenance%2Dbypass", "/maintenance-bypass"} {
-		assert.True(t, w.get(t, target).fromPage(), "%s is no link", target)
-		assert.True(t, w.get(t, target, access.Header, anna).fromApp(), "%s is the app's", target)
+		assert.True(t, w.get(t, target).fromPage(), "%s is not a link", target)
+		assert.True(t, w.get(t, target, access.Header, anna).fromApp(), "%s is for the app", target)
 	}
-	assert.True(t, do(t, w.ask(t, http.MethodPut, "/?maintenance-bypass", access.Header, anna)).fromApp(), "a link is asked for, or posted to")
+	assert.True(t, do(t, w.ask(t, http.MethodPut, "/?maintenance-bypass", access.Header, anna)).fromApp(), "links answer only GET, HEAD and POST")
 }
 
-func TestALinkIsLeft(t *testing.T) {
+func TestLinkOff(t *testing.T) {
 	w := newWorld(t, onlyTokens(), newApp(t, echo), access.HTTP)
 	got := w.get(t, "/x?a=b&maintenance-bypass=off", "Cookie", w.cookie(t, anna))
 	assert.Equal(t, 303, got.status)
@@ -147,14 +143,14 @@ func TestALinkIsLeft(t *testing.T) {
 	assert.Equal(t, map[string]bool{access.CookieName(secret): true, access.SecureCookieName(secret): true}, gone)
 }
 
-func TestWithoutASecretThereAreNoLinks(t *testing.T) {
+func TestNoLinksWithoutASecret(t *testing.T) {
 	w := newWorld(t, access.Settings{ReadOnly: true}, newApp(t, echo), access.HTTP)
 	assert.True(t, w.get(t, "/?maintenance-bypass").fromApp())
 	assert.True(t, do(t, w.ask(t, http.MethodPost, "/?maintenance-bypass", "Origin", "https://shop.example", access.Header, anna)).fromPage())
 }
 
-// TestLinksSpeakLanguages: those of the built-in page.
-func TestLinksSpeakLanguages(t *testing.T) {
+// TestLinkLanguages: links have the languages of the built-in page.
+func TestLinkLanguages(t *testing.T) {
 	w := newWorld(t, onlyTokens(), newApp(t, echo), access.HTTP)
 	keys := regexp.MustCompile(`^page\.(.+)\.html$`)
 	n := 0
@@ -171,78 +167,4 @@ func TestLinksSpeakLanguages(t *testing.T) {
 	assert.Equal(t, len(words()), n)
 	assert.Contains(t, w.get(t, "/?maintenance-bypass", "Accept-Language", "ar-EG").body, `dir="rtl"`)
 	assert.Contains(t, w.get(t, "/?maintenance-bypass", "Accept-Language", "xx").body, `<html lang="en"`)
-}
-
-// TestTheSecretIsFollowed as the kubelet mounts it: a link to a folder, exchanged as a
-// whole, which is empty while there is no such Secret.
-func TestTheSecretIsFollowed(t *testing.T) {
-	dir := t.TempDir()
-	n := 0
-	mount := func(files map[string]string) {
-		n++
-		version := filepath.Join(dir, ".."+strings.Repeat("v", n))
-		require.NoError(t, os.Mkdir(version, 0o755))
-		for name, text := range files {
-			require.NoError(t, os.WriteFile(filepath.Join(version, name), []byte(text), 0o444))
-		}
-		next := filepath.Join(dir, "..data_tmp")
-		require.NoError(t, os.Symlink(filepath.Base(version), next))
-		require.NoError(t, os.Rename(next, filepath.Join(dir, "..data")))
-		_ = os.Symlink(filepath.Join("..data", access.SecretKey), filepath.Join(dir, access.SecretKey))
-	}
-	synctest.Test(t, func(t *testing.T) {
-		s := New(Config{Settings: onlyTokens(), PageSet: set, Page: http.NotFoundHandler()})
-		mount(nil)
-		follow := s.Follow(dir)
-		require.True(t, s.Summary().Secret.Missing)
-		go func() { assert.NoError(t, follow(t.Context())) }()
-		now := func() access.Secret {
-			time.Sleep(2 * lookEvery)
-			synctest.Wait()
-			return s.Summary().Secret
-		}
-		mount(map[string]string{access.SecretKey: tokens})
-		assert.Equal(t, access.Secret{Name: secret, Tokens: 2}, now())
-		mount(map[string]string{access.SecretKey: "anna " + anna + "\nx"})
-		got := now()
-		assert.Equal(t, 1, got.Tokens)
-		assert.Len(t, got.Problems, 1)
-		require.NoError(t, os.Remove(filepath.Join(dir, access.SecretKey)))
-		require.NoError(t, os.Mkdir(filepath.Join(dir, access.SecretKey), 0o755))
-		assert.Equal(t, 1, now().Tokens, "what cannot be read is not what is not there")
-		require.NoError(t, os.Remove(filepath.Join(dir, access.SecretKey)))
-		mount(map[string]string{access.SecretKey: strings.Repeat("x", access.MaxSecret+1)})
-		assert.Zero(t, now().Tokens)
-		mount(nil)
-		assert.Equal(t, access.Secret{Name: secret, Missing: true}, now())
-		require.NoError(t, os.RemoveAll(dir))
-		assert.True(t, now().Missing)
-	})
-}
-
-func TestMetricsAndSummary(t *testing.T) {
-	w := newWorld(t, access.Settings{BypassSecret: secret, OpenPaths: []string{"/open"}}, newApp(t, echo), access.HTTP)
-	cookie := w.cookie(t, anna)
-	w.get(t, "/")
-	w.get(t, "/open")
-	w.get(t, "/", "Cookie", cookie)
-	w.get(t, "/", access.Header, anna)
-	w.get(t, "/", access.Header, job)
-	w.get(t, "/", access.Header, "wrong")
-	w.get(t, "/open/../x")
-	sum := w.bypass.Summary()
-	assert.Equal(t, map[access.By]uint64{access.ByHeader: 2, access.ByCookie: 1, access.ByPath: 1}, sum.Through)
-	assert.Equal(t, map[access.Why]uint64{access.Closed: 1, access.WrongToken: 1, access.OddPath: 1}, sum.Page)
-	assert.Equal(t, uint64(2), sum.Holders["anna"].Requests)
-	assert.WithinDuration(t, w.clock(), sum.Holders["job"].Last, time.Second)
-	assert.Equal(t, []access.DoorState{{Name: "d1"}}, sum.Doors)
-	var text strings.Builder
-	w.bypass.WriteMetrics(&text)
-	for _, sample := range []string{
-		`maintenance_page_let_through_total{door="d1",by="header"} 2`, `maintenance_page_refused_total{reason="wrong-token"} 1`,
-		"maintenance_page_proxied 0", `maintenance_page_app_unreachable{door="d1"} 0`, "maintenance_page_bypass_cookies_total 1", "maintenance_page_bypass_tokens 2",
-	} {
-		assert.Contains(t, text.String(), "\n"+sample+"\n")
-	}
-	assert.NotContains(t, text.String(), "anna", "no series a person")
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageserver"
 )
 
@@ -22,21 +21,21 @@ var (
 	linkScript string
 )
 
-// moment is what the link's page says.
-type moment uint8
+// linkState is what the link's page shows.
+type linkState uint8
 
 const (
-	asking moment = iota
-	refused
+	asking  linkState = iota // the form for a token
+	refused                  // the form, and that the token is wrong
 )
 
-// linkPage takes a token where a link leads: the page's script from the address'
-// fragment, which no browser sends anywhere, or without a script a form.
+// linkPage is the page that a link leads to. It takes the token from the address's
+// fragment by script, since no browser sends the fragment anywhere, or from a form.
 type linkPage struct {
-	set       string
-	policy    string
+	set       string // name of the page set
+	policy    string // Content-Security-Policy
 	languages pageserver.Languages
-	bodies    [2][]string // by moment, in the order of words
+	bodies    [2][]string // by linkState, in the order of words
 }
 
 func newLinkPage(set string) *linkPage {
@@ -46,8 +45,8 @@ func newLinkPage(set string) *linkPage {
 	var tags []string
 	for _, words := range words() {
 		tags = append(tags, words.tag)
-		for m, hidden := range [...]string{asking: " hidden", refused: ""} {
-			l.bodies[m] = append(l.bodies[m], strings.NewReplacer(
+		for state, hidden := range [...]string{asking: " hidden", refused: ""} {
+			l.bodies[state] = append(l.bodies[state], strings.NewReplacer(
 				"{{tag}}", words.tag, "{{dir}}", words.dir(), "{{style}}", style, "{{script}}", script, "{{hidden}}", hidden,
 				"{{title}}", html.EscapeString(words.title), "{{message}}", html.EscapeString(words.message),
 				"{{token}}", html.EscapeString(words.token), "{{go}}", html.EscapeString(words.proceed),
@@ -65,15 +64,13 @@ func source(block string) string {
 }
 
 func (l *linkPage) common(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	pageserver.SetCommon(h, l.set)
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Referrer-Policy", "same-origin") // "no-referrer" would make Origin null
-	h.Set(page.MarkerHeader, l.set)
 }
 
-func (l *linkPage) show(w http.ResponseWriter, r *http.Request, m moment) {
-	body := l.bodies[m][l.languages.Pick(r.Header["Accept-Language"])]
+func (l *linkPage) show(w http.ResponseWriter, r *http.Request, state linkState) {
+	body := l.bodies[state][l.languages.Pick(r.Header["Accept-Language"])]
 	h := w.Header()
 	l.common(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -81,11 +78,11 @@ func (l *linkPage) show(w http.ResponseWriter, r *http.Request, m moment) {
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	status := http.StatusOK
-	if m == refused {
+	if state == refused {
 		status = http.StatusForbidden
 	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(body)) // the client went away: nobody to tell
+		_, _ = w.Write([]byte(body)) // an error means that the client has gone away
 	}
 }

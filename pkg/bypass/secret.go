@@ -12,44 +12,45 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// lookEvery is how often a mounted Secret is looked at. The kubelet changes it up to
-// two minutes after the Secret.
-const lookEvery = time.Second
+// secretInterval is how often the mounted Secret is read. The kubelet updates it up to two
+// minutes after the Secret itself.
+const secretInterval = time.Second
 
-// Follow reads the Secret that is mounted in a folder, and gives what keeps to it until
-// its context ends. The kubelet exchanges all of its files at once; there are none if
-// there is no such Secret.
+// Follow reads the tokens of the Secret that is mounted in a folder, and returns a function
+// that keeps them up to date until its context ends, and then returns nil. The kubelet
+// exchanges all files of the mount at once; if the Secret does not exist there are none. A
+// file that cannot be read for the moment revokes no token.
 func (s *Server) Follow(dir string) func(context.Context) error {
-	last, there := "", false
-	look := func() {
+	last, existed := "", false
+	load := func() {
 		text, err := readSecret(filepath.Join(dir, access.SecretKey))
-		found := err == nil
-		if !found && !errors.Is(err, fs.ErrNotExist) || text == last && found == there {
-			return // what cannot be read for now takes no token away
+		exists := err == nil
+		if !exists && !errors.Is(err, fs.ErrNotExist) || text == last && exists == existed {
+			return
 		}
-		last, there = text, found
-		if found {
+		last, existed = text, exists
+		if exists {
 			s.SetTokens(text)
 		} else {
 			s.NoTokens()
 		}
 	}
-	look()
+	load()
 	return func(ctx context.Context) error {
-		ticker := time.NewTicker(lookEvery)
+		ticker := time.NewTicker(secretInterval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-ticker.C:
-				look()
+				load()
 			}
 		}
 	}
 }
 
-// readSecret reads no more than what ParseTokens refuses for its size.
+// readSecret reads at most one byte more than ParseTokens accepts.
 func readSecret(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -1,13 +1,13 @@
 package bypass
 
-// linkWords are what a link's page says in one language.
+// linkWords are the texts of a link's page in one language.
 type linkWords struct {
 	tag     string // BCP 47
 	title   string
 	message string
-	token   string // the field's label
-	proceed string // on the button
-	wrong   string
+	token   string // label of the field
+	proceed string // label of the button
+	wrong   string // shown after a wrong token
 }
 
 func (w linkWords) dir() string {
@@ -17,7 +17,7 @@ func (w linkWords) dir() string {
 	return "ltr"
 }
 
-// words are in the languages of the built-in page; the first is for whom none suits.
+// words returns the texts in the languages of the built-in page. The first is the default.
 func words() []linkWords {
 	return []linkWords{
 		{"en", "Access for the team", "We are carrying out maintenance. With an access token you can go on.",

@@ -61,7 +61,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// everything lets in by token and reads, and has /open for everybody.
+// everything lets through by token, lets everybody read, and opens /open.
 func everything() access.Settings {
 	return access.Settings{BypassSecret: secret, OpenPaths: []string{"/open"}, ReadOnly: true}
 }
@@ -118,7 +118,7 @@ type seen struct {
 	Length                   int64
 	Encoding                 []string
 	Body                     string
-	TLS                      string // the name that was asked for, if there was TLS
+	TLS                      string // the server name in SNI, if there was TLS
 }
 
 // echo answers with what it saw.
@@ -147,7 +147,7 @@ func newApp(tb testing.TB, h http.HandlerFunc) *httptest.Server {
 	return app
 }
 
-// answer is what a client got, to its end.
+// answer is a complete response.
 type answer struct {
 	status int
 	header http.Header
@@ -156,7 +156,7 @@ type answer struct {
 
 func (a answer) by() string { return a.header.Get(access.Header) }
 
-// fromApp says whether it is the app's.
+// fromApp says whether the app sent it.
 func (a answer) fromApp() bool { return a.header.Get("X-Echo") != "" }
 
 func (a answer) fromPage() bool { return a.status == 503 && a.header.Get(page.MarkerHeader) == set }
@@ -167,7 +167,7 @@ func (a answer) seen(t *testing.T) (s seen) {
 	return s
 }
 
-// do sends a request by a connection of its own.
+// do sends a request on a connection of its own.
 func do(t *testing.T, r *http.Request) answer {
 	t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
@@ -196,7 +196,7 @@ func (w *world) get(t *testing.T, target string, pairs ...string) answer {
 	return do(t, w.ask(t, http.MethodGet, target, pairs...))
 }
 
-// cookie goes through the link and gives what it set.
+// cookie uses a link and returns the cookie that it set.
 func (w *world) cookie(t *testing.T, token string) string {
 	t.Helper()
 	got := do(t, w.ask(t, http.MethodPost, "/?"+LinkKey, access.Header, token, "Origin", "https://shop.example", "Sec-Fetch-Site", "same-origin"))

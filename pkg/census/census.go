@@ -1,6 +1,6 @@
-// Package census asks the API server itself who uses which page set. The watches
-// know targets by their annotations alone, and what they show may be out of date: a
-// set is deleted only after this has named no user of it.
+// Package census asks the API server itself who uses which page set. The watches know targets by
+// their annotations only, and may be out of date: a page set is deleted only after the census has
+// named no user of it.
 package census
 
 import (
@@ -29,14 +29,14 @@ import (
 type Census struct {
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
-	// Unread says of a kind whether its targets may go unseen if it may not be listed:
-	// their backups tell. Nil is never: to be forbidden is an error.
-	Unread func(target.Kind) bool
+	// SkipForbidden says whether a kind that may not be listed is skipped, because backups name its
+	// targets. Nil skips none: a forbidden list is an error.
+	SkipForbidden func(target.Kind) bool
 }
 
-// Objects calls see for every object of a kind in a namespace, "" for all, that is not
-// our own: in full, since one that somebody copied while it was in maintenance points
-// at a page and has no annotation of ours. A kind that is not served has none.
+// Objects calls see for every object of a kind in a namespace, "" for all, except our own. It reads
+// objects in full: a copy of a target in maintenance points at a page but may have no annotation of
+// ours. A kind that is not served has no objects and is no error.
 func (c Census) Objects(ctx context.Context, kind target.Kind, namespace string, see func(*unstructured.Unstructured)) error {
 	list := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return c.Dynamic.Resource(kind.Resource).Namespace(namespace).List(ctx, options)
@@ -47,15 +47,15 @@ func (c Census) Objects(ctx context.Context, kind target.Kind, namespace string,
 		}
 		return nil
 	})
-	if err == nil || c.unserved(kind, err) {
+	if err == nil || c.notServed(kind, err) {
 		return nil
 	}
 	return fmt.Errorf("list %s: %w", kind.Name, err)
 }
 
-// unserved says whether a LIST failed because its kind is not there. Who may not
-// list a kind is told so before anybody looks whether there is one.
-func (c Census) unserved(kind target.Kind, err error) bool {
+// notServed reports whether a LIST failed because its kind is not served. The API server checks
+// permissions before it checks whether the kind exists.
+func (c Census) notServed(kind target.Kind, err error) bool {
 	if !kind.Custom || !apierrors.IsForbidden(err) {
 		return kind.Custom && apierrors.IsNotFound(err)
 	}
@@ -66,10 +66,9 @@ func (c Census) unserved(kind target.Kind, err error) bool {
 	return !slices.ContainsFunc(served.APIResources, func(a metav1.APIResource) bool { return a.Name == kind.Resource.Resource })
 }
 
-// Users calls use for each page set in a namespace, "" for all, and each of its users:
-// objects of every kind whose annotation or backends name it, whatever kinds are
-// served or restored, and targets whose backup does. An error means that there may be
-// users that it has not named.
+// Users calls use for each page set in a namespace, "" for all, and each of its users: objects of
+// every kind whose annotation or backends name it, whichever kinds are served or restored, and
+// targets whose backup names it. An error means that there may be users that it has not named.
 func (c Census) Users(ctx context.Context, namespace string, use func(set pageset.ID, user target.Ref)) error {
 	for _, kind := range target.Kinds() {
 		err := c.Objects(ctx, kind, namespace, func(u *unstructured.Unstructured) {
@@ -77,7 +76,7 @@ func (c Census) Users(ctx context.Context, namespace string, use func(set pagese
 				use(pageset.ID{Namespace: u.GetNamespace(), Name: set}, target.Ref{Kind: kind.Name, Namespace: u.GetNamespace(), Name: u.GetName()})
 			}
 		})
-		if err != nil && (c.Unread == nil || !c.Unread(kind) || !apierrors.IsForbidden(err)) {
+		if err != nil && (c.SkipForbidden == nil || !c.SkipForbidden(kind) || !apierrors.IsForbidden(err)) {
 			return err
 		}
 	}
@@ -99,11 +98,22 @@ func (c Census) Backups(ctx context.Context, namespace string, see func(*corev1.
 	return nil
 }
 
-// anySet finds the names of page sets in an object that cannot be read.
-var anySet = regexp.MustCompile(`\bmaintenance-[0-9a-f]{16}\b`)
+// Origins calls see for every origin Service in a namespace, "" for all.
+func (c Census) Origins(ctx context.Context, namespace string, see func(*corev1.Service)) error {
+	err := each(ctx, annotations.ComponentOrigin, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return c.Client.CoreV1().Services(namespace).List(ctx, options)
+	}, see)
+	if err != nil {
+		return fmt.Errorf("list origin Services: %w", err)
+	}
+	return nil
+}
 
-// setsOf lists the page sets that an object names, by its annotation or by a backend.
-// One whose shape is not known may lead to whatever it names anywhere.
+// setNamePattern finds the names of page sets in an object that cannot be read.
+var setNamePattern = regexp.MustCompile(`\bmaintenance-[0-9a-f]{16}\b`)
+
+// setsOf lists the page sets that an object names, by its annotation or by a backend. If its shape
+// is unknown, every name anywhere in its spec counts.
 func setsOf(kind target.Kind, u *unstructured.Unstructured) []string {
 	var sets []string
 	if set := u.GetAnnotations()[annotations.PageSet]; page.IsSetName(set) {
@@ -111,7 +121,7 @@ func setsOf(kind target.Kind, u *unstructured.Unstructured) []string {
 	}
 	slots, err := kind.Slots(u.Object)
 	if err != nil {
-		return append(sets, anySet.FindAllString(fmt.Sprint(u.Object["spec"]), -1)...)
+		return append(sets, setNamePattern.FindAllString(fmt.Sprint(u.Object["spec"]), -1)...)
 	}
 	for _, s := range slots {
 		if s.PageSet != "" {
@@ -121,8 +131,8 @@ func setsOf(kind target.Kind, u *unstructured.Unstructured) []string {
 	return sets
 }
 
-// OfComponent selects our objects of a component.
-func OfComponent(name string) metav1.ListOptions {
+// selectComponent returns list options that select our objects of a component.
+func selectComponent(name string) metav1.ListOptions {
 	return metav1.ListOptions{LabelSelector: annotations.ManagedByLabel + "=" + annotations.ManagedBy + "," + annotations.ComponentLabel + "=" + name}
 }
 
@@ -137,12 +147,16 @@ func (c Census) Sets(ctx context.Context, namespace string) ([]corev1.ConfigMap,
 
 // configMaps calls see for each of our ConfigMaps of a component.
 func (c Census) configMaps(ctx context.Context, namespace, component string, see func(*corev1.ConfigMap)) error {
-	list := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	return each(ctx, component, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return c.Client.CoreV1().ConfigMaps(namespace).List(ctx, options)
-	})
-	return list.EachListItem(ctx, OfComponent(component), func(object runtime.Object) error {
-		if cm, ok := object.(*corev1.ConfigMap); ok {
-			see(cm)
+	}, see)
+}
+
+// each calls see for each of our objects of a component, as list returns them.
+func each[T runtime.Object](ctx context.Context, component string, list pager.ListPageFunc, see func(T)) error {
+	return pager.New(list).EachListItem(ctx, selectComponent(component), func(object runtime.Object) error {
+		if o, ok := object.(T); ok {
+			see(o)
 		}
 		return nil
 	})

@@ -28,9 +28,9 @@ const (
 	setB = "maintenance-00000000000000bb"
 )
 
-// TestWhetherAKindIsThere: who may not list a kind is told so whether or not it is
-// served, and only a kind that is not served has no users.
-func TestWhetherAKindIsThere(t *testing.T) {
+// TestNotServed: a list may be forbidden whether or not the kind is served, and only a kind that is
+// not served has no users.
+func TestNotServed(t *testing.T) {
 	route := target.IngressRoute()
 	missing, forbidden := apierrors.NewNotFound(route.Resource.GroupResource(), ""), apierrors.NewForbidden(route.Resource.GroupResource(), "", nil)
 	for _, with := range []bool{true, false} {
@@ -41,17 +41,17 @@ func TestWhetherAKindIsThere(t *testing.T) {
 			discovery.Resources = []*metav1.APIResourceList{{GroupVersion: route.APIVersion(), APIResources: []metav1.APIResource{{Name: route.Resource.Resource}}}}
 		}
 		c := Census{Client: client}
-		assert.True(t, c.unserved(route, missing))
-		assert.Equal(t, !with, c.unserved(route, forbidden))
-		assert.False(t, c.unserved(route, errors.New("timeout")))
-		assert.False(t, c.unserved(target.Ingress(), missing), "it comes with every API server")
-		assert.False(t, c.unserved(target.Ingress(), forbidden))
-		assert.False(t, c.unserved(route, nil))
+		assert.True(t, c.notServed(route, missing))
+		assert.Equal(t, !with, c.notServed(route, forbidden))
+		assert.False(t, c.notServed(route, errors.New("timeout")))
+		assert.False(t, c.notServed(target.Ingress(), missing), "every API server serves it")
+		assert.False(t, c.notServed(target.Ingress(), forbidden))
+		assert.False(t, c.notServed(route, nil))
 	}
 }
 
-// TestListsAreReadToTheirEnd: a user on a later page is a user.
-func TestListsAreReadToTheirEnd(t *testing.T) {
+// TestSetsReadsAllPages: a set on a later page of the list counts.
+func TestSetsReadsAllPages(t *testing.T) {
 	c := kubetest.New(t)
 	c.Client.PrependReactor("list", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		list, ok := action.(clienttesting.ListActionImpl)
@@ -84,7 +84,7 @@ func leadsTo(name string) map[string]any {
 	return map[string]any{"defaultBackend": map[string]any{"service": map[string]any{"name": name, "port": map[string]any{"number": int64(80)}}}}
 }
 
-// TestUsers: whoever names a set, in whatever way, uses it.
+// TestUsers: every object that names a set in any way uses it.
 func TestUsers(t *testing.T) {
 	c := kubetest.New(t)
 	for _, u := range []*unstructured.Unstructured{
@@ -117,7 +117,7 @@ func TestUsers(t *testing.T) {
 			if all[set.Name] == nil {
 				all[set.Name] = map[string]bool{}
 			}
-			all[set.Name][user.User()] = true
+			all[set.Name][user.UsedByEntry()] = true
 		}))
 		sorted := map[string][]string{}
 		for set, names := range all {
@@ -131,10 +131,10 @@ func TestUsers(t *testing.T) {
 	assert.Empty(t, users("elsewhere"))
 
 	c.Dynamic.PrependReactor("list", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
-		return true, nil, apierrors.NewForbidden(target.Ingress().Resource.GroupResource(), "", errors.New("no right"))
+		return true, nil, apierrors.NewForbidden(target.Ingress().Resource.GroupResource(), "", errors.New("no permission"))
 	})
 	nobody := func(pageset.ID, target.Ref) {}
 	require.ErrorContains(t, Census{Client: c.Client, Dynamic: c.Dynamic}.Users(t.Context(), "shop", nobody), "list Ingress")
-	unread := Census{Client: c.Client, Dynamic: c.Dynamic, Unread: func(k target.Kind) bool { return k.Name == "Ingress" }}
-	assert.NoError(t, unread.Users(t.Context(), "shop", nobody), "its backups tell")
+	unread := Census{Client: c.Client, Dynamic: c.Dynamic, SkipForbidden: func(k target.Kind) bool { return k.Name == "Ingress" }}
+	assert.NoError(t, unread.Users(t.Context(), "shop", nobody), "its backups name the users")
 }

@@ -1,14 +1,15 @@
-// Package checker keeps what ServiceCheckers say: which Services are up, by their
-// endpoints, and by how long they have been.
+// Package checker evaluates ServiceCheckers: which Services are up, judged by their endpoints and by
+// how long they have been ready.
 //
-// A Registry works in every replica and writes nothing. The HTTP API asks it which
-// Services there are, and maintenance/auto what a checker says:
+// A Registry works in every replica and writes nothing. The HTTP API asks it which Services there
+// are, and maintenance/auto asks it for the verdict of a checker:
 //
-//	all, known := registry.Services()          // one entry a Service; hold while not known
-//	v := registry.Down("shop", "my-checker")   // Unknown, Up, Down or Deleted, since when, and the causes
-//	registry.Notify(func(namespace, checker string) { … })
+//	all, known := registry.Services()            // one entry a Service; keep the previous state while not known
+//	v := registry.Verdict("shop", "my-checker")  // Unknown, Up, Down or Deleted, since when, and the causes
+//	registry.OnChange(func(namespace, checker string) { … })
 //
-// A Writer, in the leader, writes what the Registry sees into their status, and tells it.
+// A Writer, in the leader, writes what the Registry sees into the status of the checkers, and
+// records Events.
 package checker
 
 import (
@@ -29,43 +30,44 @@ import (
 	"maintenance-controller.io/pkg/watch"
 )
 
-// Clock of everything here.
+// Clock is the clock that a Registry and a Writer need.
 type Clock interface {
 	clock.WithTicker
 	clock.WithDelayedExecution
 }
 
-// Config is what a Registry stands on.
+// Config configures a Registry. All fields but Clock, Namespaces, AcrossNamespaces and Observe are
+// required.
 type Config struct {
-	Dynamic   dynamic.Interface
-	Discovery discovery.DiscoveryInterface
-	Readiness *readiness.Watcher // which somebody runs
+	Dynamic   dynamic.Interface            // to watch ServiceCheckers
+	Discovery discovery.DiscoveryInterface // to learn whether their CRD is installed
+	Readiness *readiness.Watcher           // run by the caller
 	Log       *zap.Logger
 	Clock     Clock // nil is the real one
 	// Namespaces that are served; empty means all.
 	Namespaces []string
-	// AcrossNamespaces lets checkers name Services of other namespaces than their own.
+	// AcrossNamespaces lets checkers name Services of other namespaces.
 	AcrossNamespaces bool
-	// Discover is how often to check whether the CRD has come or gone; above 0.
-	Discover time.Duration
-	// Observe is told of each reconcile, see queue.Config; nil tells nobody.
+	// DiscoveryInterval is how often to check whether the CRD exists; above 0.
+	DiscoveryInterval time.Duration
+	// Observe is called after each reconcile, see queue.Config; nil observes nothing.
 	Observe func(queue, result string, took time.Duration)
 }
 
-// Service is what checkers know of a Service, of which all that name it agree on one.
+// Service is what checkers know of a Service, combined from all that name it.
 type Service struct {
 	Namespace, Name string
-	// Known says whether it can be judged now. If not, Ready is what was known last.
+	// Known is true if it can be judged now. Otherwise Ready is the last known value.
 	Known bool
-	// Ready says whether it can serve right now, for all checkers that name it.
+	// Ready is true if it can serve right now, for all checkers that name it.
 	Ready bool
-	// Critical says that it is for any of them.
+	// Critical is true if it is critical for any of them.
 	Critical bool
-	// ReadyEndpoints is how many endpoints are ready.
+	// ReadyEndpoints is the number of ready endpoints.
 	ReadyEndpoints int
 	// Since is when Ready last changed, as far as is known.
 	Since time.Time
-	// Message says why it is not ready; empty if there is nothing to say.
+	// Message says why it is not ready; empty if there is nothing to report.
 	Message string
 }
 
@@ -74,56 +76,56 @@ type State int
 
 // States of a checker. The zero value is Unknown.
 const (
-	// Unknown: it was just begun to look, the API server cannot be watched, the CRD is
-	// not there, or of a critical service nothing is known. Whoever asks holds what it has.
+	// Unknown: the watch has just started or the API server cannot be watched, the CRD does not
+	// exist, or the state of a critical service is unknown. Keep the previous state.
 	Unknown State = iota
 	// Up: no critical service counts as down.
 	Up
-	// Down: one does.
+	// Down: a critical service counts as down.
 	Down
-	// Deleted: there is no such checker, or not any more.
+	// Deleted: the checker does not exist, or not any more.
 	Deleted
 )
 
-// Verdict is what a checker says of its critical services.
+// Verdict is a checker's verdict on its critical services.
 type Verdict struct {
-	State State
-	// Since when the state is so, as far as this process has seen; zero while Unknown.
+	State State // the zero value is Unknown
+	// Since when the state holds, as far as this process has seen; zero while Unknown.
 	Since time.Time
-	// RecoverFor is the checker's spec.recoverFor, which is in Up and Down already; of a
-	// checker that is Deleted, it is the one that it had, or the default.
+	// RecoverFor is the checker's spec.recoverFor, which Up and Down already take into account. For
+	// Deleted it is the last value, or DefaultWait.
 	RecoverFor time.Duration
-	// Causes name the critical services that count as down, in the order of the spec:
-	// "Service data/db has no ready endpoint, of 2". Nil unless Down.
+	// Causes describe the critical services that count as down, in the order of the spec: "Service
+	// data/db has no ready endpoint among 2". Nil unless Down.
 	Causes []string
 }
 
-// Registry keeps what all checkers say.
+// Registry evaluates all checkers. It is safe for concurrent use.
 type Registry struct {
 	config Config
 	served *watch.Served
 	work   *queue.Queue[types.NamespacedName]
 
-	mu       sync.Mutex
-	checkers map[types.NamespacedName]*checked
-	naming   map[types.NamespacedName]map[types.NamespacedName]bool // by Service, the checkers that name it
-	within   map[string]map[types.NamespacedName]bool               // by namespace, likewise
-	deleted  map[types.NamespacedName]deletion
-	merged   []Service // nil until somebody asks again
-	begun    bool      // all have been judged once
-	synced   time.Time // when it was first asked for a checker that was never there
-	tell     []func(namespace, checker string)
-	poked    func(types.NamespacedName) // told of each evaluation
+	mu          sync.Mutex
+	checkers    map[types.NamespacedName]*evaluated
+	byService   map[types.NamespacedName]map[types.NamespacedName]bool // by Service, the checkers that name it
+	byNamespace map[string]map[types.NamespacedName]bool               // by namespace, the checkers that name a Service in it
+	deleted     map[types.NamespacedName]deletion
+	merged      []Service // cached for Services; nil after a change
+	judgedOnce  bool      // all checkers have been judged once
+	absentSince time.Time // when Verdict was first called for a checker that never existed
+	onChange    []func(namespace, checker string)
+	onEvaluated func(types.NamespacedName) // called after each evaluation
 }
 
-// deletion of a checker that was there.
+// deletion of a checker that existed.
 type deletion struct {
 	at         time.Time
-	since      time.Time // it is believed; zero until then
+	confirmed  time.Time // when the deletion was confirmed; zero until then
 	recoverFor time.Duration
 }
 
-// New gives a Registry that has not started.
+// New returns a Registry that has not started. It registers itself with Config.Readiness.
 func New(c Config) *Registry {
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}
@@ -132,22 +134,22 @@ func New(c Config) *Registry {
 		c.Namespaces = []string{""}
 	}
 	r := &Registry{
-		config:   c,
-		work:     queue.New[types.NamespacedName](queue.Config{Name: "checker", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
-		checkers: map[types.NamespacedName]*checked{},
-		naming:   map[types.NamespacedName]map[types.NamespacedName]bool{},
-		within:   map[string]map[types.NamespacedName]bool{},
-		deleted:  map[types.NamespacedName]deletion{},
+		config:      c,
+		work:        queue.New[types.NamespacedName](queue.Config{Name: "checker", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
+		checkers:    map[types.NamespacedName]*evaluated{},
+		byService:   map[types.NamespacedName]map[types.NamespacedName]bool{},
+		byNamespace: map[string]map[types.NamespacedName]bool{},
+		deleted:     map[types.NamespacedName]deletion{},
 	}
 	r.served = watch.NewServed(
-		watch.ServedConfig{Discovery: c.Discovery, Log: c.Log, Clock: c.Clock, Namespaces: c.Namespaces, Interval: c.Discover},
-		watch.Resource{Name: v1alpha1.Kind, Resource: v1alpha1.Resource(), Custom: true, Informer: r.informer, Gone: r.changed},
+		watch.ServedConfig{Discovery: c.Discovery, Log: c.Log, Clock: c.Clock, Namespaces: c.Namespaces, DiscoveryInterval: c.DiscoveryInterval},
+		watch.Resource{Name: v1alpha1.Kind, Resource: v1alpha1.Resource(), Custom: true, Informer: r.informer, OnGone: r.changed},
 	)
-	c.Readiness.Notify(r.serviceChanged)
+	c.Readiness.OnChange(r.serviceChanged)
 	return r
 }
 
-// Run keeps watch until ctx ends.
+// Run evaluates checkers until ctx ends.
 func (r *Registry) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { r.served.Run(ctx) })
@@ -160,46 +162,46 @@ func (r *Registry) Run(ctx context.Context) {
 	}
 }
 
-// Notify has f told, from now on, of each checker of which something changed that Services
-// or Down show. f must be quick: it only enqueues.
-func (r *Registry) Notify(f func(namespace, checker string)) {
+// OnChange registers f to be called with each checker whose Services or Verdict have changed. f must
+// only enqueue.
+func (r *Registry) OnChange(f func(namespace, checker string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tell = append(r.tell, f)
+	r.onChange = append(r.onChange, f)
 }
 
-func (r *Registry) notify(key types.NamespacedName) {
+func (r *Registry) notifyChanged(key types.NamespacedName) {
 	r.mu.Lock()
-	all := r.tell
+	all := r.onChange
 	r.mu.Unlock()
 	for _, f := range all {
 		f(key.Namespace, key.Name)
 	}
 }
 
-// poke tells the Writer to look whether the status is as it should be.
-func (r *Registry) poke(key types.NamespacedName) {
+// notifyEvaluated has the Writer check the status.
+func (r *Registry) notifyEvaluated(key types.NamespacedName) {
 	r.mu.Lock()
-	poked := r.poked
+	poked := r.onEvaluated
 	r.mu.Unlock()
 	if poked != nil {
 		poked(key)
 	}
 }
 
-// changed is told of each object that comes, changes or goes.
+// changed is called with each object that is added, changed or deleted.
 func (r *Registry) changed(object any) {
 	if key, err := cache.DeletionHandlingObjectToName(object); err == nil {
 		r.work.Add(types.NamespacedName(key))
 	}
 }
 
-// serviceChanged is told by the readiness of Services.
+// serviceChanged is called by the readiness of Services.
 func (r *Registry) serviceChanged(namespace, service string) {
 	r.mu.Lock()
-	concerned := r.naming[types.NamespacedName{Namespace: namespace, Name: service}]
+	concerned := r.byService[types.NamespacedName{Namespace: namespace, Name: service}]
 	if service == "" {
-		concerned = r.within[namespace]
+		concerned = r.byNamespace[namespace]
 	}
 	keys := make([]types.NamespacedName, 0, len(concerned))
 	for key := range concerned {

@@ -13,91 +13,92 @@ import (
 	"maintenance-controller.io/pkg/apis/v1alpha1"
 )
 
-// checked is a checker as it was last evaluated. It is replaced and never changed, but for
-// what it holds.
-type checked struct {
-	object  *stored
-	entries []entry
-	wrong   string // why its spec cannot be read
-	waits   waits
-	verdict Verdict
-	begun   time.Time         // of the first evaluation
-	held    map[string]func() // namespaces, and how to release them
+// evaluated is a checker as it was last evaluated. It is replaced and never changed, except for the
+// namespaces that it holds.
+type evaluated struct {
+	object         *cachedChecker
+	entries        []entry
+	unreadable     string // why its spec cannot be read; empty if it can
+	waits          waits
+	verdict        Verdict
+	firstEvaluated time.Time         // time of the first evaluation
+	releases       map[string]func() // by namespace, the function that releases it
 }
 
-// release gives back the namespaces that are not wanted.
-func (c *checked) release(wanted map[string]bool) {
-	for namespace, release := range c.held {
+// release releases the namespaces that are not wanted.
+func (c *evaluated) release(wanted map[string]bool) {
+	for namespace, release := range c.releases {
 		if !wanted[namespace] {
 			release()
-			delete(c.held, namespace)
+			delete(c.releases, namespace)
 		}
 	}
 }
 
-// evaluate sees how the services of a checker are, and says when to look again.
+// evaluate judges the services of a checker, and returns after how long to evaluate it again
+// although nothing has changed.
 func (r *Registry) evaluate(_ context.Context, key types.NamespacedName) (time.Duration, error) {
 	now := r.config.Clock.Now()
 	object := r.find(key)
 	if object == nil {
-		return r.gone(key, now), nil
+		return r.forget(key, now), nil
 	}
 	before := r.get(key)
-	if before != nil && before.object.UID != object.UID { // made anew under its name
-		r.gone(key, now)
+	if before != nil && before.object.UID != object.UID { // recreated under the same name
+		r.forget(key, now)
 		before = nil
 	}
-	c := &checked{object: object, waits: waitsOf(object.ServiceChecker), begun: now, held: map[string]func(){}}
-	if object.wrong != "" {
-		c.wrong = "spec cannot be read: " + annotations.ClipTo(object.wrong, annotations.MaxMessage/2)
+	c := &evaluated{object: object, waits: waitsOf(object.ServiceChecker), firstEvaluated: now, releases: map[string]func(){}}
+	if object.unreadable != "" {
+		c.unreadable = "spec cannot be read: " + annotations.ClipTo(object.unreadable, annotations.MaxMessage/2)
 	}
 	if before != nil {
-		c.begun, c.held = before.begun, before.held
+		c.firstEvaluated, c.releases = before.firstEvaluated, before.releases
 	}
-	c.entries = r.name(c, before, now)
-	r.hold(key, c) // told of changes from here on
-	due := c.look(r, now)
+	c.entries = r.namedEntries(c, before, now)
+	r.acquire(key, c) // from here on changes are reported
+	due := c.judgeAll(r, now)
 	c.decide(before, now)
-	if r.put(key, c, before) {
-		r.notify(key)
+	if r.store(key, c, before) {
+		r.notifyChanged(key)
 	}
-	r.poke(key)
+	r.notifyEvaluated(key)
 	if due.IsZero() {
 		return 0, nil
 	}
 	return max(time.Millisecond, due.Sub(now)), nil
 }
 
-// name lists the services that the spec names, as they have been so far: in this process,
-// or else as the status says.
-func (r *Registry) name(c, before *checked, now time.Time) []entry {
-	known, at := map[place]entry{}, places{}
+// namedEntries returns the entries of the spec with their history: from this process, or else from
+// the status.
+func (r *Registry) namedEntries(c, before *evaluated, now time.Time) []entry {
+	known, at := map[occurrence]entry{}, occurrences{}
 	for _, s := range c.object.Status.Services {
-		known[at.next(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})] = entry{spell: resumed(s, now), named: s.Since.Time}
+		known[at.next(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})] = entry{health: resumedHealth(s, now), namedAt: s.Since.Time}
 	}
 	if before != nil {
-		at = places{}
+		at = occurrences{}
 		for _, e := range before.entries {
 			known[at.next(e.key())] = e
 		}
 	}
 	var entries []entry
-	at = places{}
-	for _, w := range (limits{namespaces: r.config.Namespaces, across: r.config.AcrossNamespaces}).services(c.object.ServiceChecker) {
-		e := entry{wanted: w, named: now}
+	at = occurrences{}
+	for _, w := range (limits{namespaces: r.config.Namespaces, anyNamespace: r.config.AcrossNamespaces}).services(c.object.ServiceChecker) {
+		e := entry{namedService: w, namedAt: now}
 		if was, ok := known[at.next(w.key())]; ok {
-			e.spell, e.named, e.seen = was.spell, was.named, was.seen
+			e.health, e.namedAt, e.everKnown = was.health, was.namedAt, was.everKnown
 		}
 		if w.invalid != "" {
-			e.spell = spell{}
+			e.health = health{}
 		}
 		entries = append(entries, e)
 	}
 	return entries
 }
 
-// hold has the namespaces of all services watched, and the checker told of them.
-func (r *Registry) hold(key types.NamespacedName, c *checked) {
+// acquire has the namespaces of all services watched, and their changes reported to the checker.
+func (r *Registry) acquire(key types.NamespacedName, c *evaluated) {
 	wanted := map[string]bool{}
 	for i := range c.entries {
 		if e := &c.entries[i]; e.invalid == "" {
@@ -105,16 +106,16 @@ func (r *Registry) hold(key types.NamespacedName, c *checked) {
 		}
 	}
 	for namespace := range wanted {
-		if c.held[namespace] == nil {
-			c.held[namespace] = r.config.Readiness.Acquire(namespace)
+		if c.releases[namespace] == nil {
+			c.releases[namespace] = r.config.Readiness.Acquire(namespace)
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range c.entries {
 		if e := &c.entries[i]; e.invalid == "" {
-			add(r.naming, e.key(), key)
-			add(r.within, e.Namespace, key)
+			add(r.byService, e.key(), key)
+			add(r.byNamespace, e.Namespace, key)
 		}
 	}
 }
@@ -132,12 +133,13 @@ func remove[K comparable](index map[K]map[types.NamespacedName]bool, under K, ke
 	}
 }
 
-// look judges every service, and says when the first of them changes by itself.
-func (c *checked) look(r *Registry, now time.Time) time.Time {
+// judgeAll judges every service, and returns when the first of them changes although nothing
+// happens; zero for never.
+func (c *evaluated) judgeAll(r *Registry, now time.Time) time.Time {
 	var first time.Time
 	for i := range c.entries {
 		e := &c.entries[i]
-		due := e.see(r.config.Readiness.Of(e.Namespace, e.Name, e.port()), now, c.waits)
+		due := e.judge(r.config.Readiness.State(e.Namespace, e.Name, e.port()), now, c.waits)
 		if !due.IsZero() && (first.IsZero() || due.Before(first)) {
 			first = due
 		}
@@ -145,18 +147,18 @@ func (c *checked) look(r *Registry, now time.Time) time.Time {
 	return first
 }
 
-// decide gives the verdict on the critical services.
-func (c *checked) decide(before *checked, now time.Time) {
+// decide sets the verdict on the critical services.
+func (c *evaluated) decide(before *evaluated, now time.Time) {
 	critical := func(e *entry) bool { return e.Critical }
-	down := which(c.entries, v1alpha1.Down, critical)
+	down := filter(c.entries, v1alpha1.Down, critical)
 	c.verdict = Verdict{State: Up, RecoverFor: c.waits.up, Since: now}
 	switch {
 	case len(down) > 0:
 		c.verdict.State = Down
 		for _, e := range down {
-			c.verdict.Causes = append(c.verdict.Causes, e.says())
+			c.verdict.Causes = append(c.verdict.Causes, e.sentence())
 		}
-	case c.wrong != "" || len(which(c.entries, v1alpha1.Unknown, critical)) > 0:
+	case c.unreadable != "" || len(filter(c.entries, v1alpha1.Unknown, critical)) > 0:
 		c.verdict.State, c.verdict.Since = Unknown, time.Time{}
 	}
 	if before != nil && before.verdict.State == c.verdict.State {
@@ -164,14 +166,14 @@ func (c *checked) decide(before *checked, now time.Time) {
 	}
 }
 
-func (r *Registry) get(key types.NamespacedName) *checked {
+func (r *Registry) get(key types.NamespacedName) *evaluated {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.checkers[key]
 }
 
-// put keeps a checker as it is now, and says whether anything has changed that is shown.
-func (r *Registry) put(key types.NamespacedName, c, before *checked) bool {
+// store stores the evaluation, and reports whether anything visible has changed.
+func (r *Registry) store(key types.NamespacedName, c, before *evaluated) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wanted := map[string]bool{}
@@ -184,10 +186,10 @@ func (r *Registry) put(key types.NamespacedName, c, before *checked) bool {
 	if before != nil {
 		for i := range before.entries {
 			if e := &before.entries[i]; !named[e.key()] {
-				remove(r.naming, e.key(), key)
+				remove(r.byService, e.key(), key)
 			}
 			if e := &before.entries[i]; !wanted[e.Namespace] {
-				remove(r.within, e.Namespace, key)
+				remove(r.byNamespace, e.Namespace, key)
 			}
 		}
 	}
@@ -201,27 +203,27 @@ func (r *Registry) put(key types.NamespacedName, c, before *checked) bool {
 	return changed
 }
 
-// Deletions of checkers are believed once the CRD has been seen to be served for that long
-// after it: with a CRD, the API server deletes its objects first.
-const believed = 5 * time.Second
+// deletionConfirmDelay is for how long the CRD must have been served after the deletion of a checker
+// before the deletion counts: when a CRD is deleted, the API server deletes its objects first.
+const deletionConfirmDelay = 5 * time.Second
 
-// remembered bounds how many deletions are kept; of one that is not, it is known that there
-// is no such checker, and not what it said.
-const remembered = 1000
+// maxRememberedDeletions bounds how many deletions are kept. Of a forgotten one it is still known
+// that the checker does not exist, but not its last recoverFor.
+const maxRememberedDeletions = 1000
 
-// gone forgets a checker that is not there, and says when to look again.
-func (r *Registry) gone(key types.NamespacedName, now time.Time) time.Duration {
-	there, looked := r.served.Looked(v1alpha1.Kind)
+// forget handles a checker that does not exist, and returns after how long to check again.
+func (r *Registry) forget(key types.NamespacedName, now time.Time) time.Duration {
+	there, looked := r.served.LastDiscovery(v1alpha1.Kind)
 	r.mu.Lock()
 	c := r.checkers[key]
 	if c != nil {
 		c.release(nil)
 		for i := range c.entries {
-			remove(r.naming, c.entries[i].key(), key)
-			remove(r.within, c.entries[i].Namespace, key)
+			remove(r.byService, c.entries[i].key(), key)
+			remove(r.byNamespace, c.entries[i].Namespace, key)
 		}
 		delete(r.checkers, key)
-		if len(r.deleted) >= remembered {
+		if len(r.deleted) >= maxRememberedDeletions {
 			oldest := slices.MinFunc(slices.Collect(maps.Keys(r.deleted)), func(a, b types.NamespacedName) int {
 				return r.deleted[a].at.Compare(r.deleted[b].at)
 			})
@@ -231,18 +233,18 @@ func (r *Registry) gone(key types.NamespacedName, now time.Time) time.Duration {
 		r.merged = nil
 	}
 	d, was := r.deleted[key]
-	waits := was && d.since.IsZero()
-	confirmed := waits && there && looked.After(d.at.Add(believed))
+	waits := was && d.confirmed.IsZero()
+	confirmed := waits && there && looked.After(d.at.Add(deletionConfirmDelay))
 	if confirmed {
-		d.since = now
+		d.confirmed = now
 		r.deleted[key] = d
 	}
 	r.mu.Unlock()
 	if c != nil || confirmed {
-		r.notify(key)
+		r.notifyChanged(key)
 	}
 	if c != nil {
-		r.poke(key)
+		r.notifyEvaluated(key)
 	}
 	switch {
 	case waits && !confirmed:
@@ -250,8 +252,8 @@ func (r *Registry) gone(key types.NamespacedName, now time.Time) time.Duration {
 	case was:
 		return 0
 	case !there || !r.served.HasSynced():
-		return believed // somebody has asked for it
+		return deletionConfirmDelay // Verdict was called for it
 	}
-	r.notify(key)
+	r.notifyChanged(key)
 	return 0
 }

@@ -12,8 +12,8 @@ import (
 	"maintenance-controller.io/pkg/readiness"
 )
 
-// FuzzAnyObject: whatever a CRD of this name lets in, nothing crashes, and what would be
-// written is no surprise to itself: written once, it is not written again.
+// FuzzAnyObject: whatever object a CRD of this name admits, nothing crashes, and a status that was
+// written once is not written again.
 func FuzzAnyObject(f *testing.F) {
 	for _, spec := range []string{
 		`{"services":[{"name":"a","critical":true}]}`, `{"services":[{"name":"a","port":"http","minReady":-3},{"name":"a"}],"for":"-1s"}`,
@@ -31,29 +31,29 @@ func FuzzAnyObject(f *testing.F) {
 		object["spec"], object["status"] = fields, state
 		s := reread(t, object)
 		r := &Registry{config: Config{Namespaces: []string{""}}}
-		c := &checked{object: s, wrong: s.wrong, waits: waitsOf(s.ServiceChecker)}
-		c.entries = r.name(c, nil, start)
+		c := &evaluated{object: s, unreadable: s.unreadable, waits: waitsOf(s.ServiceChecker)}
+		c.entries = r.namedEntries(c, nil, start)
 		for i := range c.entries {
-			c.entries[i].see(readiness.State{Known: seen&1 > 0, Exists: seen&2 > 0, Judgeable: seen&4 > 0, Ready: int(seen >> 4), Message: "is so"}, start.Add(time.Minute), c.waits)
+			c.entries[i].judge(readiness.State{Known: seen&1 > 0, Exists: seen&2 > 0, Judgeable: seen&4 > 0, Ready: int(seen >> 4), Message: "is so"}, start.Add(time.Minute), c.waits)
 		}
 		c.decide(nil, start)
-		want := status(2, c.entries, c.wrong, s.Status.Conditions, start.Add(time.Minute))
-		again := status(2, c.entries, c.wrong, want.Conditions, start.Add(time.Hour))
+		want := status(2, c.entries, c.unreadable, s.Status.Conditions, start.Add(time.Minute))
+		again := status(2, c.entries, c.unreadable, want.Conditions, start.Add(time.Hour))
 		assert.True(t, sameStatus(want, again))
 		patch, err := patchOf("1", want)
 		require.NoError(t, err)
 		var written map[string]any
 		require.NoError(t, json.Unmarshal(patch, &written))
 		object["spec"], object["status"] = map[string]any{}, written["status"]
-		assert.True(t, sameStatus(want, reread(t, object).Status), "as it is stored")
+		assert.True(t, sameStatus(want, reread(t, object).Status), "as stored")
 	})
 }
 
-func reread(t *testing.T, object map[string]any) *stored {
+func reread(t *testing.T, object map[string]any) *cachedChecker {
 	t.Helper()
-	kept, err := read(&unstructured.Unstructured{Object: object})
+	kept, err := toCached(&unstructured.Unstructured{Object: object})
 	require.NoError(t, err)
-	s, ok := kept.(*stored)
+	s, ok := kept.(*cachedChecker)
 	require.True(t, ok)
 	return s
 }

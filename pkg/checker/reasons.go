@@ -1,11 +1,11 @@
 package checker
 
-import "slices"
+import "maintenance-controller.io/pkg/reason"
 
 // Reason of an Event on a ServiceChecker.
 type Reason string
 
-// The reasons. Reasons says what each means.
+// Reasons of Events. Function Reasons documents them.
 const (
 	CriticalServiceDown Reason = "CriticalServiceDown"
 	CriticalServiceUp   Reason = "CriticalServiceUp"
@@ -13,30 +13,21 @@ const (
 	InvalidService      Reason = "InvalidService"
 )
 
-// About says what a reason tells people.
-type About struct {
-	Reason Reason
-	// Warning says that somebody should look; otherwise it is told as it happens.
-	Warning bool
-	// Meaning, and what to do about it, as the documentation has them.
-	Meaning, Remedy string
-}
-
-// Reasons is the whole list, in the order of the table that is made of it.
-func Reasons() []About {
-	return []About{
-		{Reason: CriticalServiceDown, Warning: true, Meaning: "a critical service counts as down: it was not ready for `spec.for`",
-			Remedy: "the message names the Service and says why it is not ready: look at its Pods"},
-		{Reason: CriticalServiceUp, Meaning: "it counts as up again: it was ready for `spec.recoverFor`",
+// Reasons lists all reasons, in the order of the generated table.
+func Reasons() []reason.About[Reason] {
+	return []reason.About[Reason]{
+		{Reason: CriticalServiceDown, Warning: true, Meaning: "a critical service counts as down: it has not been ready for `spec.for`",
+			Remedy: "the message names the Service and the reason: check its Pods"},
+		{Reason: CriticalServiceUp, Meaning: "a critical service counts as up again: it has been ready for `spec.recoverFor`",
 			Remedy: "–"},
-		{Reason: ServiceNotJudged, Warning: true, Meaning: "nobody can tell whether a service can serve, which is an ExternalName, has no selector or publishes addresses that are not ready: it counts as up",
-			Remedy: "name a Service with a selector, or take it off the list"},
-		{Reason: InvalidService, Warning: true, Meaning: "an entry of `spec.services` cannot be watched: another namespace without `--checkers-across-namespaces`, one that `--watch-namespaces` leaves out, or a Service that an entry before it names already. Or another CRD of this name is installed",
-			Remedy: "do what the message says"},
+		{Reason: ServiceNotJudged, Warning: true, Meaning: "a service counts as up because its endpoints do not show whether it can serve: it is an ExternalName, has no selector, or publishes addresses that are not ready",
+			Remedy: "list a Service that has a selector, or remove the entry"},
+		{Reason: InvalidService, Warning: true, Meaning: "an entry of `spec.services` cannot be watched: it is in another namespace and `--checkers-across-namespaces` is off, in a namespace that `--watch-namespaces` does not include, or listed twice. Or another CRD of this name is installed",
+			Remedy: "fix what the message names"},
 	}
 }
 
-// warning says whether events of this reason are warnings.
+// warning reports whether Events with this reason are warnings.
 func (r Reason) warning() bool {
-	return slices.ContainsFunc(Reasons(), func(a About) bool { return a.Reason == r && a.Warning })
+	return reason.Warns(Reasons(), r)
 }

@@ -13,11 +13,11 @@ import (
 	"maintenance-controller.io/pkg/apis/v1alpha1"
 )
 
-// namedInMessage bounds the services that a condition's message names.
-const namedInMessage = 3
+// maxNamedServices bounds the services that a condition's message describes.
+const maxNamedServices = 3
 
-// status is what a checker's status should be: what is seen, and conditions that keep the
-// time of their last change. Conditions of others stay.
+// status returns the status that a checker should have: the observed services, and conditions that
+// keep the time of their last change. Conditions of other writers stay.
 func status(generation int64, entries []entry, wrong string, before []metav1.Condition, now time.Time) v1alpha1.ServiceCheckerStatus {
 	s := v1alpha1.ServiceCheckerStatus{ObservedGeneration: generation}
 	ready := 0
@@ -41,46 +41,46 @@ func status(generation int64, entries []entry, wrong string, before []metav1.Con
 	return s
 }
 
-// available is about critical services only:
+// available considers critical services only:
 //
-//	any counts as down              False
-//	else of any it is not known     Unknown
-//	else                            True
+//	one counts as down          False
+//	else one is unknown         Unknown
+//	else                        True
 func available(entries []entry, wrong string) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.Available, Status: metav1.ConditionTrue, Reason: v1alpha1.AllUp, Message: "no critical service counts as down"}
 	critical := func(e *entry) bool { return e.Critical }
-	down, unknown := which(entries, v1alpha1.Down, critical), which(entries, v1alpha1.Unknown, critical)
+	down, unknown := filter(entries, v1alpha1.Down, critical), filter(entries, v1alpha1.Unknown, critical)
 	switch {
 	case wrong != "":
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.InvalidService, wrong
 	case len(down) > 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.CriticalServiceDown, sentences(down)
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.CriticalServiceDown, describe(down)
 	case len(unknown) > 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, reasonOf(unknown), sentences(unknown)
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, reasonOf(unknown), describe(unknown)
 	}
 	return c
 }
 
-// degraded is about all services:
+// degraded considers all services:
 //
-//	any counts as down              True
-//	else any cannot be watched      True
-//	else of any it is not known     Unknown
-//	else                            False
+//	one counts as down          True
+//	else one cannot be watched  True
+//	else one is unknown         Unknown
+//	else                        False
 func degraded(entries []entry, wrong string) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.Degraded, Status: metav1.ConditionFalse, Reason: v1alpha1.AllUp, Message: "no service counts as down"}
 	whichever := func(*entry) bool { return true }
-	down, unknown := which(entries, v1alpha1.Down, whichever), which(entries, v1alpha1.Unknown, whichever)
-	invalid := which(entries, v1alpha1.Unknown, func(e *entry) bool { return e.invalid != "" })
+	down, unknown := filter(entries, v1alpha1.Down, whichever), filter(entries, v1alpha1.Unknown, whichever)
+	invalid := filter(entries, v1alpha1.Unknown, func(e *entry) bool { return e.invalid != "" })
 	switch {
 	case wrong != "":
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.InvalidService, wrong
 	case len(down) > 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ServiceDown, sentences(down)
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ServiceDown, describe(down)
 	case len(invalid) > 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.InvalidService, sentences(invalid)
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.InvalidService, describe(invalid)
 	case len(unknown) > 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.NotKnown, sentences(unknown)
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.NotKnown, describe(unknown)
 	}
 	return c
 }
@@ -92,7 +92,7 @@ func reasonOf(unknown []*entry) string {
 	return v1alpha1.NotKnown
 }
 
-func which(entries []entry, state v1alpha1.ServiceState, of func(*entry) bool) []*entry {
+func filter(entries []entry, state v1alpha1.ServiceState, of func(*entry) bool) []*entry {
 	var found []*entry
 	for i := range entries {
 		if e := &entries[i]; e.state() == state && of(e) {
@@ -102,19 +102,19 @@ func which(entries []entry, state v1alpha1.ServiceState, of func(*entry) bool) [
 	return found
 }
 
-func sentences(entries []*entry) string {
+func describe(entries []*entry) string {
 	var all []string
-	for _, e := range entries[:min(len(entries), namedInMessage)] {
-		all = append(all, e.says())
+	for _, e := range entries[:min(len(entries), maxNamedServices)] {
+		all = append(all, e.sentence())
 	}
 	text := strings.Join(all, "; ")
-	if more := len(entries) - namedInMessage; more > 0 {
+	if more := len(entries) - maxNamedServices; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
 }
 
-// sameStatus says whether two differ in nothing that is worth a write.
+// sameStatus reports whether two statuses do not differ in anything that is worth a write.
 func sameStatus(a, b v1alpha1.ServiceCheckerStatus) bool {
 	return a.ObservedGeneration == b.ObservedGeneration && a.ReadyServices == b.ReadyServices &&
 		slices.EqualFunc(a.Services, b.Services, sameService) && slices.EqualFunc(a.Conditions, b.Conditions, sameCondition)

@@ -26,62 +26,62 @@ import (
 )
 
 const (
-	// apart is the least time between two writes of one checker's status.
-	apart = time.Second
-	// patient is how long a checker's first readings are waited for: until then, what its
-	// status says of an earlier process is better than that nothing is known.
-	patient = 10 * time.Second
-	writers = 8
+	// minWriteInterval is the minimum time between two status writes of one checker.
+	minWriteInterval = time.Second
+	// firstReadingTimeout is how long to wait for a checker's first readings: until then the status
+	// of an earlier process is better than Unknown.
+	firstReadingTimeout = 10 * time.Second
+	writeWorkers        = 8
 )
 
-// WriterConfig is what a Writer stands on.
+// WriterConfig configures a Writer. Registry, Dynamic, Recorder and Log are required.
 type WriterConfig struct {
 	Registry *Registry
-	Dynamic  dynamic.Interface
-	Recorder record.EventRecorder
+	Dynamic  dynamic.Interface    // to write the status
+	Recorder record.EventRecorder // of Events on the checkers
 	Log      *zap.Logger
 	Clock    Clock // nil is the Registry's
-	// Observe is told of each reconcile, see queue.Config; nil tells nobody.
+	// Observe is called after each reconcile, see queue.Config; nil observes nothing.
 	Observe func(queue, result string, took time.Duration)
-	// Wrote is told of each write of a status; nil tells nobody.
-	Wrote func()
+	// OnWrite is called after each status write; nil calls nothing.
+	OnWrite func()
 }
 
-// Writer writes what a Registry sees into the status of the checkers, and tells it.
-// Only the leader runs one.
+// Writer writes what a Registry sees into the status of the checkers, and records Events. Only the
+// leader runs one.
 type Writer struct {
 	config WriterConfig
 	work   *queue.Queue[types.NamespacedName]
 	board  *notice.Board[types.NamespacedName]
 
-	mu      sync.Mutex
-	written map[types.NamespacedName]*written
+	mu         sync.Mutex
+	lastWrites map[types.NamespacedName]*lastWrite
 }
 
-// written is what was written of a checker last. A key is worked on by one worker at a
-// time, which alone changes it.
-type written struct {
-	uid  types.UID
-	at   time.Time
-	base string // the version that the write stood on
-	sent v1alpha1.ServiceCheckerStatus
-	// answered is what the API server made of it: a webhook, or another CRD of this name,
-	// may have left it otherwise.
+// lastWrite is what was last written of a checker. Only the one worker that processes the key
+// changes it.
+type lastWrite struct {
+	uid         types.UID
+	at          time.Time
+	baseVersion string // the resourceVersion that the write was based on
+	sent        v1alpha1.ServiceCheckerStatus
+	// answered is what the API server stored: a webhook, or another CRD of this name, may have
+	// changed it.
 	answered v1alpha1.ServiceCheckerStatus
-	// counted is what each service counted as when it was told last.
-	counted map[types.NamespacedName]v1alpha1.ServiceState
+	// lastStates is what each service counted as at the last Event.
+	lastStates map[types.NamespacedName]v1alpha1.ServiceState
 }
 
-// NewWriter gives a Writer that has not started.
+// NewWriter returns a Writer that has not started.
 func NewWriter(c WriterConfig) *Writer {
 	if c.Clock == nil {
 		c.Clock = c.Registry.config.Clock
 	}
-	if c.Wrote == nil {
-		c.Wrote = func() {}
+	if c.OnWrite == nil {
+		c.OnWrite = func() {}
 	}
 	return &Writer{
-		config: c, written: map[types.NamespacedName]*written{},
+		config: c, lastWrites: map[types.NamespacedName]*lastWrite{},
 		work:  queue.New[types.NamespacedName](queue.Config{Name: "checker-status", Log: c.Log, Observe: c.Observe, Clock: c.Clock}),
 		board: notice.New[types.NamespacedName](c.Recorder),
 	}
@@ -89,18 +89,19 @@ func NewWriter(c WriterConfig) *Writer {
 
 // Run writes until ctx ends.
 func (w *Writer) Run(ctx context.Context) {
-	for _, key := range w.config.Registry.follow(w.work.Add) {
+	for _, key := range w.config.Registry.subscribe(w.work.Add) {
 		w.work.Add(key)
 	}
-	defer w.config.Registry.follow(nil)
-	w.work.Run(ctx, writers, w.reconcile)
+	defer w.config.Registry.subscribe(nil)
+	w.work.Run(ctx, writeWorkers, w.reconcile)
 }
 
-// follow has poked told of each evaluation from now on, and gives the checkers there are.
-func (r *Registry) follow(poked func(types.NamespacedName)) []types.NamespacedName {
+// subscribe sets the function that is called after each evaluation, and returns the existing
+// checkers.
+func (r *Registry) subscribe(poked func(types.NamespacedName)) []types.NamespacedName {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.poked = poked
+	r.onEvaluated = poked
 	keys := make([]types.NamespacedName, 0, len(r.checkers))
 	for key := range r.checkers {
 		keys = append(keys, key)
@@ -115,13 +116,13 @@ func (w *Writer) reconcile(ctx context.Context, key types.NamespacedName) (time.
 		return 0, nil
 	}
 	now := w.config.Clock.Now()
-	if left := c.waiting(now); left > 0 {
+	if left := c.readingsWait(now); left > 0 {
 		return left, nil
 	}
-	last := w.last(key, c.object)
-	want := status(c.object.Generation, c.entries, c.wrong, last.conditions(c.object), now)
-	if !last.holds(c.object, want) {
-		if left := last.at.Add(apart).Sub(now); left > 0 {
+	last := w.lastWriteOf(key, c.object)
+	want := status(c.object.Generation, c.entries, c.unreadable, last.conditions(c.object), now)
+	if !last.upToDate(c.object, want) {
+		if left := last.at.Add(minWriteInterval).Sub(now); left > 0 {
 			return left, nil
 		}
 		last.at = now
@@ -129,34 +130,34 @@ func (w *Writer) reconcile(ctx context.Context, key types.NamespacedName) (time.
 			return 0, err
 		}
 	}
-	w.tell(key, c, last)
+	w.sendEvents(key, c, last)
 	return 0, nil
 }
 
-// waiting says how long the first readings of a checker are waited for still.
-func (c *checked) waiting(now time.Time) time.Duration {
-	if !slices.ContainsFunc(c.entries, func(e entry) bool { return e.invalid == "" && !e.seen }) {
+// readingsWait returns how long to wait for the first readings of a checker.
+func (c *evaluated) readingsWait(now time.Time) time.Duration {
+	if !slices.ContainsFunc(c.entries, func(e entry) bool { return e.invalid == "" && !e.everKnown }) {
 		return 0
 	}
-	if c.object.Status.ObservedGeneration == 0 { // it says nothing yet
-		return c.begun.Add(apart).Sub(now)
+	if c.object.Status.ObservedGeneration == 0 { // it has no status yet
+		return c.firstEvaluated.Add(minWriteInterval).Sub(now)
 	}
-	return c.begun.Add(patient).Sub(now)
+	return c.firstEvaluated.Add(firstReadingTimeout).Sub(now)
 }
 
-func (w *Writer) last(key types.NamespacedName, object *stored) *written {
+func (w *Writer) lastWriteOf(key types.NamespacedName, object *cachedChecker) *lastWrite {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last := w.written[key]
+	last := w.lastWrites[key]
 	if last == nil || last.uid != object.UID {
-		last = &written{uid: object.UID, counted: map[types.NamespacedName]v1alpha1.ServiceState{}}
+		last = &lastWrite{uid: object.UID, lastStates: map[types.NamespacedName]v1alpha1.ServiceState{}}
 		for _, s := range object.Status.Services {
 			named := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
-			if _, twice := last.counted[named]; !twice { // only the first is watched
-				last.counted[named] = s.State
+			if _, twice := last.lastStates[named]; !twice { // only the first entry is watched
+				last.lastStates[named] = s.State
 			}
 		}
-		w.written[key] = last
+		w.lastWrites[key] = last
 	}
 	return last
 }
@@ -165,123 +166,123 @@ func (w *Writer) forget(key types.NamespacedName) {
 	w.board.Forget(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.written, key)
+	delete(w.lastWrites, key)
 }
 
-// stands says whether the object is as the last write left it, or has not been seen since.
-func (l *written) stands(object *stored) bool {
-	return l.base != "" && (object.ResourceVersion == l.base || sameStatus(object.Status, l.answered))
+// unchanged reports whether the object is as the last write left it, or has not been seen since.
+func (l *lastWrite) unchanged(object *cachedChecker) bool {
+	return l.baseVersion != "" && (object.ResourceVersion == l.baseVersion || sameStatus(object.Status, l.answered))
 }
 
-// conditions that the next ones go on from.
-func (l *written) conditions(object *stored) []metav1.Condition {
-	if l.stands(object) {
+// conditions returns the conditions that the next status continues.
+func (l *lastWrite) conditions(object *cachedChecker) []metav1.Condition {
+	if l.unchanged(object) {
 		return l.sent.Conditions
 	}
 	return object.Status.Conditions
 }
 
-// holds says whether there is nothing to write.
-func (l *written) holds(object *stored, want v1alpha1.ServiceCheckerStatus) bool {
-	if l.stands(object) {
+// upToDate reports whether there is nothing to write.
+func (l *lastWrite) upToDate(object *cachedChecker, want v1alpha1.ServiceCheckerStatus) bool {
+	if l.unchanged(object) {
 		return sameStatus(l.sent, want)
 	}
 	return sameStatus(object.Status, want)
 }
 
 // write stores the status, unless the checker has changed since it was read.
-func (w *Writer) write(ctx context.Context, object *stored, want v1alpha1.ServiceCheckerStatus, last *written) error {
+func (w *Writer) write(ctx context.Context, object *cachedChecker, want v1alpha1.ServiceCheckerStatus, last *lastWrite) error {
 	patch, err := patchOf(object.ResourceVersion, want)
 	if err != nil {
 		return err
 	}
 	answer, err := w.config.Dynamic.Resource(v1alpha1.Resource()).Namespace(object.Namespace).
 		Patch(ctx, object.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: ownership.Manager}, "status")
-	if apierrors.IsNotFound(err) { // deleted meanwhile, which the watch will say
+	if apierrors.IsNotFound(err) { // deleted in the meantime: the watch reports it
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("write status of ServiceChecker %s: %w", nameOf(object), err)
 	}
-	w.config.Wrote()
+	w.config.OnWrite()
 	stored := statusOf(answer)
-	last.base, last.sent, last.answered = object.ResourceVersion, want, stored
+	last.baseVersion, last.sent, last.answered = object.ResourceVersion, want, stored
 	if !sameStatus(want, stored) {
-		w.config.Log.Warn("status of a ServiceChecker was stored otherwise than it was written: a webhook or another CRD is in the way",
+		w.config.Log.Warn("the stored status of a ServiceChecker differs from what was written: check for a webhook or another CRD that changes it",
 			zap.Stringer("checker", nameOf(object)))
 	}
 	return nil
 }
 
-// patchOf makes the status what is wanted, and fails if the object is of another version.
+// patchOf returns a patch that sets the status, and fails if the object has another version.
 func patchOf(version string, want v1alpha1.ServiceCheckerStatus) ([]byte, error) {
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&want)
 	if err != nil {
-		return nil, fmt.Errorf("write down a status: %w", err)
+		return nil, fmt.Errorf("encode status: %w", err)
 	}
 	if len(want.Services) == 0 {
-		fields["services"] = nil // a merge would keep what is there
+		fields["services"] = nil // a merge would keep the existing entries
 	}
 	return json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": version}, "status": fields})
 }
 
 func statusOf(answer *unstructured.Unstructured) v1alpha1.ServiceCheckerStatus {
-	object, err := read(answer)
-	if s, ok := object.(*stored); ok && err == nil {
+	object, err := toCached(answer)
+	if s, ok := object.(*cachedChecker); ok && err == nil {
 		return s.Status
 	}
 	return v1alpha1.ServiceCheckerStatus{}
 }
 
-// tell says what has come about since the last time, and what lasts.
-func (w *Writer) tell(key types.NamespacedName, c *checked, last *written) {
+// sendEvents records what has changed since the last call, and the warnings that still hold.
+func (w *Writer) sendEvents(key types.NamespacedName, c *evaluated, last *lastWrite) {
 	about := &corev1.ObjectReference{
 		APIVersion: v1alpha1.GroupVersion().String(), Kind: v1alpha1.Kind,
 		Namespace: key.Namespace, Name: key.Name, UID: c.object.UID, ResourceVersion: c.object.ResourceVersion,
 	}
-	w.board.Tell(key, about, append(last.turns(c), lasting(c)...))
+	w.board.Post(key, about, append(last.transitions(c), standingWarnings(c)...))
 }
 
-// turns are what critical services count as since now.
-func (l *written) turns(c *checked) []notice.Notice {
+// transitions returns Events for critical services that now count as something else.
+func (l *lastWrite) transitions(c *evaluated) []notice.Notice {
 	var all []notice.Notice
 	named := map[types.NamespacedName]bool{}
-	defer maps.DeleteFunc(l.counted, func(key types.NamespacedName, _ v1alpha1.ServiceState) bool { return !named[key] })
+	defer maps.DeleteFunc(l.lastStates, func(key types.NamespacedName, _ v1alpha1.ServiceState) bool { return !named[key] })
 	for i := range c.entries {
 		e := &c.entries[i]
 		named[e.key()] = true
-		before, now := l.counted[e.key()], e.state()
+		before, now := l.lastStates[e.key()], e.state()
 		if e.invalid != "" || now == v1alpha1.Unknown || before == now {
 			continue
 		}
-		l.counted[e.key()] = now
+		l.lastStates[e.key()] = now
 		switch {
 		case !e.Critical:
 		case now == v1alpha1.Down:
-			all = append(all, notify(CriticalServiceDown, fmt.Sprintf("%s, and was not ready for %s", e.says(), c.waits.down)))
+			all = append(all, newNotice(CriticalServiceDown, fmt.Sprintf("%s; it has not been ready for %s", e.sentence(), c.waits.down)))
 		case before == v1alpha1.Down:
-			all = append(all, notify(CriticalServiceUp, fmt.Sprintf("Service %s has been ready for %s", e.key(), c.waits.up)))
+			all = append(all, newNotice(CriticalServiceUp, fmt.Sprintf("Service %s has been ready for %s", e.key(), c.waits.up)))
 		}
 	}
 	return all
 }
 
-func notify(reason Reason, message string) notice.Notice {
+func newNotice(reason Reason, message string) notice.Notice {
 	return notice.Notice{Warning: reason.warning(), Reason: string(reason), Message: message}
 }
 
-// lasting are warnings that hold for as long as the spec is so.
-func lasting(c *checked) []notice.Notice {
+// standingWarnings returns the warnings that hold as long as the spec does not change.
+func standingWarnings(c *evaluated) []notice.Notice {
 	var all []notice.Notice
-	if c.wrong != "" {
-		all = append(all, notify(InvalidService, c.wrong))
+	if c.unreadable != "" {
+		all = append(all, newNotice(InvalidService, c.unreadable))
 	}
 	for i := range c.entries {
 		switch e := &c.entries[i]; {
 		case e.invalid != "":
-			all = append(all, notify(InvalidService, e.says()))
+			all = append(all, newNotice(InvalidService, e.sentence()))
 		case e.unjudged:
-			all = append(all, notify(ServiceNotJudged, e.says()))
+			all = append(all, newNotice(ServiceNotJudged, e.sentence()))
 		}
 	}
 	return all

@@ -11,23 +11,34 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// choice says which targets are meant, in one of three ways: by name, by label, by host.
+// choice says which targets are meant: by name, by label or by host.
 type choice struct {
 	names    []target.Ref // without a namespace
 	kinds    []target.Kind
 	selector string
 	host     string
-	all      bool // namespaces
+	all      bool // in all namespaces
 }
 
 func (c *choice) flags(f *pflag.FlagSet) {
-	f.StringVarP(&c.selector, "selector", "l", "", "choose objects of TYPE by their labels")
-	f.StringVar(&c.host, "host", "", "choose whatever serves exactly this host, of any kind: Ingress, IngressRoute, HTTPRoute and GRPCRoute")
-	f.BoolVarP(&c.all, "all-namespaces", "A", false, "look in all namespaces; only beside -l or --host")
+	f.StringVarP(&c.selector, "selector", "l", "", "choose objects of TYPE by label")
+	f.StringVar(&c.host, "host", "", "choose everything that serves exactly this host, of any kind: "+strings.Join(kindsWithHosts(), ", "))
+	f.BoolVarP(&c.all, "all-namespaces", "A", false, "look in all namespaces; only with -l or --host")
 }
 
-// chosen says how the targets are chosen, for a verb that changes them: a name must
-// not be missing, and nothing is chosen in two ways.
+// kindsWithHosts are the names of the kinds that serve hosts.
+func kindsWithHosts() []string {
+	var names []string
+	for _, k := range target.Kinds() {
+		if k.Hosts != nil {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
+// chosen reads the arguments of a verb that changes targets. These must be chosen in exactly
+// one way.
 func (c *choice) chosen(args []string) error {
 	if err := c.read(args); err != nil {
 		return err
@@ -40,14 +51,14 @@ func (c *choice) chosen(args []string) error {
 	case c.selector != "":
 		return usagef("-l chooses objects of a type: give TYPE -l SELECTOR, such as ingress -l app=shop, without names")
 	case c.all:
-		return usagef("-A is only for TYPE -l SELECTOR and --host HOST: a name is of one namespace, which is -n")
+		return usagef("-A is only for TYPE -l SELECTOR and --host HOST: choose the namespace of a name with -n")
 	case len(c.names) == 0:
-		return usagef("say what: TYPE/NAME, such as ingress/my-app, or TYPE -l SELECTOR, or --host HOST")
+		return usagef("name a target: TYPE/NAME, such as ingress/my-app, or TYPE -l SELECTOR, or --host HOST")
 	}
 	return nil
 }
 
-// read takes arguments as kubectl does: TYPE/NAME…, TYPE NAME…, TYPE,TYPE.
+// read reads arguments as kubectl does: TYPE/NAME…, TYPE NAME…, TYPE,TYPE.
 func (c *choice) read(args []string) error {
 	if c.selector != "" {
 		if _, err := labels.Parse(c.selector); err != nil {
@@ -55,9 +66,9 @@ func (c *choice) read(args []string) error {
 		}
 	}
 	if c.host != "" {
-		h := target.HostNamed(c.host)
+		h := target.ParseHost(c.host)
 		if h.Form != target.ExactHost || strings.ContainsAny(c.host, "/:*") || !ascii(c.host) {
-			return usagef("--host %q is no host: give it as visitors ask for it, without scheme, port and path, and in its xn-- form if it is not ASCII", c.host)
+			return usagef("--host %q is not a host name: give it without scheme, port and path, and in its xn-- form if it is not ASCII", c.host)
 		}
 		c.host = h.Name
 	}
@@ -112,12 +123,12 @@ func (c *choice) add(kindText, name, arg string) error {
 func kindNamed(text string) (target.Kind, error) {
 	kind, ok := target.KindByArgument(text)
 	if !ok {
-		return kind, usagef("%q is not a type that can be in maintenance: %s", text, strings.Join(typeNames(), ", "))
+		return kind, usagef("%q is not a type that can be put in maintenance: use %s", text, strings.Join(typeNames(), ", "))
 	}
 	return kind, nil
 }
 
-// typeNames are the kinds as people type them.
+// typeNames are the names of the kinds as people type them.
 func typeNames() (names []string) {
 	for _, k := range target.Kinds() {
 		names = append(names, strings.ToLower(k.Name))

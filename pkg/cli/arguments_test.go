@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestChoices(t *testing.T) {
+func TestChoice(t *testing.T) {
 	for name, tc := range map[string]struct {
 		choice
 		args string
@@ -20,8 +20,8 @@ func TestChoices(t *testing.T) {
 		"names of a type":     {args: "ingress a b", want: "Ingress/a Ingress/b Ingress"},
 		"a type by labels":    {args: "ingress,svc,ing", choice: choice{selector: "app=shop", all: true}, want: "Ingress Service"},
 		"a host":              {choice: choice{host: "Shop.Example.", all: true}, want: "host shop.example"},
-		"nothing":             {want: "say what"},
-		"a type alone":        {args: "ingress", want: "say what"},
+		"nothing":             {want: "name a target"},
+		"a type alone":        {args: "ingress", want: "name a target"},
 		"an unknown type":     {args: "pod/a", want: `"pod" is not a type`},
 		"no name":             {args: "ingress/", want: "is not TYPE/NAME"},
 		"two slashes":         {args: "ingress/a/b", want: "is not TYPE/NAME"},
@@ -33,9 +33,9 @@ func TestChoices(t *testing.T) {
 		"odd labels":          {args: "ingress", choice: choice{selector: "!!"}, want: "-l: "},
 		"a host and a name":   {args: "ingress/a", choice: choice{host: "a.example"}, want: "--host chooses targets of every kind"},
 		"a host and labels":   {choice: choice{host: "a.example", selector: "a"}, want: "--host chooses targets of every kind"},
-		"a host with a port":  {choice: choice{host: "a.example:80"}, want: "is no host"},
-		"an address":          {choice: choice{host: "https://a.example/"}, want: "is no host"},
-		"a wildcard":          {choice: choice{host: "*.example"}, want: "is no host"},
+		"a host with a port":  {choice: choice{host: "a.example:80"}, want: "is not a host name"},
+		"an address":          {choice: choice{host: "https://a.example/"}, want: "is not a host name"},
+		"a wildcard":          {choice: choice{host: "*.example"}, want: "is not a host name"},
 		"letters":             {choice: choice{host: "münchen.example"}, want: "xn--"},
 	} {
 		c := tc.choice
@@ -43,14 +43,14 @@ func TestChoices(t *testing.T) {
 		if err != nil {
 			var f failure
 			require.ErrorAs(t, err, &f, name)
-			assert.Equal(t, Usage, f.code, name)
+			assert.Equal(t, ExitUsage, f.code, name)
 			assert.NotEmpty(t, tc.want, "%s: %v", name, err)
 			assert.Contains(t, err.Error(), tc.want, name)
 			continue
 		}
 		var got []string
 		for _, ref := range c.names {
-			got = append(got, ref.User())
+			got = append(got, ref.UsedByEntry())
 		}
 		for _, k := range c.kinds {
 			got = append(got, k.Name)

@@ -11,45 +11,46 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// unheard is for how long a target may ask for something before people are told that
-// nobody has acted on it.
-const unheard = 3 * time.Second
+// reactionTime is how long the controller has to act on a request before people are told
+// that nothing has happened.
+const reactionTime = 3 * time.Second
 
-// judge says of a target as it was just seen whether what is waited for has come, or an
-// error if it no longer can.
-type judge func(row view.Row, on bool) (done bool, err error)
+// condition says whether a target is as wanted, or returns an error if it can no longer
+// become so. on says whether it still asks for maintenance.
+type condition func(row view.Row, on bool) (met bool, err error)
 
-// waiting is the state of a wait.
-type waiting struct {
+// waiter waits for targets.
+type waiter struct {
 	*session
-	judge   judge
-	begun   time.Time
-	rest    map[target.Ref]found
-	seen    map[target.Ref]view.Row
-	told    map[target.Ref]string
-	failed  error
-	offline string // why the API server cannot be followed at the moment
+	condition  condition
+	begun      time.Time
+	pending    map[target.Ref]found
+	seen       map[target.Ref]view.Row
+	reported   map[target.Ref]string // what people were told last
+	failed     error
+	watchError string // why changes cannot be watched now
 }
 
-// await waits until all targets are as the judge wants them, and tells what each waits for.
-// Its error is of those that are not; with a timeout of 0 it waits for ever.
-func (s *session) await(ctx context.Context, all []found, timeout time.Duration, j judge) error {
+// await waits until the condition is met for all targets, and tells people what each target
+// waits for. It returns an error for the targets that fail. With a timeout of 0 it waits
+// without limit.
+func (s *session) await(ctx context.Context, all []found, timeout time.Duration, met condition) error {
 	follow, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &waiting{session: s, judge: j, begun: s.Now(), rest: map[target.Ref]found{}, seen: map[target.Ref]view.Row{}, told: map[target.Ref]string{}}
+	w := &waiter{session: s, condition: met, begun: s.Now(), pending: map[target.Ref]found{}, seen: map[target.Ref]view.Row{}, reported: map[target.Ref]string{}}
 	for _, f := range all {
-		w.rest[f.ref()] = f
+		w.pending[f.ref()] = f
 	}
-	sightings := s.follow(follow, scopesOf(all))
-	end, hush := after(timeout), after(unheard)
-	for len(w.rest) > 0 {
+	updates := s.follow(follow, scopesOf(all))
+	end, noReaction := after(timeout), after(reactionTime)
+	for len(w.pending) > 0 {
 		select {
-		case g := <-sightings:
-			w.see(g)
-		case <-hush:
-			w.tellUnheard()
+		case u := <-updates:
+			w.observe(u)
+		case <-noReaction:
+			w.reportPending()
 		case <-end:
-			return errors.Join(w.failed, failure{TimedOut, w.late(timeout)})
+			return errors.Join(w.failed, failure{ExitTimeout, w.timedOut(timeout)})
 		case <-ctx.Done():
 			return errors.Join(w.failed, context.Cause(ctx))
 		}
@@ -57,79 +58,88 @@ func (s *session) await(ctx context.Context, all []found, timeout time.Duration,
 	return w.failed
 }
 
-// see takes one sighting in.
-func (w *waiting) see(g sighting) {
-	if g.scope != nil {
-		w.seeScope(g)
+// observe processes one update.
+func (w *waiter) observe(u update) {
+	if u.scope != nil {
+		w.observeScope(u)
 		return
 	}
-	f, ok := w.rest[g.ref]
+	f, ok := w.pending[u.ref]
 	if !ok {
 		return
 	}
-	if g.meta == nil || g.meta.UID != f.object.GetUID() {
-		w.fail(g.ref, fmt.Errorf("%s was deleted meanwhile", w.label(g.ref)))
+	if u.meta == nil || u.meta.UID != f.object.GetUID() {
+		w.fail(u.ref, fmt.Errorf("%s was deleted", w.label(u.ref)))
 		return
 	}
-	row, _ := g.row(w.keys)
-	w.seen[g.ref] = row
-	request, _ := w.keys.Parse(g.meta.Annotations)
-	done, err := w.judge(row, request.Enabled == annotations.On)
+	row, _ := u.row(w.keys)
+	w.seen[u.ref] = row
+	request, _ := w.keys.Parse(u.meta.Annotations)
+	met, err := w.condition(row, request.Enabled == annotations.On)
 	switch {
 	case err != nil:
-		w.fail(g.ref, fmt.Errorf("%s: %w", w.label(g.ref), err))
-	case done:
-		delete(w.rest, g.ref)
-	case row.State != view.Requested && row.State != view.Ending || w.Now().Sub(w.begun) > unheard:
-		w.progress(row)
+		w.fail(u.ref, fmt.Errorf("%s: %w", w.label(u.ref), err))
+	case met:
+		delete(w.pending, u.ref)
+	case row.State != view.Requested && row.State != view.Ending || w.Now().Sub(w.begun) > reactionTime:
+		w.report(row)
 	}
 }
 
-// seeScope: what has not been seen by now is not there.
-func (w *waiting) seeScope(g sighting) {
-	for ref, f := range w.rest {
-		if f.kind.Name != g.kind.Name || g.scope.namespace != ref.Namespace {
+// observeScope processes the end of the first list, after which a target that has not been
+// seen does not exist, or an error of a watch.
+func (w *waiter) observeScope(u update) {
+	for ref, f := range w.pending {
+		if f.kind.Name != u.kind.Name || u.scope.namespace != ref.Namespace {
 			continue
 		}
 		_, seen := w.seen[ref]
 		switch {
-		case g.err == nil && !seen:
-			w.fail(ref, fmt.Errorf("%s was deleted meanwhile", w.label(ref)))
-		case g.err != nil && lost(g.err):
-			w.fail(ref, fmt.Errorf("wait for %s: %w", w.label(ref), g.err))
-		case g.err != nil && w.offline != g.err.Error():
-			w.offline = g.err.Error()
-			w.tell("The API server cannot be followed, trying again: %s", w.offline)
+		case u.err == nil && !seen:
+			w.fail(ref, fmt.Errorf("%s was deleted", w.label(ref)))
+		case u.err != nil && isPermanent(u.err):
+			w.fail(ref, fmt.Errorf("wait for %s: %w", w.label(ref), u.err))
+		case u.err != nil && w.watchError != u.err.Error():
+			w.watchError = u.err.Error()
+			w.tell("Cannot watch for changes, trying again: %s", w.watchError)
 		}
 	}
 }
 
-func (w *waiting) fail(ref target.Ref, err error) {
-	delete(w.rest, ref)
+func (w *waiter) fail(ref target.Ref, err error) {
+	delete(w.pending, ref)
 	w.failed = errors.Join(w.failed, err)
 }
 
-// progress tells what a target waits for, when that changes.
-func (w *waiting) progress(row view.Row) {
+// report tells people what a target waits for, if that has changed.
+func (w *waiter) report(row view.Row) {
 	text := row.State
-	if why := whyItWaits(row, w.clock.Reckon()); why != "" {
+	if why := whyItWaits(row, w.clock.Estimate()); why != "" {
 		text += ": " + why
 	}
-	if w.told[row.Ref()] != text {
-		w.told[row.Ref()] = text
+	if w.reported[row.Ref()] != text {
+		w.reported[row.Ref()] = text
 		w.tell("%s  %s", w.label(row.Ref()), text)
 	}
 }
 
-// whyItWaits says what happens in a state, where the controller does not.
+func (w *waiter) reportPending() {
+	for ref := range w.pending {
+		if row, ok := w.seen[ref]; ok {
+			w.report(row)
+		}
+	}
+}
+
+// whyItWaits explains a state, if the controller's message does not.
 func whyItWaits(row view.Row, now time.Time) string {
 	switch {
 	case row.State == view.Requested && !row.Until.IsZero() && !row.Until.After(now):
-		return "its end (" + annotations.Until + ") is past: the app is served; set a later one"
+		return annotations.Until + " has passed, so visitors get the app: set a later time"
 	case row.Message != "":
 		return row.Message
 	case row.State == annotations.Pending:
-		return "the page is on its way, visitors get the app"
+		return "the page is starting, visitors still get the app"
 	case row.State == annotations.Switching:
 		return "ingress controllers are following"
 	case row.State == view.Ending:
@@ -138,22 +148,14 @@ func whyItWaits(row view.Row, now time.Time) string {
 	return ""
 }
 
-func (w *waiting) tellUnheard() {
-	for ref := range w.rest {
-		if row, ok := w.seen[ref]; ok {
-			w.progress(row)
-		}
-	}
-}
-
-// late says of each target that was not ready in time what it waits for.
-func (w *waiting) late(timeout time.Duration) error {
+// timedOut says what each target waits for that did not meet the condition in time.
+func (w *waiter) timedOut(timeout time.Duration) error {
 	var all []error
-	for ref := range w.rest {
+	for ref := range w.pending {
 		row, ok := w.seen[ref]
-		switch why := whyItWaits(row, w.clock.Reckon()); {
+		switch why := whyItWaits(row, w.clock.Estimate()); {
 		case !ok:
-			all = append(all, fmt.Errorf("timed out after %s: %s could not be looked at: %s", timeout, w.label(ref), w.offline))
+			all = append(all, fmt.Errorf("timed out after %s: %s could not be read: %s", timeout, w.label(ref), w.watchError))
 		case why == "":
 			all = append(all, fmt.Errorf("timed out after %s: %s is %s", timeout, w.label(ref), row.State))
 		default:

@@ -12,14 +12,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// maxConflicts bounds how often a change is tried again because somebody else wrote.
+// maxConflicts is how often a change is retried because somebody else changed the target.
 const maxConflicts = 30
 
-// change writes what decide makes of a target's annotations, on the target as it was read:
-// after a conflict both are done again. It says whether there was anything to write.
-func (s *session) change(ctx context.Context, f *found, dryRun []string, decide func(written) changes) (bool, error) {
+// change makes the changes that decide returns for a target's annotations. After a conflict
+// it reads the target again, and calls decide again. It returns whether there were changes.
+func (s *session) change(ctx context.Context, f *found, dryRun []string, decide func(annotated) changes) (bool, error) {
 	for range maxConflicts {
-		c := decide(s.written(*f))
+		c := decide(s.annotated(*f))
 		if len(c) == 0 {
 			return false, nil
 		}
@@ -32,16 +32,16 @@ func (s *session) change(ctx context.Context, f *found, dryRun []string, decide 
 		case err != nil:
 			return false, err
 		case again.object.GetUID() != f.object.GetUID():
-			return false, fmt.Errorf("%s was deleted, and made anew: it is left as it is", s.label(f.ref()))
+			return false, fmt.Errorf("%s was deleted and created again: the new one was not changed", s.label(f.ref()))
 		}
 		*f = again
 	}
-	return false, fmt.Errorf("write %s: others keep writing to it", s.label(f.ref()))
+	return false, fmt.Errorf("write %s: others keep changing it, try again later", s.label(f.ref()))
 }
 
-func (s *session) written(f found) written {
+func (s *session) annotated(f found) annotated {
 	now, _ := s.clock.Now() // zero if it is not known
-	return written{keys: s.keys, all: f.object.GetAnnotations(), managers: f.object.GetManagedFields(), at: now}
+	return annotated{keys: s.keys, all: f.object.GetAnnotations(), managers: f.object.GetManagedFields(), now: now}
 }
 
 func (s *session) patch(ctx context.Context, f *found, dryRun []string, c changes) error {
@@ -53,7 +53,7 @@ func (s *session) patch(ctx context.Context, f *found, dryRun []string, c change
 	}
 	ref := f.ref()
 	object, err := s.dynamic.Resource(f.kind.Resource).Namespace(ref.Namespace).Patch(ctx, ref.Name, types.MergePatchType, patch,
-		metav1.PatchOptions{FieldManager: Manager, DryRun: dryRun})
+		metav1.PatchOptions{FieldManager: FieldManager, DryRun: dryRun})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", s.label(ref), err)
 	}
@@ -61,7 +61,7 @@ func (s *session) patch(ctx context.Context, f *found, dryRun []string, c change
 	return nil
 }
 
-// dryRunFlag reads --dry-run as kubectl has it, of which this program has the server's.
+// dryRunFlag reads --dry-run. Of kubectl's values, this program has only server and none.
 func dryRunFlag(value string) ([]string, error) {
 	switch value {
 	case "none", "":
@@ -69,21 +69,20 @@ func dryRunFlag(value string) ([]string, error) {
 	case "server":
 		return []string{metav1.DryRunAll}, nil
 	}
-	return nil, usagef("--dry-run=%s: it is server or none", value)
+	return nil, usagef("--dry-run=%s: use server or none", value)
 }
 
-// confirm asks whether to go on with several targets. Where nobody can be asked, it has to
-// be said beforehand.
-func (s *session) confirm(ctx context.Context, verb string, all []found) error {
+// confirm asks whether to change several targets. If there is nobody to ask, it fails.
+func (s *session) confirm(ctx context.Context, question string, all []found) error {
 	var lines []string
 	for _, f := range all {
 		lines = append(lines, "  "+s.label(f.ref()))
 	}
-	s.tell("%s %s:\n%s", verb, plural(len(all), "target"), strings.Join(lines, "\n"))
-	if !s.Asks {
-		return usagef("more than one target, and nobody to ask: say --yes")
+	s.tell("%s %s:\n%s", question, plural(len(all), "target"), strings.Join(lines, "\n"))
+	if !s.StdinIsTerminal {
+		return usagef("more than one target, and no terminal to ask on: give --yes")
 	}
-	fmt.Fprint(s.Stderr, "Go on? [y/N] ")
+	fmt.Fprint(s.Stderr, "Continue? [y/N] ")
 	answer := make(chan string, 1)
 	go func() { answer <- s.readLine() }()
 	select {
@@ -98,7 +97,7 @@ func (s *session) confirm(ctx context.Context, verb string, all []found) error {
 	return errors.New("nothing was changed")
 }
 
-// readLine reads a byte at a time: what comes after the line is a command's.
+// readLine reads one byte at a time, because the rest of the input may be for a command.
 func (s *session) readLine() string {
 	var line strings.Builder
 	one := make([]byte, 1)

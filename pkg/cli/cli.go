@@ -1,5 +1,5 @@
-// Package cli is kubectl-maintenance: it asks and writes annotations and Leases with the
-// rights of the person who runs it, and leaves the rest to the controller.
+// Package cli implements kubectl-maintenance. It reads and writes annotations and Leases with
+// the rights of the person who runs it, and leaves the rest to the controller.
 package cli
 
 import (
@@ -18,38 +18,43 @@ import (
 	"maintenance-controller.io/pkg/printable"
 )
 
-// Exit codes, for scripts. The command run gives its command's code, and OwnFailure for
-// whatever else goes wrong.
+// Exit codes, for scripts. The command run exits with the code of its command, or with
+// ExitRunFailed if anything else fails.
 const (
-	Done       = 0
-	Failed     = 1 // or not as asked
-	Usage      = 2
-	TimedOut   = 3
-	OwnFailure = 125
+	ExitOK        = 0   // everything went as asked
+	ExitFailed    = 1   // failed, or not as asked
+	ExitUsage     = 2   // invalid arguments or flags
+	ExitTimeout   = 3   // timed out; what was requested stays requested
+	ExitRunFailed = 125 // run failed, and not its command
 )
 
-// Manager is the field manager of what the plugin writes: Flux undoes what is written
-// by a manager whose name starts with kubectl.
-const Manager = "maintenance-cli"
+// FieldManager is the field manager of what the plugin writes. Its name must not begin with
+// kubectl, because Flux undoes what such managers write.
+const FieldManager = "maintenance-cli"
 
-// envPrefix begins the environment variables of flags.
+// envPrefix is the prefix of the flags' environment variables.
 const envPrefix = "MAINTENANCE_"
 
 // Process is what the program gets from the operating system.
 type Process struct {
-	Args           []string // without the program's name
-	Env            func(string) (string, bool)
-	Stdin          io.Reader
+	// Args are the arguments without the program's name.
+	Args []string
+	// Env looks up an environment variable, like os.LookupEnv.
+	Env func(string) (string, bool)
+	// Stdin is for answers to questions, and for the command of run.
+	Stdin io.Reader
+	// Stdout gets the results, and Stderr everything else.
 	Stdout, Stderr io.Writer
-	// Asks says that a person can be asked over Stdin, and Shows that one looks at Stderr.
-	Asks, Shows bool
-	// Signals that the process has got; nil is none.
+	// StdinIsTerminal says that a person can be asked, and StderrIsTerminal that a person
+	// sees what the program waits for.
+	StdinIsTerminal, StderrIsTerminal bool
+	// Signals that the process receives; nil means none.
 	Signals <-chan os.Signal
-	// Now is the clock of this machine, which is not trusted; nil is the real one.
+	// Now is this machine's clock, which is not trusted; time.Now if nil.
 	Now func() time.Time
 }
 
-// failure is an error with the exit code that it makes.
+// failure is an error with its exit code.
 type failure struct {
 	code int
 	error
@@ -58,13 +63,13 @@ type failure struct {
 func (f failure) Unwrap() error { return f.error }
 
 func usagef(format string, args ...any) error {
-	return failure{Usage, fmt.Errorf(format, args...)}
+	return failure{ExitUsage, fmt.Errorf(format, args...)}
 }
 
-// errReported is for what people have been told of already.
+// errReported is an error that people have already been told about.
 var errReported = errors.New("not everything went as asked")
 
-// Main runs the program and gives its exit code.
+// Main runs the program and returns its exit code.
 func Main(ctx context.Context, p Process) int {
 	if p.Now == nil {
 		p.Now = time.Now
@@ -77,15 +82,15 @@ func Main(ctx context.Context, p Process) int {
 	root.SetErr(p.Stderr)
 	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		return Done
+		return ExitOK
 	}
 	return s.report(ran, err)
 }
 
-// report tells people of an error, and gives its exit code. What is reported already has
-// the code of a command that was run, whatever that is.
+// report tells people about an error, and returns its exit code. An errReported has the exit
+// code of a command that was run, which can be any.
 func (s *session) report(ran *cobra.Command, err error) int {
-	code := Failed
+	code := ExitFailed
 	var f failure
 	if errors.As(err, &f) {
 		code = f.code
@@ -93,28 +98,29 @@ func (s *session) report(ran *cobra.Command, err error) int {
 	if errors.Is(err, errReported) {
 		return code
 	}
-	s.complain("%s", explain(err))
-	if code != Usage {
+	s.tellError("%s", explain(err))
+	if code != ExitUsage {
 		return code
 	}
 	fmt.Fprintf(s.Stderr, "See '%s --help'.\n", ran.CommandPath())
 	if ran.Name() == runName {
-		return OwnFailure
+		return ExitRunFailed
 	}
-	return Usage
+	return ExitUsage
 }
 
 func (s *session) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:         "kubectl-maintenance",
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl maintenance"},
-		Short:       "Show a maintenance page in place of an app, and the app again",
-		Long: `Shows a maintenance page in place of an app, and the app again.
+		Short:       "Show a maintenance page in place of an app, and bring the app back",
+		Long: `Shows a maintenance page in place of an app, and brings the app back.
 
-It writes annotations that maintenance-controller acts on, with the rights of your kubeconfig. Whatever kubectl takes to
-find a cluster is taken here as well: --context, --namespace, --as, --server and the rest.
+It writes annotations that maintenance-controller acts on, with the rights of your kubeconfig. All of kubectl's flags for
+clusters work here: --context, --namespace, --as, --server and the rest.
 
-Exit codes: 0 done, 1 failed or not as asked, 2 wrong usage, 3 timed out; 'run' gives its command's, and 125 for what is not its command's.`,
+Exit codes: 0 done, 1 failed or not as asked, 2 wrong usage, 3 timed out. 'run' exits with the code of its command, or
+with 125 if anything else failed.`,
 		Example: `  kubectl maintenance on ingress/my-app --for 2h --reason 'moving the database'
   kubectl maintenance on --host my-app.example
   kubectl maintenance status ingress/my-app
@@ -129,7 +135,7 @@ Exit codes: 0 done, 1 failed or not as asked, 2 wrong usage, 3 timed out; 'run' 
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure{Usage, err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure{ExitUsage, err} })
 	s.globalFlags(root)
 	root.AddCommand(s.onCommand(), s.offCommand(), s.statusCommand(), s.listCommand(), s.runCommand(), s.versionCommand())
 	root.InitDefaultCompletionCmd(s.Args...)
@@ -137,26 +143,26 @@ Exit codes: 0 done, 1 failed or not as asked, 2 wrong usage, 3 timed out; 'run' 
 	return root
 }
 
-// complain tells what is wrong, in one line or a few.
-func (s *session) complain(format string, args ...any) {
+// tellError prints an error.
+func (s *session) tellError(format string, args ...any) {
 	s.tell("maintenance: "+format, args...)
 }
 
-// tell says something beside the results.
+// tell prints anything that is not a result.
 func (s *session) tell(format string, args ...any) {
-	fmt.Fprintln(s.Stderr, harmless(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(s.Stderr, escaped(fmt.Sprintf(format, args...)))
 }
 
-// harmless writes out what a terminal would act on: messages quote what others wrote. The
-// ends of lines stay.
-func harmless(text string) string {
+// escaped escapes what a terminal would act on, except line ends: messages quote what others
+// wrote.
+func escaped(text string) string {
 	return printable.Escape(text, func(r rune) bool {
 		return r != '\n' && (unicode.IsControl(r) || !unicode.IsPrint(r) && !unicode.IsSpace(r) || r == '\u2028' || r == '\u2029')
 	})
 }
 
-// interrupted gives a context that ends with the first signal.
-func (s *session) interrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+// untilSignal returns a context that ends with the first signal.
+func (s *session) untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		for {
@@ -174,7 +180,7 @@ func (s *session) interrupted(ctx context.Context) (context.Context, context.Can
 	return ctx, func() { cancel(nil) }
 }
 
-// plural of a thing: 1 target, 2 targets.
+// plural returns "1 target" or "2 targets".
 func plural(n int, thing string) string {
 	return fmt.Sprintf("%d %s%s", n, thing, strings.Repeat("s", cmp.Compare(max(n, 1), 1)))
 }

@@ -15,34 +15,34 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// completion is the program that kubectl asks what could come next.
+// completion is the program that kubectl runs to complete the plugin's arguments.
 //
 //go:embed kubectl_complete-maintenance
 var completion string
 
-// completePlugin adds how kubectl itself learns to complete the plugin.
+// completePlugin adds the command that prints this program.
 func (s *session) completePlugin(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() != "completion" {
 			continue
 		}
-		c.Short = "Write the completion script for kubectl, or for a shell"
-		c.Long = `Writes a completion script. kubectl completes its plugins by programs on the PATH, so that one is enough for every shell:
+		c.Short = "Print the completion script for kubectl or for a shell"
+		c.Long = `Prints a completion script. kubectl completes plugins by running programs on the PATH, so one is enough for every shell:
 
   kubectl maintenance completion kubectl > ~/.local/bin/kubectl_complete-maintenance && chmod +x ~/.local/bin/kubectl_complete-maintenance
 
-The others are for those who type kubectl-maintenance.`
+The others complete the program when it is called as kubectl-maintenance.`
 		c.AddCommand(&cobra.Command{
-			Use: "kubectl", Short: "Write kubectl_complete-maintenance", Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+			Use: "kubectl", Short: "Print kubectl_complete-maintenance", Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 			Run: func(*cobra.Command, []string) { fmt.Fprint(s.Stdout, completion) },
 		})
 	}
 }
 
-// completing bounds how long somebody waits who has pressed Tab.
-const completing = 3 * time.Second
+// completionTimeout is how long a completion may take.
+const completionTimeout = 3 * time.Second
 
-// completeFlags completes what the flags of a verb may be.
+// completeFlags adds completion for the values of a verb's flags.
 func (s *session) completeFlags(c *cobra.Command) {
 	fixed := map[string][]string{"output": {"json", "yaml", "wide", "name"}, "dry-run": {"server", "none"}, "until": {"never"}}
 	for name, values := range fixed {
@@ -52,12 +52,12 @@ func (s *session) completeFlags(c *cobra.Command) {
 	}
 	for name, complete := range map[string]cobra.CompletionFunc{"page": s.completePages, "host": s.completeHosts} {
 		if c.Flags().Lookup(name) != nil {
-			_ = c.RegisterFlagCompletionFunc(name, complete) // likewise
+			_ = c.RegisterFlagCompletionFunc(name, complete) // the flag is there
 		}
 	}
 	for _, name := range []string{"reason", "by", "for", "timeout", "selector", "settle-time", "lease-duration"} {
 		if c.Flags().Lookup(name) != nil {
-			_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // likewise
+			_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // the flag is there
 		}
 	}
 }
@@ -66,17 +66,17 @@ func (s *session) completeTypes(*cobra.Command, []string, string) ([]string, cob
 	return typeNames(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeTargets completes TYPE/NAME, and NAME behind a TYPE.
+// completeTargets completes TYPE/NAME, and NAME after TYPE.
 func (s *session) completeTargets(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	return s.completeNames(c, args, begun, func(sighting) bool { return true })
+	return s.completeNames(c, args, begun, func(update) bool { return true })
 }
 
-// completeInMaintenance is the same for what can be ended.
+// completeInMaintenance is the same for targets in maintenance.
 func (s *session) completeInMaintenance(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	return s.completeNames(c, args, begun, func(g sighting) bool { _, in := g.row(s.keys); return in })
+	return s.completeNames(c, args, begun, func(u update) bool { _, in := u.row(s.keys); return in })
 }
 
-// completeRun leaves what comes behind -- to the shell.
+// completeRun leaves the arguments after -- to the shell.
 func (s *session) completeRun(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	if c.ArgsLenAtDash() >= 0 {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -84,11 +84,11 @@ func (s *session) completeRun(c *cobra.Command, args []string, begun string) ([]
 	return s.completeTargets(c, args, begun)
 }
 
-func (s *session) completeNames(c *cobra.Command, args []string, begun string, ok func(sighting) bool) (names []string, d cobra.ShellCompDirective) {
+func (s *session) completeNames(c *cobra.Command, args []string, begun string, ok func(update) bool) (names []string, d cobra.ShellCompDirective) {
 	d = cobra.ShellCompDirectiveNoFileComp
 	kindText, _, slash := strings.Cut(begun, "/")
-	behindType := len(args) > 0 && !strings.Contains(args[0], "/")
-	if behindType {
+	afterType := len(args) > 0 && !strings.Contains(args[0], "/")
+	if afterType {
 		kindText = args[0]
 	} else if !slash {
 		for _, name := range typeNames() {
@@ -100,7 +100,7 @@ func (s *session) completeNames(c *cobra.Command, args []string, begun string, o
 	if !known || s.connect() != nil {
 		return nil, d
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), completing)
+	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
 	list, err := s.metadata.Resource(kind.Resource).Namespace(s.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -109,25 +109,25 @@ func (s *session) completeNames(c *cobra.Command, args []string, begun string, o
 	for i := range list.Items {
 		meta := &list.Items[i]
 		name := meta.Name
-		if !behindType {
+		if !afterType {
 			name = kindText + "/" + name
 		}
 		own := meta.Labels[annotations.ManagedByLabel] == annotations.ManagedBy
-		if !own && !slices.Contains(args, name) && ok(sighting{kind: kind, meta: meta}) {
+		if !own && !slices.Contains(args, name) && ok(update{kind: kind, meta: meta}) {
 			names = append(names, name)
 		}
 	}
 	return names, d
 }
 
-// completePages completes the pages of the namespace: where the controller has others,
-// a person may not look.
+// completePages completes the pages of the namespace. There may be others in the controller's
+// namespace, which people cannot read.
 func (s *session) completePages(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	names := []string{annotations.DefaultPage}
 	if s.connect() != nil {
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), completing)
+	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
 	list, err := s.core.ConfigMaps(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: annotations.CustomPageLabel})
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *session) completeHosts(c *cobra.Command, _ []string, _ string) (names [
 	if s.connect() != nil {
 		return nil, d
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), completing)
+	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
 	for _, kind := range target.Kinds() {
 		all, err := s.list(ctx, kind, choice{})
@@ -169,7 +169,7 @@ func (s *session) completeNamespaces(c *cobra.Command, _ []string, _ string) (na
 	if s.connect() != nil {
 		return nil, d
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), completing)
+	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
 	list, err := s.core.Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// found is a target as it was read last.
+// found is a target that was found, as it was read last.
 type found struct {
 	kind   target.Kind
 	object *unstructured.Unstructured
@@ -33,8 +33,8 @@ func (f found) row(keys annotations.Keys) (view.Row, bool) {
 	return view.Of(f.kind, keys, f.object.Object)
 }
 
-// label names a target as it can be typed: ingress/my-app, with -n if it is of another
-// namespace than the person's.
+// label names a target as people type it: ingress/my-app, with -n if it is in another
+// namespace than the current one.
 func (s *session) label(ref target.Ref) string {
 	name := strings.ToLower(ref.Kind) + "/" + ref.Name
 	if ref.Namespace != s.namespace {
@@ -43,8 +43,8 @@ func (s *session) label(ref target.Ref) string {
 	return name
 }
 
-// find gives the targets that are chosen, in order. By label and by host, an object of
-// this controller's own is none.
+// find returns the chosen targets, in order. By label and by host, it leaves out objects that
+// the controller created.
 func (s *session) find(ctx context.Context, c choice) ([]found, error) {
 	switch {
 	case c.host != "":
@@ -62,7 +62,7 @@ func (s *session) find(ctx context.Context, c choice) ([]found, error) {
 			continue
 		}
 		if isOwn(f.object) {
-			errs = append(errs, fmt.Errorf("%s is the controller's own: it cannot be in maintenance", s.label(ref)))
+			errs = append(errs, fmt.Errorf("%s belongs to the controller and cannot be put in maintenance", s.label(ref)))
 		}
 		all = append(all, f)
 	}
@@ -78,10 +78,10 @@ func (s *session) get(ctx context.Context, ref target.Ref) (found, error) {
 	return found{kind, object}, nil
 }
 
-// absent is the error of a target that is not there.
+// absent is the error for a target that does not exist.
 type absent struct{ error }
 
-// unread says why a target could not be read.
+// unread explains why a target could not be read.
 func (s *session) unread(kind target.Kind, ref target.Ref, err error) error {
 	switch {
 	case notServed(err):
@@ -92,9 +92,9 @@ func (s *session) unread(kind target.Kind, ref target.Ref, err error) error {
 	return fmt.Errorf("read %s: %w", s.label(ref), err)
 }
 
-// asServed gives the error of a request about a kind as it is meant. The API server asks
-// for rights first: to somebody who has none for a kind, one that the cluster does not
-// serve is forbidden like any other. What it serves everybody may ask.
+// asServed turns a "forbidden" for a kind that the cluster does not serve into a "not found".
+// The API server checks rights first, and so forbids such kinds to people who have no rights
+// to them. Everybody may ask which kinds it serves.
 func (s *session) asServed(kind target.Kind, err error) error {
 	if !apierrors.IsForbidden(err) || !kind.Custom {
 		return err
@@ -108,7 +108,7 @@ func (s *session) asServed(kind target.Kind, err error) error {
 		Message: "the server could not find the requested resource"}}
 }
 
-// notServed says whether it is the kind that is missing, and not the object.
+// notServed says whether an error means that the kind does not exist, and not just the object.
 func notServed(err error) bool {
 	var status *apierrors.StatusError
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
@@ -131,12 +131,12 @@ func (s *session) findLabelled(ctx context.Context, c choice) (all []found, err 
 		all = append(all, some...)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("nothing has the labels %s %s%s", c.selector, s.where(c), elsewhere(c))
+		return nil, fmt.Errorf("nothing matches the labels %s %s%s", c.selector, s.where(c), elsewhere(c))
 	}
 	return all, nil
 }
 
-// where says in which namespaces was looked.
+// where says which namespaces were searched.
 func (s *session) where(c choice) string {
 	if c.all {
 		return "in any namespace"
@@ -148,11 +148,11 @@ func elsewhere(c choice) string {
 	if c.all {
 		return ""
 	}
-	return "; another one is -n, and all are -A"
+	return "; use -n for another namespace, or -A for all"
 }
 
-// list reads the objects of a kind that a choice is about. A kind that the cluster does
-// not serve has none.
+// list lists the objects of a kind in the choice's namespaces, with its labels. A kind that
+// the cluster does not serve has none.
 func (s *session) list(ctx context.Context, kind target.Kind, c choice) (all []found, err error) {
 	namespace := s.namespace
 	if c.all {

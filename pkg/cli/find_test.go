@@ -18,9 +18,10 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// To somebody who may edit Ingresses and Services, kinds that the cluster does not serve
-// are forbidden: they have no targets. One that it does serve may have some.
-func TestKindsThatAreNotThereAreForbiddenToo(t *testing.T) {
+// TestForbiddenKinds: to people who may only edit Ingresses and Services, kinds that the
+// cluster does not serve are forbidden too. These have no targets, but a forbidden kind that
+// the cluster serves may have some.
+func TestForbiddenKinds(t *testing.T) {
 	c := kubetest.New(t)
 	kind, _ := target.KindByName("Ingress")
 	object := &unstructured.Unstructured{Object: map[string]any{
@@ -58,7 +59,7 @@ func TestKindsThatAreNotThereAreForbiddenToo(t *testing.T) {
 	route, _ := target.KindByName("IngressRoute")
 	c.Client.Resources = []*metav1.APIResourceList{{GroupVersion: route.Resource.GroupVersion().String(), APIResources: []metav1.APIResource{{Name: route.Resource.Resource}}}}
 	_, err = s.find(t.Context(), choice{host: "a.example"})
-	require.ErrorContains(t, err, "list ingressroutes.traefik.io", "there may be more at this host")
+	require.ErrorContains(t, err, "list ingressroutes.traefik.io", "it may have more targets with this host")
 	_, err = s.rows(t.Context(), &statusOptions{})
 	require.NoError(t, err)
 	assert.Contains(t, told.String(), "ingressroutes")

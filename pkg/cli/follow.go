@@ -17,16 +17,17 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// scope is what is followed: objects of a kind in a namespace, or in all if it is empty, one
-// if it is named.
+// scope is what is watched: the objects of a kind in a namespace, or in all namespaces if it
+// is empty, and only one of them if a name is given.
 type scope struct {
 	kind                      target.Kind
 	namespace, name, selector string
 }
 
-// sighting is a target as it was just seen: its metadata, nil if it is gone. Where scope is
-// set, all that was there at first has been seen, or err says why it cannot be.
-type sighting struct {
+// update is a target as it was just seen: its metadata, or nil if it was deleted. If scope is
+// set, it says instead that all existing targets of the scope have been seen, or with err
+// that they cannot be watched.
+type update struct {
 	ref   target.Ref
 	kind  target.Kind
 	meta  *metav1.PartialObjectMetadata
@@ -34,19 +35,20 @@ type sighting struct {
 	err   error
 }
 
-// row of the target, from its metadata: its hosts are not in it.
-func (g sighting) row(keys annotations.Keys) (view.Row, bool) {
+// row of the target, from its metadata. It has no hosts, since these are not in metadata.
+func (u update) row(keys annotations.Keys) (view.Row, bool) {
 	object := unstructured.Unstructured{Object: map[string]any{}}
-	object.SetNamespace(g.meta.Namespace)
-	object.SetName(g.meta.Name)
-	object.SetAnnotations(g.meta.Annotations)
-	object.SetLabels(g.meta.Labels)
-	return view.Of(g.kind, keys, object.Object)
+	object.SetNamespace(u.meta.Namespace)
+	object.SetName(u.meta.Name)
+	object.SetAnnotations(u.meta.Annotations)
+	object.SetLabels(u.meta.Labels)
+	return view.Of(u.kind, keys, object.Object)
 }
 
-// follow tells what there is, and what changes, until ctx ends; then the channel is closed.
-func (s *session) follow(ctx context.Context, scopes []scope) <-chan sighting {
-	out := make(chan sighting)
+// follow sends what exists in the scopes, and what changes, until ctx ends. Then it closes
+// the channel.
+func (s *session) follow(ctx context.Context, scopes []scope) <-chan update {
+	out := make(chan update)
 	var all sync.WaitGroup
 	for i := range scopes {
 		all.Go(func() { s.followOne(ctx, &scopes[i], out) })
@@ -58,52 +60,52 @@ func (s *session) follow(ctx context.Context, scopes []scope) <-chan sighting {
 	return out
 }
 
-func (s *session) followOne(ctx context.Context, of *scope, out chan<- sighting) {
-	send := func(g sighting) {
+func (s *session) followOne(ctx context.Context, of *scope, out chan<- update) {
+	send := func(u update) {
 		select {
-		case out <- g:
+		case out <- u:
 		case <-ctx.Done():
 		}
 	}
-	see := func(object any, gone bool) {
+	observe := func(object any, deleted bool) {
 		if late, ok := object.(cache.DeletedFinalStateUnknown); ok {
 			object = late.Obj
 		}
 		if meta, ok := object.(*metav1.PartialObjectMetadata); ok {
-			g := sighting{ref: target.Ref{Kind: of.kind.Name, Namespace: meta.Namespace, Name: meta.Name}, kind: of.kind, meta: meta}
-			if gone {
-				g.meta = nil
+			u := update{ref: target.Ref{Kind: of.kind.Name, Namespace: meta.Namespace, Name: meta.Name}, kind: of.kind, meta: meta}
+			if deleted {
+				u.meta = nil
 			}
-			send(g)
+			send(u)
 		}
 	}
 	informer := metadatainformer.NewFilteredMetadataInformer(s.metadata, of.kind.Resource, of.namespace, 0, cache.Indexers{}, of.options).Informer()
 	handler, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { see(object, false) },
-		UpdateFunc: func(_, object any) { see(object, false) },
-		DeleteFunc: func(object any) { see(object, true) },
+		AddFunc:    func(object any) { observe(object, false) },
+		UpdateFunc: func(_, object any) { observe(object, false) },
+		DeleteFunc: func(object any) { observe(object, true) },
 	})
 	if err == nil {
 		err = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-			send(sighting{kind: of.kind, scope: of, err: s.asServed(of.kind, err)})
+			send(update{kind: of.kind, scope: of, err: s.asServed(of.kind, err)})
 		})
 	}
 	if err != nil {
-		send(sighting{kind: of.kind, scope: of, err: err})
+		send(update{kind: of.kind, scope: of, err: err})
 		return
 	}
-	var telling sync.WaitGroup
-	telling.Go(func() {
+	var syncing sync.WaitGroup
+	syncing.Go(func() {
 		if cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
-			send(sighting{kind: of.kind, scope: of})
+			send(update{kind: of.kind, scope: of})
 		}
 	})
 	informer.RunWithContext(ctx)
-	telling.Wait() // the channel is closed after this
+	syncing.Wait() // the channel is closed after this
 }
 
-// options of its requests. What is asked first is not answered from a cache of the API
-// server's, which may be of before a change that was just made.
+// options of the scope's requests. The first list must not come from the API server's cache,
+// which may be older than a change that was just made.
 func (c *scope) options(o *metav1.ListOptions) {
 	if o.ResourceVersion == "0" {
 		o.ResourceVersion = ""
@@ -114,13 +116,14 @@ func (c *scope) options(o *metav1.ListOptions) {
 	}
 }
 
-// lost says whether following cannot go on: what else fails is tried again.
-func lost(err error) bool {
+// isPermanent says whether a watch cannot succeed after this error. All other errors are
+// retried.
+func isPermanent(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || notServed(err)
 }
 
-// scopesOf gives what to follow for these targets: each by its name, or the kind in the
-// namespace where there are several.
+// scopesOf returns the scopes for these targets: a single target by its name, and the whole
+// kind in a namespace if there are several.
 func scopesOf(all []found) (scopes []scope) {
 	type place struct{ kind, namespace string }
 	at := map[place]int{}
@@ -137,7 +140,7 @@ func scopesOf(all []found) (scopes []scope) {
 	return scopes
 }
 
-// after gives a channel that tells when a time has passed, never for none.
+// after is like time.After, but it never fires if d is not positive.
 func after(d time.Duration) <-chan time.Time {
 	if d <= 0 {
 		return nil

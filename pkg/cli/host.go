@@ -9,20 +9,20 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// findHost finds what serves exactly a host, of any kind. What serves others beside it, and
-// what may serve it without naming it, is told: nobody is to be surprised by whom it hits.
-// Where a kind may not be read it finds nothing: a target that is missed would go on
-// serving the app.
+// findHost finds everything that serves exactly a host, of any kind. It tells people what else
+// these targets serve, and which targets may serve the host without naming it, so that nobody
+// is surprised by who gets the page. If a kind cannot be read it fails, because a target that
+// is missed would keep serving the app.
 func (s *session) findHost(ctx context.Context, c choice) (chosen []found, err error) {
 	var maybe []found
 	for _, kind := range target.Kinds() {
 		all, err := s.list(ctx, kind, choice{all: c.all})
 		if err != nil {
-			return nil, fmt.Errorf("to choose by --host every kind has to be looked at: %w", err)
+			return nil, fmt.Errorf("--host has to search every kind: %w", err)
 		}
 		for _, f := range all {
 			switch hosts := kind.Hosts(f.object.Object); {
-			case !leads(f):
+			case !hasBackends(f):
 			case slices.Contains(hosts, target.Host{Form: target.ExactHost, Name: c.host}):
 				chosen = append(chosen, f)
 			case slices.ContainsFunc(hosts, func(h target.Host) bool { return mayServe(h, c.host) }):
@@ -42,9 +42,9 @@ func (s *session) findHost(ctx context.Context, c choice) (chosen []found, err e
 	return chosen, nil
 }
 
-// leads says whether an object has a backend that can be on a page: what cert-manager puts
-// beside an app for a minute has none.
-func leads(f found) bool {
+// hasBackends says whether a page could replace a backend of the object. The Ingresses that
+// cert-manager creates for a minute have no such backend.
+func hasBackends(f found) bool {
 	slots, err := f.kind.Slots(f.object.Object)
 	return err == nil && len(slots) > 0
 }
@@ -53,8 +53,8 @@ func mayServe(h target.Host, name string) bool {
 	return h.Form != target.ExactHost && (h.Form != target.WildcardHost || strings.HasSuffix(name, strings.TrimPrefix(h.Name, "*")))
 }
 
-// manyHosts bounds what is listed.
-const manyHosts = 8
+// maxListed is how many names a message lists.
+const maxListed = 8
 
 func otherHosts(f found, but string) (names []string) {
 	hosts := f.kind.Hosts(f.object.Object)
@@ -63,7 +63,7 @@ func otherHosts(f found, but string) (names []string) {
 			names = append(names, hostText(h))
 		}
 	}
-	return shortened(names)
+	return truncated(names)
 }
 
 func hostText(h target.Host) string {
@@ -73,9 +73,9 @@ func hostText(h target.Host) string {
 	return h.Name
 }
 
-func shortened(names []string) []string {
-	if len(names) > manyHosts {
-		return append(names[:manyHosts:manyHosts], fmt.Sprintf("and %d more", len(names)-manyHosts))
+func truncated(names []string) []string {
+	if len(names) > maxListed {
+		return append(names[:maxListed:maxListed], fmt.Sprintf("and %d more", len(names)-maxListed))
 	}
 	return names
 }
@@ -88,5 +88,5 @@ func (s *session) tellUnchosen(c choice, maybe []found) {
 	for _, f := range maybe {
 		lines = append(lines, fmt.Sprintf("  %s (%s)", s.label(f.ref()), strings.Join(otherHosts(f, ""), ", ")))
 	}
-	s.tell("Not chosen, since it does not name the host %s, but may serve it:\n%s", c.host, strings.Join(shortened(lines), "\n"))
+	s.tell("Not chosen, because they do not name the host %s, but may serve it:\n%s", c.host, strings.Join(truncated(lines), "\n"))
 }

@@ -20,8 +20,8 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// keeps gives a keeper of one Ingress that is not in maintenance.
-func keeps(t *testing.T) (*keeper, *holding, *kubetest.Cluster) {
+// newTestKeeper returns a keeper of one Ingress that is not in maintenance.
+func newTestKeeper(t *testing.T) (*keeper, *heldTarget, *kubetest.Cluster) {
 	t.Helper()
 	c := kubetest.New(t)
 	kind, _ := target.KindByName("Ingress")
@@ -38,29 +38,30 @@ func keeps(t *testing.T) (*keeper, *holding, *kubetest.Cluster) {
 	return k, k.all[0], c
 }
 
-func (k *keeper) annotationsOf(t *testing.T, h *holding) map[string]string {
+func (k *keeper) annotationsOf(t *testing.T, h *heldTarget) map[string]string {
 	t.Helper()
 	f, err := k.get(t.Context(), h.ref())
 	require.NoError(t, err)
 	return f.object.GetAnnotations()
 }
 
-// What somebody has ended stays off, whatever becomes of the Lease.
-func TestALapsePutsNothingOnThatWasEnded(t *testing.T) {
-	k, h, _ := keeps(t)
+// TestLapseDoesNotResumeEndedMaintenance: maintenance that somebody has ended stays off when
+// the Lease is renewed again.
+func TestLapseDoesNotResumeEndedMaintenance(t *testing.T) {
+	k, h, _ := newTestKeeper(t)
 	h.lease = "run"
-	h.gone = true
-	k.renewed(t.Context(), h, true)
+	h.ended = true
+	k.recordRenewal(t.Context(), h, true)
 	assert.Empty(t, k.annotationsOf(t, h))
 
-	h.gone = false
-	k.renewed(t.Context(), h, true)
+	h.ended = false
+	k.recordRenewal(t.Context(), h, true)
 	assert.Equal(t, "true", k.annotationsOf(t, h)[enabled], "nobody has ended it")
 }
 
-// A write that is done, and whose answer is lost, is taken back.
-func TestALostAnswerLeavesNothingOn(t *testing.T) {
-	k, h, c := keeps(t)
+// TestLostAnswerIsReverted: a write that succeeded although its answer was lost is reverted.
+func TestLostAnswerIsReverted(t *testing.T) {
+	k, h, c := newTestKeeper(t)
 	lost := errors.New("connection reset by peer")
 	once := true
 	c.Dynamic.PrependReactor("patch", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -77,7 +78,7 @@ func TestALostAnswerLeavesNothingOn(t *testing.T) {
 		}
 		return true, nil, lost
 	})
-	require.ErrorIs(t, k.take(t.Context(), h), lost)
+	require.ErrorIs(t, k.hold(t.Context(), h), lost)
 	assert.Equal(t, "true", k.annotationsOf(t, h)[enabled])
 
 	last, err := k.release(t.Context(), h)
@@ -89,19 +90,21 @@ func TestALostAnswerLeavesNothingOn(t *testing.T) {
 	assert.Empty(t, leases.Items)
 }
 
-// Where the app is served since the end is past, no command is run for it.
-func TestACommandIsNotRunAfterTheEnd(t *testing.T) {
-	k, h, _ := keeps(t)
+// TestCommandIsNotRunAfterTheEnd: a command is not run if visitors get the app because the end
+// has passed.
+func TestCommandIsNotRunAfterTheEnd(t *testing.T) {
+	k, h, _ := newTestKeeper(t)
 	h.object.SetAnnotations(map[string]string{enabled: "true", until: "2026-01-31T17:00:00Z"})
-	k.clock.hear("Sat, 31 Jan 2026 17:00:01 GMT")
-	require.ErrorContains(t, k.take(t.Context(), h), "annotation maintenance/until is past")
+	k.clock.set("Sat, 31 Jan 2026 17:00:01 GMT")
+	require.ErrorContains(t, k.hold(t.Context(), h), "annotation maintenance/until has passed")
 	assert.Empty(t, h.lease)
 }
 
-// A target that is being restored is active by its annotation until the app is seen on it.
-func TestActiveIsBelievedWithThePageOnly(t *testing.T) {
-	k, h, _ := keeps(t)
-	leadsTo := func(service string) view.Row {
+// TestShowsPage: a target that is being restored has the state active until the controller
+// has seen the app on it, so the backends count as well.
+func TestShowsPage(t *testing.T) {
+	k, h, _ := newTestKeeper(t)
+	pointsTo := func(service string) view.Row {
 		f, err := k.get(t.Context(), h.ref())
 		require.NoError(t, err)
 		f.object.SetAnnotations(map[string]string{enabled: "true", annotations.State: annotations.Active})
@@ -111,39 +114,40 @@ func TestActiveIsBelievedWithThePageOnly(t *testing.T) {
 		row, _ := f.row(k.keys)
 		return row
 	}
-	there, err := k.shown(t.Context(), leadsTo("my-app"))
+	shown, err := k.showsPage(t.Context(), pointsTo("my-app"))
 	require.NoError(t, err)
-	assert.False(t, there)
-	row := leadsTo("maintenance-0123456789abcdef")
-	there, err = k.shown(t.Context(), row)
+	assert.False(t, shown)
+	row := pointsTo("maintenance-0123456789abcdef")
+	shown, err = k.showsPage(t.Context(), row)
 	require.NoError(t, err)
-	assert.True(t, there)
+	assert.True(t, shown)
 	row.State = annotations.Pending
-	there, err = k.shown(t.Context(), row)
+	shown, err = k.showsPage(t.Context(), row)
 	require.NoError(t, err)
-	assert.False(t, there, "nothing is read before it says that it is active")
+	assert.False(t, shown, "it is not read before its state is active")
 }
 
-// A machine that slept sees the end of its Lease before it renews that: nobody has ended it.
-func TestALapseInSleepIsNobodysEnd(t *testing.T) {
-	k, h, _ := keeps(t)
+// TestLapseInSleepIsNotAnEnd: a machine that slept sees the end of maintenance before it
+// renews its Lease, although nobody has ended it.
+func TestLapseInSleepIsNotAnEnd(t *testing.T) {
+	k, h, _ := newTestKeeper(t)
 	now := time.Now()
 	k.Now = func() time.Time { return now }
-	k.heard(h, now)
-	h.held, h.lease = true, "run"
+	k.setRenewed(h, now)
+	h.ours, h.lease = true, "run"
 	now = now.Add(k.o.lease)
-	assert.Equal(t, ended, k.standing(t.Context(), h))
+	assert.Equal(t, ended, k.stateOf(t.Context(), h))
 	now = now.Add(time.Second)
-	assert.Equal(t, stands, k.standing(t.Context(), h))
+	assert.Equal(t, stillHeld, k.stateOf(t.Context(), h))
 	assert.True(t, k.overdue(h))
 }
 
-func TestTimePassesInSleep(t *testing.T) {
+func TestElapsedIncludesSleep(t *testing.T) {
 	before := time.Now()
 	awake := before.Add(time.Second)
-	assert.Equal(t, time.Second, passed(before, awake))
+	assert.Equal(t, time.Second, elapsed(before, awake))
 	slept := awake
-	*(*uint64)(unsafe.Pointer(&slept)) += 3600 << 30 // an hour of the clock on the wall alone
-	assert.Equal(t, time.Hour+time.Second, passed(before, slept))
-	assert.Equal(t, time.Second, slept.Sub(before), "the clock that counts seconds stood still")
+	*(*uint64)(unsafe.Pointer(&slept)) += 3600 << 30 // an hour on the wall clock only
+	assert.Equal(t, time.Hour+time.Second, elapsed(before, slept))
+	assert.Equal(t, time.Second, slept.Sub(before), "the monotonic clock stood still")
 }

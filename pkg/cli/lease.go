@@ -12,14 +12,13 @@ import (
 	"k8s.io/utils/ptr"
 
 	"maintenance-controller.io/pkg/annotations"
-	"maintenance-controller.io/pkg/target"
 )
 
-// leasePrefix begins the names of Leases, to tell people whose they are.
+// leasePrefix begins the names of Leases, so that people recognise them.
 const leasePrefix = "maintenance-run-"
 
-// newLease makes a Lease beside a target: it goes with it.
-func (s *session) newLease(ctx context.Context, f found, holder string, duration time.Duration) (name string, err error) {
+// createLease creates a Lease for a target, which owns it.
+func (s *session) createLease(ctx context.Context, f found, holder string, duration time.Duration) (name string, err error) {
 	ref := f.ref()
 	lease := &coordination.Lease{
 		ObjectMeta: metav1.ObjectMeta{
@@ -31,32 +30,32 @@ func (s *session) newLease(ctx context.Context, f found, holder string, duration
 		},
 		Spec: coordination.LeaseSpec{
 			HolderIdentity: &holder, LeaseDurationSeconds: ptr.To(int32(duration / time.Second)),
-			AcquireTime: s.micro(), RenewTime: s.micro(),
+			AcquireTime: s.microTime(), RenewTime: s.microTime(),
 		},
 	}
-	made, err := s.leases.Leases(ref.Namespace).Create(ctx, lease, metav1.CreateOptions{FieldManager: Manager})
+	created, err := s.leases.Leases(ref.Namespace).Create(ctx, lease, metav1.CreateOptions{FieldManager: FieldManager})
 	if err != nil {
-		return "", fmt.Errorf("make a Lease beside %s: %w", s.label(ref), err)
+		return "", fmt.Errorf("create a Lease for %s: %w", s.label(ref), err)
 	}
-	return made.Name, nil
+	return created.Name, nil
 }
 
-func (s *session) micro() *metav1.MicroTime { return &metav1.MicroTime{Time: s.clock.Reckon()} }
+func (s *session) microTime() *metav1.MicroTime { return &metav1.MicroTime{Time: s.clock.Estimate()} }
 
-// renew writes the Lease and nothing else: a target that is written each 20 s keeps every
-// ingress controller busy.
-func (s *session) renew(ctx context.Context, namespace, name string) error {
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"renewTime": s.micro()}})
+// renewLease writes only the Lease: every write to a target makes all ingress controllers
+// process it.
+func (s *session) renewLease(ctx context.Context, namespace, name string) error {
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"renewTime": s.microTime()}})
 	if err != nil {
 		return err
 	}
-	_, err = s.leases.Leases(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: Manager})
+	_, err = s.leases.Leases(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
 	return err
 }
 
-// dropLeases deletes Leases that hold nothing any more. They go with their target at the
-// latest, so that an error is none.
-func (s *session) dropLeases(ctx context.Context, namespace string, names []string) {
+// deleteLeases deletes Leases that hold nothing any more. It ignores errors, because at the
+// latest they are deleted with their target.
+func (s *session) deleteLeases(ctx context.Context, namespace string, names []string) {
 	for _, name := range names {
 		lease, err := s.leases.Leases(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
@@ -68,11 +67,12 @@ func (s *session) dropLeases(ctx context.Context, namespace string, names []stri
 	}
 }
 
-// longExpired is for how long a Lease has to have expired to be swept away: clocks differ.
-const longExpired = 10 * time.Minute
+// expiredLeaseAge is how long ago a Lease must have expired to be deleted, since clocks
+// differ.
+const expiredLeaseAge = 10 * time.Minute
 
-// sweep deletes what commands on machines that died have left beside a target.
-func (s *session) sweep(ctx context.Context, f found) {
+// deleteExpiredLeases deletes what commands on machines that died have left for a target.
+func (s *session) deleteExpiredLeases(ctx context.Context, f found) {
 	all, err := s.leases.Leases(f.ref().Namespace).List(ctx, metav1.ListOptions{LabelSelector: annotations.LeaseLabel})
 	if err != nil {
 		return
@@ -83,8 +83,8 @@ func (s *session) sweep(ctx context.Context, f found) {
 		if !known || spec.RenewTime == nil || spec.LeaseDurationSeconds == nil || !ownedBy(lease.OwnerReferences, f) {
 			continue
 		}
-		if now.Sub(spec.RenewTime.Time) > time.Duration(*spec.LeaseDurationSeconds)*time.Second+longExpired {
-			s.dropLeases(ctx, lease.Namespace, []string{lease.Name})
+		if now.Sub(spec.RenewTime.Time) > time.Duration(*spec.LeaseDurationSeconds)*time.Second+expiredLeaseAge {
+			s.deleteLeases(ctx, lease.Namespace, []string{lease.Name})
 		}
 	}
 }
@@ -97,22 +97,3 @@ func ownedBy(owners []metav1.OwnerReference, f found) bool {
 	}
 	return false
 }
-
-// holding is a target that a command keeps in maintenance.
-type holding struct {
-	target target.Ref
-	uid    types.UID
-	lease  string
-	found  // as it was read last
-
-	// held says that the command's end ends it. It is false where a person has it in
-	// maintenance, or has ended it.
-	held bool
-	// last is when the Lease was renewed, by this machine's clock.
-	last time.Time
-	// failing says that the Lease cannot be renewed at the moment, gone that somebody has
-	// ended it, and warned that people were told of a lapse.
-	failing, gone, warned bool
-}
-
-func (h *holding) ref() target.Ref { return h.target }

@@ -16,42 +16,35 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// begins are the flags of what begins maintenance.
-type begins struct {
-	page, reason, by string
-	timeout          time.Duration
+// detailOptions are the flags for details of maintenance, of on and run.
+type detailOptions struct{ page, reason, by string }
+
+func (o *detailOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.page, "page", "", "name of the page; empty = the default page")
+	f.StringVar(&o.reason, "reason", "", fmt.Sprintf("why, shown to others; at most %d bytes of it", annotations.MaxReason))
+	f.StringVar(&o.by, "by", "", "who you are, shown to others; by default your user name on this machine")
 }
 
-func (b *begins) flags(f *pflag.FlagSet) {
-	f.StringVar(&b.page, "page", "", "name of the page; the default page if there is none")
-	f.StringVar(&b.reason, "reason", "", fmt.Sprintf("why, for others; %d bytes of it are shown", annotations.MaxReason))
-	f.StringVar(&b.by, "by", "", "who you are, for others; your name on this machine if it is not given")
-	f.DurationVar(&b.timeout, "timeout", 5*time.Minute, "how long to wait; 0 is for ever")
-}
-
-// ask is what the flags say.
-func (b *begins) ask(f *pflag.FlagSet) ask {
-	a := ask{by: b.by, byGiven: f.Changed("by")}
+// details that the flags give.
+func (o *detailOptions) details(f *pflag.FlagSet) details {
+	d := details{by: o.by, byGiven: f.Changed("by")}
 	if f.Changed("page") {
-		a.page = &b.page
+		d.page = &o.page
 	}
 	if f.Changed("reason") {
-		a.reason = &b.reason
+		d.reason = &o.reason
 	}
-	if u, err := user.Current(); err == nil && !a.byGiven {
-		a.by = u.Username
+	if u, err := user.Current(); err == nil && !d.byGiven {
+		d.by = u.Username
 	}
-	return a
+	return d
 }
 
 type onOptions struct {
-	choice
-	begins
-	outcome
-	dur        time.Duration
-	until      string
-	yes, waits bool
-	dryRun     string
+	changeOptions
+	detailOptions
+	duration time.Duration
+	until    string
 }
 
 func (s *session) onCommand() *cobra.Command {
@@ -59,10 +52,10 @@ func (s *session) onCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "on (TYPE/NAME… | TYPE -l SELECTOR | --host HOST)",
 		Short: "Start maintenance: visitors get the page",
-		Long: `Starts maintenance: visitors get the page in place of the app, until it is ended by 'off', or by itself where --for or
---until say when. On what is in maintenance already it changes what is said, and leaves the rest.
+		Long: `Starts maintenance: visitors get the page in place of the app, until 'off' ends it or the time given by --for or --until
+comes. On a target that is already in maintenance it changes only what you give.
 
-A command that keeps maintenance up ('run') no longer ends it then.`,
+If a command ('run') keeps the target in maintenance, it no longer ends it then.`,
 		Example: `  kubectl maintenance on ingress/my-app
   kubectl maintenance on ingress/my-app --for 2h --reason 'moving the database' --page spring
   kubectl maintenance on ingressroute -l app=shop --yes
@@ -72,17 +65,16 @@ A command that keeps maintenance up ('run') no longer ends it then.`,
 	f := c.Flags()
 	f.SortFlags = false
 	o.choice.flags(f)
-	o.begins.flags(f)
-	f.DurationVar(&o.dur, "for", 0, "end by itself after this time, such as 90m or 2h, counted by the API server's clock")
-	f.StringVar(&o.until, "until", "", "end by itself at this time, RFC 3339 with an offset, such as 2026-01-31T18:00:00+01:00; never takes an end off")
-	f.BoolVar(&o.waits, "wait", false, "wait until visitors get the page; the default on a terminal")
-	f.StringVar(&o.dryRun, "dry-run", "none", "server: have the API server check it, and change nothing")
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask before more than one target")
-	o.outcome.flags(f)
+	o.detailOptions.flags(f)
+	timeoutFlag(f, &o.timeout)
+	f.DurationVar(&o.duration, "for", 0, "end automatically after this time, such as 90m or 2h, by the API server's clock")
+	f.StringVar(&o.until, "until", "", "end automatically at this time, RFC 3339 with an offset, such as 2026-01-31T18:00:00+01:00; never = remove the end")
+	f.BoolVar(&o.wait, "wait", false, "wait until visitors get the page; the default on a terminal")
+	o.changeOptions.flags(f)
 	s.completeFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !f.Changed("wait") {
-			o.waits = s.Shows
+			o.wait = s.StderrIsTerminal
 		}
 		return s.on(c.Context(), &o, f, args)
 	}
@@ -92,86 +84,67 @@ A command that keeps maintenance up ('run') no longer ends it then.`,
 func (o *onOptions) check(f *pflag.FlagSet, args []string) error {
 	switch {
 	case f.Changed("for") && f.Changed("until"):
-		return usagef("--for and --until both say when it ends: leave one out")
-	case f.Changed("for") && o.dur < time.Second:
-		return usagef("--for %s is no time to end after", o.dur)
-	case o.timeout < 0:
-		return usagef("--timeout %s is below 0", o.timeout)
+		return usagef("--for and --until both say when maintenance ends: give only one")
+	case f.Changed("for") && o.duration < time.Second:
+		return usagef("--for %s is too short: give at least 1s", o.duration)
 	}
-	if err := o.outcome.check(); err != nil {
-		return err
-	}
-	return o.chosen(args)
+	return o.changeOptions.check(args)
 }
 
 func (s *session) on(ctx context.Context, o *onOptions, f *pflag.FlagSet, args []string) error {
 	if err := o.check(f, args); err != nil {
 		return err
 	}
-	dryRun, err := dryRunFlag(o.dryRun)
-	if err != nil {
-		return err
-	}
-	if err := s.connect(); err != nil {
-		return err
-	}
-	ctx, stop := s.interrupted(ctx)
-	defer stop()
-	all, err := s.find(ctx, o.choice)
-	if err != nil {
-		return err
-	}
-	if all, err = s.capable(all, o.choice); err != nil {
-		return err
-	}
-	if len(all) > 1 && !o.yes && dryRun == nil {
-		if err := s.confirm(ctx, "Start maintenance of", all); err != nil {
-			return err
-		}
-	}
-	a := o.ask(f)
-	if a.until, err = s.end(o, f); err != nil {
-		return err
-	}
-	done, failed := s.begin(ctx, all, a, dryRun)
-	if o.waits && dryRun == nil && len(done) > 0 {
-		var err error
-		done, err = s.awaitActive(ctx, done, o.timeout)
-		failed = errors.Join(failed, err)
-	}
-	return errors.Join(o.show(s, done), failed)
+	d := o.details(f)
+	return verb{
+		question: "Start maintenance of",
+		prepare: func(all []found) ([]found, error) {
+			all, err := s.withBackends(all, o.choice)
+			if err == nil {
+				d.until, err = s.until(o, f)
+			}
+			return all, err
+		},
+		request: func(ctx context.Context, all []found, dryRun []string) ([]result, error) {
+			return s.requestStart(ctx, all, d, dryRun)
+		},
+		await: func(ctx context.Context, done []result) ([]result, error) {
+			return s.awaitActive(ctx, done, o.timeout)
+		},
+	}.run(ctx, s, &o.changeOptions)
 }
 
-// end is when maintenance ends by itself, nil if nothing is said of it.
-func (s *session) end(o *onOptions, f *pflag.FlagSet) (*time.Time, error) {
+// until is when maintenance ends automatically; nil if the flags do not say, and zero for
+// never.
+func (s *session) until(o *onOptions, f *pflag.FlagSet) (*time.Time, error) {
 	now, known := s.clock.Now()
 	var until time.Time
 	switch {
 	case f.Changed("for") && !known:
-		return nil, usagef("the API server does not say what time it is, so that --for cannot be counted: use --until")
+		return nil, usagef("the API server does not tell the time, so --for has nothing to count from: use --until")
 	case f.Changed("for"):
-		until = now.Add(o.dur).Truncate(time.Second)
+		until = now.Add(o.duration).Truncate(time.Second)
 	case !f.Changed("until"):
 		return nil, nil
 	case o.until == "never":
 	default:
 		var err error
 		if until, err = time.Parse(time.RFC3339, o.until); err != nil {
-			return nil, usagef("--until %q is no time in RFC 3339 with an offset, such as %s", o.until, s.clock.Reckon().Add(2*time.Hour).Local().Format(time.RFC3339))
+			return nil, usagef("--until %q is not a time in RFC 3339 with an offset, such as %s", o.until, s.clock.Estimate().Add(2*time.Hour).Local().Format(time.RFC3339))
 		}
-		if !until.After(s.clock.Reckon()) {
-			return nil, usagef("--until %s is past: it is %s", o.until, s.clock.Reckon().Local().Format(time.RFC3339))
+		if !until.After(s.clock.Estimate()) {
+			return nil, usagef("--until %s has passed: it is now %s", o.until, s.clock.Estimate().Local().Format(time.RFC3339))
 		}
 	}
 	return &until, nil
 }
 
-// capable leaves out what has no backend that could be on a page. What was named has to
-// have one.
-func (s *session) capable(all []found, c choice) (some []found, err error) {
+// withBackends removes targets without a backend that a page could replace. A target that
+// was named must have one.
+func (s *session) withBackends(all []found, c choice) (some []found, err error) {
 	var errs []error
 	for _, f := range all {
-		if leads(f) {
+		if hasBackends(f) {
 			some = append(some, f)
 			continue
 		}
@@ -180,9 +153,9 @@ func (s *session) capable(all []found, c choice) (some []found, err error) {
 			why = err.Error()
 		}
 		if why == "" {
-			why = "it has no backend that a page could stand in for"
+			why = "it has no backend that a page could replace"
 		}
-		errs = append(errs, fmt.Errorf("%s cannot be in maintenance: %s", s.label(f.ref()), why))
+		errs = append(errs, fmt.Errorf("%s cannot be put in maintenance: %s", s.label(f.ref()), why))
 	}
 	if err = errors.Join(errs...); err == nil || len(c.names) == 0 && len(some) > 0 {
 		if err != nil {
@@ -193,73 +166,66 @@ func (s *session) capable(all []found, c choice) (some []found, err error) {
 	return nil, err
 }
 
-// outcomes of a target, by which it is shown.
-type changed struct {
-	found
-	what string // in maintenance, …
-	row  view.Row
-}
-
-// begin writes what starts maintenance, and gives those where that was done.
-func (s *session) begin(ctx context.Context, all []found, a ask, dryRun []string) (done []changed, failed error) {
+// requestStart writes the request for maintenance.
+func (s *session) requestStart(ctx context.Context, all []found, d details, dryRun []string) (done []result, failed error) {
 	for _, f := range all {
-		for _, manager := range s.written(f).appliers(s.keys.Enabled) {
-			if !s.written(f).on() {
-				s.tell("Warning: %s: field manager %q applies %s, and may put its own value back: set it there", s.label(f.ref()), manager, s.keys.Enabled)
+		before := s.annotated(f)
+		for _, manager := range before.appliers(s.keys.Enabled) {
+			if !before.on() {
+				s.tell("Warning: %s: field manager %q applies %s and may write its own value back: change it in what that applies", s.label(f.ref()), manager, s.keys.Enabled)
 			}
 		}
-		was := s.written(f)
-		held := len(was.request().Leases) > 0
-		did, err := s.change(ctx, &f, dryRun, func(w written) changes { return w.begin(a) })
-		what := "maintenance requested"
+		held := len(before.request().Leases) > 0
+		changed, err := s.change(ctx, &f, dryRun, func(a annotated) changes { return a.turnOn(d) })
+		outcome := outcomeStarting
 		switch {
 		case err != nil:
 			failed = errors.Join(failed, err)
 			continue
-		case !did:
-			what = "already in maintenance"
-		case was.on() && !was.past():
-			what = "maintenance changed"
+		case !changed:
+			outcome = outcomeAlready
+		case before.on() && !before.expired():
+			outcome = outcomeChanged
 		}
-		if did && was.on() && held {
-			s.tell("%s was kept in maintenance by a command, which no longer ends it: 'kubectl maintenance off' does", s.label(f.ref()))
+		if changed && before.on() && held {
+			s.tell("%s was kept in maintenance by a command, which no longer ends it: use 'kubectl maintenance off'", s.label(f.ref()))
 		}
 		if dryRun != nil {
-			what += " (server dry run)"
+			outcome += dryRunSuffix
 		}
-		done = append(done, changed{found: f, what: what})
+		done = append(done, result{found: f, outcome: outcome})
 	}
 	return done, failed
 }
 
-// errTakenOff: somebody ended maintenance while it was waited for.
-var errTakenOff = errors.New("somebody took the request for maintenance off meanwhile")
+// errWithdrawn says that somebody ended maintenance before it had begun.
+var errWithdrawn = errors.New("somebody withdrew the request for maintenance")
 
-// awaitActive waits until visitors get the page, and gives those that are so far.
-func (s *session) awaitActive(ctx context.Context, all []changed, timeout time.Duration) (done []changed, err error) {
+// awaitActive waits until visitors get the page, and returns the targets for which they do.
+func (s *session) awaitActive(ctx context.Context, all []result, timeout time.Duration) (done []result, err error) {
 	active := map[string]bool{}
 	err = s.await(ctx, foundOf(all), timeout, func(row view.Row, on bool) (bool, error) {
 		if !on {
-			return false, errTakenOff
+			return false, errWithdrawn
 		}
-		there, err := s.shown(ctx, row)
-		active[row.Ref().String()] = there
-		return there, err
+		shown, err := s.showsPage(ctx, row)
+		active[row.Ref().String()] = shown
+		return shown, err
 	})
-	for _, c := range all {
-		if active[c.ref().String()] {
-			if c.what == "maintenance requested" {
-				c.what = "in maintenance"
+	for _, r := range all {
+		if active[r.ref().String()] {
+			if r.outcome == outcomeStarting {
+				r.outcome = outcomeActive
 			}
-			done = append(done, c)
+			done = append(done, r)
 		}
 	}
 	return done, err
 }
 
-// shown says whether visitors get the page. A target that is being restored says that it is
-// active until the app has been seen on it, so that its backends have to say so as well.
-func (s *session) shown(ctx context.Context, row view.Row) (bool, error) {
+// showsPage says whether visitors get the page. The state of a target that is being restored
+// is active until the controller has seen the app on it, so the backends count as well.
+func (s *session) showsPage(ctx context.Context, row view.Row) (bool, error) {
 	if row.State != annotations.Active {
 		return false, nil
 	}
@@ -272,9 +238,9 @@ func (s *session) shown(ctx context.Context, row view.Row) (bool, error) {
 	return now.State == annotations.Active && swap.OnPage(slots), err
 }
 
-func foundOf(all []changed) (some []found) {
-	for _, c := range all {
-		some = append(some, c.found)
+func foundOf(all []result) (some []found) {
+	for _, r := range all {
+		some = append(some, r.found)
 	}
 	return some
 }

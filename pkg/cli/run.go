@@ -17,48 +17,50 @@ const runName = "run"
 
 type runOptions struct {
 	choice
-	begins
-	settle time.Duration
-	lease  time.Duration
-	kill   bool
+	detailOptions
+	timeout, settle time.Duration
+	lease           time.Duration
+	kill            bool
 }
 
 func (s *session) runCommand() *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
 		Use:   runName + " TYPE/NAME… -- COMMAND…",
-		Short: "Maintenance for as long as a command runs",
+		Short: "Keep targets in maintenance for as long as a command runs",
 		Long: `Starts maintenance, waits until visitors get the page, runs a command, and ends maintenance when the command has ended,
-however that was. Should this machine die or lose the cluster, a Lease ends it: nobody renews that any more.
+even if it failed. If this machine dies or loses the cluster, the Lease that it renews expires, and that ends maintenance.
 
-Of several commands the last ends it. What a person has put in maintenance is never ended by a command, and a person's
-'on' or 'off' meanwhile counts: the command runs on, and it is told.
+If several commands keep a target in maintenance, the last one ends it. A command never ends maintenance that a person
+started. If somebody runs 'on' or 'off' in the meantime, that counts: the command keeps running, and a warning says so.
 
-It exits with the code of its command, 128 and the number of the signal that killed it, or 125 for what is not its command's.`,
+It exits with the code of its command, with 128 plus the number of the signal that killed it, or with 125 if anything
+else failed.`,
 		Example: `  kubectl maintenance run ingress/my-app -- ./migrate.sh --all
   kubectl maintenance run ingress/my-app ingressroute/shop --reason 'upgrade' -- helm upgrade shop ./shop --wait`,
 		ValidArgsFunction: s.completeRun,
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	o.begins.flags(f)
+	o.detailOptions.flags(f)
+	timeoutFlag(f, &o.timeout)
 	settleFlag(f, &o.settle)
-	f.DurationVar(&o.lease, "lease-duration", time.Minute, "how long maintenance goes on when nobody renews the Lease, 10s to 1h; it is renewed three times as often")
-	f.BoolVar(&o.kill, "kill-on-lapse", false, "end the command when maintenance does not hold any more: the Lease could not be renewed in time, or somebody has ended it")
+	f.DurationVar(&o.lease, "lease-duration", time.Minute, "how long maintenance continues when nobody renews the Lease, 10s to 1h; it is renewed three times in this time")
+	f.BoolVar(&o.kill, "kill-on-lapse", false, "end the command when maintenance no longer holds: the Lease could not be renewed in time, or somebody ended maintenance")
 	s.completeFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		dash := c.ArgsLenAtDash()
 		if dash < 0 || dash == len(args) {
-			return usagef("put the command behind --, such as: kubectl maintenance run ingress/my-app -- ./migrate.sh")
+			return usagef("put the command after --, such as: kubectl maintenance run ingress/my-app -- ./migrate.sh")
 		}
 		code, err := s.run(c.Context(), &o, f, args[:dash], args[dash:])
 		switch {
-		case err != nil && code == Done:
-			return failure{OwnFailure, err}
+		case err != nil && code == ExitOK:
+			return failure{ExitRunFailed, err}
 		case err != nil:
-			s.complain("%s", explain(err))
+			s.tellError("%s", explain(err))
 			return failure{code, errReported}
-		case code != Done:
+		case code != ExitOK:
 			return failure{code, errReported}
 		}
 		return nil
@@ -69,38 +71,39 @@ It exits with the code of its command, 128 and the number of the signal that kil
 func (o *runOptions) check(args []string) error {
 	switch {
 	case o.lease < 10*time.Second || o.lease > time.Hour:
-		return usagef("--lease-duration %s is not 10s to 1h", o.lease)
+		return usagef("--lease-duration %s is not between 10s and 1h", o.lease)
 	case o.timeout < 0 || o.settle < 0:
-		return usagef("--timeout and --settle-time must not be below 0")
+		return usagef("--timeout and --settle-time must not be negative")
 	}
 	return o.chosen(args)
 }
 
-// run does all of it. The code is the command's; an error is of all else.
+// run keeps the targets in maintenance while the command runs. It returns the command's exit
+// code, and an error if anything else fails.
 func (s *session) run(ctx context.Context, o *runOptions, f *pflag.FlagSet, args, command []string) (code int, err error) {
 	if err := o.check(args); err != nil {
-		return Done, err
+		return ExitOK, err
 	}
 	if _, err := exec.LookPath(command[0]); err != nil && !errors.Is(err, exec.ErrDot) {
-		return Done, fmt.Errorf("%w: nothing was changed", err)
+		return ExitOK, fmt.Errorf("%w: nothing was changed", err)
 	}
 	if err := s.connect(); err != nil {
-		return Done, err
+		return ExitOK, err
 	}
-	before, stop := s.interrupted(ctx)
+	before, stop := s.untilSignal(ctx)
 	defer stop()
 	all, err := s.find(before, o.choice)
 	if err == nil {
-		all, err = s.capable(all, o.choice)
+		all, err = s.withBackends(all, o.choice)
 	}
 	if err != nil {
-		return Done, err
+		return ExitOK, err
 	}
 	k := newKeeper(s, o, all)
 	keep, end := context.WithCancel(ctx)
 	defer end()
-	err = k.begin(before, keep, o.ask(f))
-	stop() // from now on, signals are the command's
+	err = k.start(before, keep, o.details(f))
+	stop() // from now on, signals are for the command
 	if err == nil {
 		code, err = s.runCommandLine(ctx, command, k.lapsed)
 	}
@@ -108,7 +111,7 @@ func (s *session) run(ctx context.Context, o *runOptions, f *pflag.FlagSet, args
 	return code, errors.Join(err, k.end(ctx))
 }
 
-// holder says who renews a Lease, for those who look at it.
+// holder is the holder identity of a Lease: who renews it.
 func holder(by string) string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -117,16 +120,16 @@ func holder(by string) string {
 	return fmt.Sprintf("%s@%s/%d", strings.TrimSpace(by), host, os.Getpid())
 }
 
-// gentle is for how long a command that is to end may take.
-const gentle = 10 * time.Second
+// terminationTime is how long a command has to end before it is killed.
+const terminationTime = 10 * time.Second
 
 // runCommandLine runs the command with this process's input and output, and passes signals
-// on. A lapse is what kills it, if it is to be killed for one.
+// on to it. A lapse ends it.
 func (s *session) runCommandLine(ctx context.Context, command []string, lapsed <-chan error) (code int, err error) {
 	c := exec.CommandContext(context.WithoutCancel(ctx), command[0], command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = s.Stdin, s.Stdout, s.Stderr
 	if err := c.Start(); err != nil {
-		return Done, fmt.Errorf("run %s: %w", command[0], err)
+		return ExitOK, fmt.Errorf("run %s: %w", command[0], err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
@@ -137,24 +140,24 @@ func (s *session) runCommandLine(ctx context.Context, command []string, lapsed <
 		case err := <-ended:
 			code := exitCode(c.ProcessState, err)
 			if lapse != nil {
-				return Done, lapse
+				return ExitOK, lapse
 			}
 			return code, nil
 		case sig := <-s.Signals:
-			if !s.Asks || !fromKeyboard(sig) { // the terminal has sent it to the command itself
+			if !s.StdinIsTerminal || !fromKeyboard(sig) { // the terminal has sent it to the command itself
 				_ = c.Process.Signal(sig) // it may have ended
 			}
 		case lapse = <-lapsed:
-			s.complain("the command is ended: %v", lapse)
-			_ = c.Process.Signal(gentleSignal())
-			killing = after(gentle)
+			s.tellError("ending the command: %v", lapse)
+			_ = c.Process.Signal(terminationSignal())
+			killing = after(terminationTime)
 		case <-killing:
 			_ = c.Process.Kill()
 		}
 	}
 }
 
-// exitCode is as a shell has it.
+// exitCode is the exit code as a shell would report it.
 func exitCode(state *os.ProcessState, err error) int {
 	if number, killed := killedBy(state); killed {
 		return 128 + number
@@ -163,7 +166,7 @@ func exitCode(state *os.ProcessState, err error) int {
 		return code
 	}
 	if err != nil {
-		return Failed
+		return ExitFailed
 	}
-	return Done
+	return ExitOK
 }

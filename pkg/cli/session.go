@@ -26,7 +26,7 @@ import (
 	"maintenance-controller.io/pkg/version"
 )
 
-// session is one run of the program: what was asked for, and the clients.
+// session is one run of the program: its flags and its clients.
 type session struct {
 	Process
 	flags *genericclioptions.ConfigFlags
@@ -43,9 +43,9 @@ type session struct {
 
 func newSession(p Process) *session {
 	s := &session{Process: p, flags: genericclioptions.NewConfigFlags(true), clock: serverClock{now: p.Now}}
-	s.flags.CacheDir = nil // what little is discovered is not worth keeping
+	s.flags.CacheDir = nil // there is too little discovery for a cache
 	s.flags.WrapConfigFn = func(c *rest.Config) *rest.Config {
-		c.Wrap(s.clock.listen)
+		c.Wrap(s.clock.wrap)
 		c.UserAgent = "kubectl-maintenance/" + version.Version
 		c.WarningHandler = rest.NoWarnings{}
 		c.QPS, c.Burst = 50, 100
@@ -54,7 +54,7 @@ func newSession(p Process) *session {
 	return s
 }
 
-// commonFlags are the cluster's flags that each help names; kubectl's others work as well.
+// commonFlags are kubectl's flags that each help shows. The others work too.
 var commonFlags = []string{"kubeconfig", "context", "namespace"}
 
 func (s *session) globalFlags(root *cobra.Command) {
@@ -62,27 +62,33 @@ func (s *session) globalFlags(root *cobra.Command) {
 	f.SortFlags = false
 	s.flags.AddFlags(f)
 	f.VisitAll(func(flag *pflag.Flag) { flag.Hidden = !slices.Contains(commonFlags, flag.Name) })
-	f.StringVar(&s.keys.Enabled, "enabled-key", annotations.DefaultEnabled, "annotation that switches maintenance on, if the controller's is another one; or set "+flagenv.Variable(envPrefix, "enabled-key"))
-	f.StringVar(&s.keys.EnabledValue, "enabled-value", annotations.DefaultEnabledValue, "its value that means on; or set "+flagenv.Variable(envPrefix, "enabled-value"))
-	f.StringVar(&s.keys.CustomPage, "custom-page-key", annotations.DefaultCustomPage, "annotation that names a page; or set "+flagenv.Variable(envPrefix, "custom-page-key"))
+	f.StringVar(&s.keys.Enabled, "enabled-key", annotations.DefaultEnabled, "annotation that switches maintenance on, the same as the controller's; also set by "+flagenv.Variable(envPrefix, "enabled-key"))
+	f.StringVar(&s.keys.EnabledValue, "enabled-value", annotations.DefaultEnabledValue, "value of that annotation that means on; also set by "+flagenv.Variable(envPrefix, "enabled-value"))
+	f.StringVar(&s.keys.CustomPage, "custom-page-key", annotations.DefaultCustomPage, "annotation that names a page; also set by "+flagenv.Variable(envPrefix, "custom-page-key"))
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return s.readEnvironment(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("namespace", s.completeNamespaces) // the flag is there
 }
 
-// readEnvironment sets the keys from the environment, where no flag does.
+// readEnvironment sets the keys from the environment if no flag does. An empty variable counts as
+// absent, since no key is empty.
 func (s *session) readEnvironment(f *pflag.FlagSet) error {
-	for _, name := range []string{"enabled-key", "enabled-value", "custom-page-key"} {
-		variable := flagenv.Variable(envPrefix, name)
-		if value, ok := s.Env(variable); ok && value != "" && !f.Changed(name) {
-			if err := f.Set(name, value); err != nil {
-				return usagef("environment variable %s is %q: %w", variable, value, err)
-			}
+	env := func(name string) (string, bool) {
+		value, ok := s.Env(name)
+		return value, ok && value != ""
+	}
+	err := flagenv.FromEnvironment(f, env, func(flag string) string {
+		if !slices.Contains([]string{"enabled-key", "enabled-value", "custom-page-key"}, flag) {
+			return ""
 		}
+		return flagenv.Variable(envPrefix, flag)
+	})
+	if err != nil {
+		return usagef("%w", err)
 	}
 	return nil
 }
 
-// connect makes the clients; it asks the API server nothing yet.
+// connect creates the clients. It does not send requests yet.
 func (s *session) connect() error {
 	config, err := s.flags.ToRESTConfig()
 	if err != nil {
@@ -107,27 +113,28 @@ func (s *session) connect() error {
 	return err
 }
 
-// serverClock is the API server's, as its answers have it: the clock of the machine that
-// this runs on may be wrong, and only counts what has passed since.
+// serverClock is the API server's clock, by the Date of its responses. This machine's clock
+// may be wrong, and only measures the time since the last response.
 type serverClock struct {
 	now  func() time.Time
 	mu   sync.Mutex
-	date time.Time // of the last answer
-	at   time.Time // when that came, by this machine's clock
+	date time.Time // of the last response
+	at   time.Time // when that arrived, by this machine's clock
 }
 
-// listen reads the Date of each answer.
-func (c *serverClock) listen(next http.RoundTripper) http.RoundTripper {
+// wrap reads the Date of each response.
+func (c *serverClock) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		answer, err := next.RoundTrip(r)
+		response, err := next.RoundTrip(r)
 		if err == nil {
-			c.hear(answer.Header.Get("Date"))
+			c.set(response.Header.Get("Date"))
 		}
-		return answer, err
+		return response, err
 	})
 }
 
-func (c *serverClock) hear(text string) {
+// set takes the time from a Date header. An invalid one changes nothing.
+func (c *serverClock) set(text string) {
 	date, err := http.ParseTime(text)
 	if err != nil {
 		return
@@ -137,18 +144,19 @@ func (c *serverClock) hear(text string) {
 	c.date, c.at = date, c.now()
 }
 
-// Now is the API server's time, to a second. It is false before any answer has told.
+// Now is the API server's time, with a precision of a second. It returns false before the
+// first response with a Date.
 func (c *serverClock) Now() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.date.IsZero() {
 		return time.Time{}, false
 	}
-	return c.date.Add(passed(c.at, c.now())).UTC(), true
+	return c.date.Add(elapsed(c.at, c.now())).UTC(), true
 }
 
-// Reckon is Now, or this machine's clock where no answer has told.
-func (c *serverClock) Reckon() time.Time {
+// Estimate is Now, or this machine's time before the first response with a Date.
+func (c *serverClock) Estimate() time.Time {
 	if now, ok := c.Now(); ok {
 		return now
 	}
@@ -159,17 +167,17 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// explain says an error, and what to do about it where that is known.
+// explain is the text of an error, with advice if there is any.
 func explain(err error) string {
 	text := err.Error()
 	var status *apierrors.StatusError
 	switch {
 	case errors.As(err, &status) && apierrors.IsForbidden(err):
-		text += "\nThe role 'edit' of the namespace is enough to start and end maintenance, 'view' to look at it. For kinds that come with a CRD somebody has to add rules: get, list, watch and patch."
+		text += "\nThe role 'edit' in the namespace is enough to start and end maintenance, 'view' to show it. Kinds that come with a CRD need additional rules: get, list, watch and patch."
 	case apierrors.IsUnauthorized(err):
-		text += "\nThe API server does not know you: look at your kubeconfig with 'kubectl config view --minify'."
+		text += "\nThe API server does not accept your credentials: check your kubeconfig with 'kubectl config view --minify'."
 	case errors.Is(err, context.DeadlineExceeded), strings.Contains(text, "connection refused"), strings.Contains(text, "no such host"):
-		text += "\nIs this the cluster that you mean? See 'kubectl config current-context'; another one is --context."
+		text += "\nIs this the right cluster? Check 'kubectl config current-context', or choose another one with --context."
 	}
 	return text
 }

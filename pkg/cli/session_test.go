@@ -14,29 +14,30 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// The API server's clock is what counts; this machine's only says how long ago it told.
-func TestTheServersClock(t *testing.T) {
+// TestServerClock: the API server's clock counts, and this machine's only measures the time
+// since the last response.
+func TestServerClock(t *testing.T) {
 	skewed := time.Date(1999, 12, 31, 23, 59, 0, 0, time.UTC)
 	c := serverClock{now: func() time.Time { return skewed }}
 	_, known := c.Now()
 	assert.False(t, known)
-	assert.Equal(t, skewed, c.Reckon())
+	assert.Equal(t, skewed, c.Estimate())
 
 	server := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
-	answers := roundTripper(func(*http.Request) (*http.Response, error) {
+	responses := roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{Header: http.Header{"Date": {server.Format(http.TimeFormat)}}, Body: http.NoBody}, nil
 	})
-	answer, err := c.listen(answers).RoundTrip(&http.Request{})
+	response, err := c.wrap(responses).RoundTrip(&http.Request{})
 	require.NoError(t, err)
-	require.NoError(t, answer.Body.Close())
+	require.NoError(t, response.Body.Close())
 	skewed = skewed.Add(90 * time.Second)
 	now, known := c.Now()
 	assert.True(t, known)
 	assert.Equal(t, server.Add(90*time.Second), now)
 
-	c.hear("yesterday")
+	c.set("yesterday")
 	again, _ := c.Now()
-	assert.Equal(t, now, again, "what is no date says nothing")
+	assert.Equal(t, now, again, "an invalid date changes nothing")
 }
 
 func TestTableIsAligned(t *testing.T) {
@@ -53,18 +54,18 @@ func TestTableIsAligned(t *testing.T) {
 	cells, notes := s.columns(rows, true, false)
 	(&table{out: &out}).write(cells, notes)
 	assert.Equal(t, strings.TrimPrefix(`
-NAME             STATE       SINCE   UNTIL      BY       PAGE      REASON         HOSTS   PAGE SET
-ingress/my-app   active      12m     in 120m    ana      default   moving house   -       -
-httproute/ü      blocked     -       run ends   run      spring    -              -       -
+NAME             STATE       SINCE   UNTIL      BY     PAGE      REASON         HOSTS   PAGE SET
+ingress/my-app   active      12m     in 120m    ana    default   moving house   -       -
+httproute/ü      blocked     -       run ends   run    spring    -              -       -
   no room
   a typo
-service/s        active      30s     now        itself   default   -              a, *    -
-  it began by itself: nobody serves
-service/late     requested   -       now        -        default   -              -       -
-  its end (maintenance/until) is past: the app is served; set a later one
+service/s        active      30s     now        auto   default   -              a, *    -
+  started automatically: nobody serves
+service/late     requested   -       now        -      default   -              -       -
+  maintenance/until has passed, so visitors get the app: set a later time
 `, "\n"), out.String())
 }
 
-func TestNothingReachesATerminal(t *testing.T) {
-	assert.Equal(t, "a\\x1b[2Jb\nc\\u202ed\\a", harmless("a\x1b[2Jb\nc\u202ed\a"))
+func TestEscaped(t *testing.T) {
+	assert.Equal(t, "a\\x1b[2Jb\nc\\u202ed\\a", escaped("a\x1b[2Jb\nc\u202ed\a"))
 }

@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Hear sends the signals that the program handles. What is ignored, as after nohup, stays
-// so, and a command that is run ignores it as well.
-func Hear(signals chan<- os.Signal) {
-	heard := slices.DeleteFunc(Signals(), signal.Ignored)
-	if len(heard) > 0 { // none would be all of them
-		signal.Notify(signals, heard...)
+// NotifySignals relays the signals that the program handles to the channel. Signals that are
+// ignored, as after nohup, stay ignored, also in a command that is run.
+func NotifySignals(signals chan<- os.Signal) {
+	handled := slices.DeleteFunc(handledSignals(), signal.Ignored)
+	if len(handled) > 0 { // Notify without signals means all of them
+		signal.Notify(signals, handled...)
 	}
 }

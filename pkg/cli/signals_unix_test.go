@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNohupReachesTheCommand: a command survives what its caller ignores for it.
-func TestNohupReachesTheCommand(t *testing.T) {
+// TestIgnoredSignalsStayIgnored: a command ignores the signals that its caller ignored.
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	signal.Ignore(syscall.SIGHUP)
 	signals := make(chan os.Signal, 1)
-	Hear(signals)
+	NotifySignals(signals)
 	t.Cleanup(func() {
 		signal.Stop(signals)
 		signal.Reset(syscall.SIGHUP)
@@ -27,5 +27,5 @@ func TestNohupReachesTheCommand(t *testing.T) {
 	assert.Equal(t, "survived\n", string(out))
 
 	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGUSR1))
-	assert.Equal(t, syscall.SIGUSR1, <-signals, "others are heard")
+	assert.Equal(t, syscall.SIGUSR1, <-signals, "others arrive")
 }

@@ -24,7 +24,7 @@ import (
 
 type statusOptions struct {
 	choice
-	outcome
+	output
 	watch bool
 }
 
@@ -32,9 +32,9 @@ func (s *session) statusCommand() *cobra.Command {
 	var o statusOptions
 	c := &cobra.Command{
 		Use:   "status [TYPE/NAME… | TYPE] [-l SELECTOR] [--host HOST]",
-		Short: "Say what is in maintenance, since when, until when, by whom and why",
-		Long: `Says what is in maintenance: since when, until when, by whom, why, with which page, and what is wrong. With names it
-says all of each, whether it is in maintenance or not. With -w it follows, until you end it.`,
+		Short: "Show what is in maintenance, since when, until when, by whom and why",
+		Long: `Shows what is in maintenance: since when, until when, by whom, why, with which page, and what is wrong. With names it
+shows all details of each, whether it is in maintenance or not. With -w it watches for changes until you stop it.`,
 		Example: `  kubectl maintenance status
   kubectl maintenance status ingress/my-app
   kubectl maintenance status -A -w`,
@@ -44,8 +44,8 @@ says all of each, whether it is in maintenance or not. With -w it follows, until
 	f := c.Flags()
 	f.SortFlags = false
 	o.choice.flags(f)
-	f.BoolVarP(&o.watch, "watch", "w", false, "follow: a line for each change")
-	o.outcome.flags(f)
+	f.BoolVarP(&o.watch, "watch", "w", false, "watch for changes, and print a line for each")
+	o.output.flags(f)
 	f.Lookup("all-namespaces").Usage = "look in all namespaces"
 	s.completeFlags(c)
 	return c
@@ -62,7 +62,7 @@ func (s *session) listCommand() *cobra.Command {
 		ValidArgsFunction: s.completeTypes,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.read(args); err == nil && len(o.names) > 0 {
-				return usagef("list takes no names: 'kubectl maintenance status %s' says all of one", args[0])
+				return usagef("list takes no names: use 'kubectl maintenance status %s'", args[0])
 			}
 			o.choice.kinds = nil
 			return s.status(c.Context(), &o, args)
@@ -72,13 +72,13 @@ func (s *session) listCommand() *cobra.Command {
 	f.SortFlags = false
 	f.StringVarP(&o.selector, "selector", "l", "", "only objects with these labels")
 	f.BoolVarP(&o.all, "all-namespaces", "A", false, "look in all namespaces")
-	o.outcome.flags(f)
+	o.output.flags(f)
 	s.completeFlags(c)
 	return c
 }
 
 func (o *statusOptions) check(args []string) error {
-	if err := o.outcome.check(); err != nil {
+	if err := o.output.check(); err != nil {
 		return err
 	}
 	if err := o.read(args); err != nil {
@@ -86,9 +86,9 @@ func (o *statusOptions) check(args []string) error {
 	}
 	switch {
 	case len(o.names) > 0 && (o.all || o.selector != ""):
-		return usagef("-A and -l are not for names")
+		return usagef("-A and -l cannot be combined with names")
 	case o.host != "" && (len(args) > 0 || o.selector != "" || o.watch):
-		return usagef("--host looks at targets of every kind once: leave out types, names, -l and -w")
+		return usagef("--host searches targets of every kind once: leave out types, names, -l and -w")
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (s *session) status(ctx context.Context, o *statusOptions, args []string) e
 	if err := s.connect(); err != nil {
 		return err
 	}
-	ctx, stop := s.interrupted(ctx)
+	ctx, stop := s.untilSignal(ctx)
 	defer stop()
 	switch {
 	case o.watch:
@@ -115,7 +115,7 @@ func (s *session) status(ctx context.Context, o *statusOptions, args []string) e
 	return errors.Join(s.showRows(o, rows), err)
 }
 
-// statusOf says all of the targets that are named.
+// statusOf shows all details of the chosen targets.
 func (s *session) statusOf(ctx context.Context, o *statusOptions) error {
 	all, failed := s.find(ctx, o.choice)
 	var rows []view.Row
@@ -125,7 +125,7 @@ func (s *session) statusOf(ctx context.Context, o *statusOptions) error {
 	}
 	switch o.format {
 	case "json", "yaml", "name":
-		return errors.Join(o.outcome.rows(s.Stdout, rows), failed)
+		return errors.Join(o.output.rows(s.Stdout, rows), failed)
 	}
 	for i, f := range all {
 		if i > 0 {
@@ -136,9 +136,9 @@ func (s *session) statusOf(ctx context.Context, o *statusOptions) error {
 	return failed
 }
 
-// describe writes a row as lines.
+// describe prints a row as lines.
 func (s *session) describe(row view.Row, warnings []string) {
-	now := s.clock.Reckon()
+	now := s.clock.Estimate()
 	lines := [][]string{{"State:", row.State}}
 	add := func(name, value string) {
 		if value != "" {
@@ -146,18 +146,18 @@ func (s *session) describe(row view.Row, warnings []string) {
 		}
 	}
 	if !row.Since.IsZero() {
-		add("Since:", fmt.Sprintf("%s (%s)", clockTime(row.Since), lasting(now.Sub(row.Since))))
+		add("Since:", fmt.Sprintf("%s (%s)", localTime(row.Since), humanDuration(now.Sub(row.Since))))
 	}
 	if !row.Until.IsZero() {
-		add("Until:", fmt.Sprintf("%s (%s)", clockTime(row.Until), endsIn(row, now)))
+		add("Until:", fmt.Sprintf("%s (%s)", localTime(row.Until), endsIn(row, now)))
 	}
 	add("By:", row.By)
 	add("Reason:", row.Reason)
 	add("Page:", row.Page)
 	add("Page set:", row.PageSet)
 	add("Hosts:", hostsText(row))
-	add("Kept up by:", strings.Join(row.Leases, ", "))
-	for _, line := range append(wrongs(row, now), warnings...) {
+	add("Leases:", strings.Join(row.Leases, ", "))
+	for _, line := range append(notesOn(row, now), warnings...) {
 		add("Note:", line)
 	}
 	for i := range lines {
@@ -167,15 +167,15 @@ func (s *session) describe(row view.Row, warnings []string) {
 	(&table{out: s.Stdout}).write(lines, nil)
 }
 
-// manyWarnings bounds what is told of Events, the last ones.
-const manyWarnings = 5
+// maxWarnings is how many Events are shown, the last ones.
+const maxWarnings = 5
 
-// warnings are what the controller has warned of, as far as it may be read.
+// warnings are the controller's last Warning Events; none if they may not be read.
 func (s *session) warnings(ctx context.Context, f found) (lines []string) {
 	selector := fields.SelectorFromSet(fields.Set{"involvedObject.uid": string(f.object.GetUID()), "type": corev1.EventTypeWarning})
 	events, err := s.core.Events(f.ref().Namespace).List(ctx, metav1.ListOptions{FieldSelector: selector.String()})
 	if err != nil {
-		return nil // whoever may not read them has the state
+		return nil // the state says enough without them
 	}
 	last := func(e corev1.Event) time.Time {
 		return cmp.Or(e.LastTimestamp.Time, e.EventTime.Time, e.CreationTimestamp.Time)
@@ -183,15 +183,15 @@ func (s *session) warnings(ctx context.Context, f found) (lines []string) {
 	slices.SortFunc(events.Items, func(a, b corev1.Event) int { return last(a).Compare(last(b)) })
 	for _, e := range events.Items {
 		if e.Source.Component == annotations.ManagedBy || e.ReportingController == annotations.ManagedBy {
-			lines = append(lines, annotations.Line(fmt.Sprintf("%s ago %s: %s", lasting(s.clock.Reckon().Sub(last(e))), e.Reason, e.Message), annotations.MaxMessage))
+			lines = append(lines, annotations.Line(fmt.Sprintf("%s ago %s: %s", humanDuration(s.clock.Estimate().Sub(last(e))), e.Reason, e.Message), annotations.MaxMessage))
 		}
 	}
-	return lines[max(0, len(lines)-manyWarnings):]
+	return lines[max(0, len(lines)-maxWarnings):]
 }
 
-// rows of what is in maintenance. Metadata alone are listed; the objects are read of the
-// few that are shown with their hosts. A kind that may not be listed is left out, which
-// is told, and an error if it was asked for.
+// rows of what is in maintenance. It lists only metadata, and reads the objects of those that
+// are shown with their hosts. A kind that may not be listed is left out with a message, and is
+// an error if it was asked for.
 func (s *session) rows(ctx context.Context, o *statusOptions) (rows []view.Row, err error) {
 	kinds := o.kinds
 	if len(kinds) == 0 {
@@ -212,7 +212,7 @@ func (s *session) rows(ctx context.Context, o *statusOptions) (rows []view.Row, 
 		rows = append(rows, some...)
 	}
 	if len(left) > 0 {
-		s.tell("Left out, since you may not list them %s: %s", s.where(o.choice), strings.Join(left, ", "))
+		s.tell("Left out, because you may not list them %s: %s", s.where(o.choice), strings.Join(left, ", "))
 	}
 	view.Sort(rows)
 	return rows, nil
@@ -231,7 +231,7 @@ func (s *session) rowsOf(ctx context.Context, kind target.Kind, o *statusOptions
 		if !ok {
 			return nil
 		}
-		if row, in := (sighting{kind: kind, meta: meta}).row(s.keys); in {
+		if row, in := (update{kind: kind, meta: meta}).row(s.keys); in {
 			rows = append(rows, row)
 		}
 		return nil
@@ -242,7 +242,7 @@ func (s *session) rowsOf(ctx context.Context, kind target.Kind, o *statusOptions
 	for i, row := range rows {
 		f, err := s.get(ctx, row.Ref())
 		if err != nil {
-			continue // it went meanwhile
+			continue // it has just been deleted
 		}
 		if whole, in := f.row(s.keys); in {
 			rows[i] = whole
@@ -254,7 +254,7 @@ func (s *session) rowsOf(ctx context.Context, kind target.Kind, o *statusOptions
 func (s *session) showRows(o *statusOptions, rows []view.Row) error {
 	switch o.format {
 	case "json", "yaml", "name":
-		return o.outcome.rows(s.Stdout, rows)
+		return o.output.rows(s.Stdout, rows)
 	}
 	if len(rows) == 0 {
 		s.tell("Nothing is in maintenance %s.", s.where(o.choice))

@@ -14,13 +14,13 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// table aligns rows in columns, those that come later as well.
+// table prints rows with aligned columns, also across several writes.
 type table struct {
 	out    io.Writer
 	widths []int
 }
 
-// write prints rows of cells. A note, if it is not empty, is a line below its row.
+// write prints rows of cells, and a note below each row that has one.
 func (t *table) write(rows [][]string, notes []string) {
 	for _, cells := range rows {
 		for i, cell := range cells {
@@ -36,15 +36,16 @@ func (t *table) write(rows [][]string, notes []string) {
 			line.WriteString(cell)
 			line.WriteString(strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(cell)+3))
 		}
-		fmt.Fprintln(t.out, harmless(strings.TrimRight(line.String(), " ")))
+		fmt.Fprintln(t.out, escaped(strings.TrimRight(line.String(), " ")))
 		if n < len(notes) && notes[n] != "" {
-			fmt.Fprintln(t.out, harmless("  "+strings.ReplaceAll(notes[n], "\n", "\n  ")))
+			fmt.Fprintln(t.out, escaped("  "+strings.ReplaceAll(notes[n], "\n", "\n  ")))
 		}
 	}
 }
 
-// columns of a row. A namespace is one where there may be several.
-func (s *session) columns(rows []view.Row, wide, all bool) (cells [][]string, notes []string) { //nolint:revive // flag-parameter: what is shown, as it was asked for
+// columns returns the header and the cells of rows, and their notes. There is a column for
+// the namespace if all namespaces are shown.
+func (s *session) columns(rows []view.Row, wide, all bool) (cells [][]string, notes []string) { //nolint:revive // flag-parameter: they are flags of the command
 	head := []string{"NAME", "STATE", "SINCE", "UNTIL", "BY", "PAGE", "REASON"}
 	if wide {
 		head = append(head, "HOSTS", "PAGE SET")
@@ -53,27 +54,27 @@ func (s *session) columns(rows []view.Row, wide, all bool) (cells [][]string, no
 		head = append([]string{"NAMESPACE"}, head...)
 	}
 	cells, notes = append(cells, head), append(notes, "")
-	now := s.clock.Reckon()
+	now := s.clock.Estimate()
 	for _, row := range rows {
-		line := []string{strings.ToLower(row.Kind) + "/" + row.Name, row.State, since(row, now), endsIn(row, now), by(row), dash(row.Page), dash(row.Reason)}
+		line := []string{strings.ToLower(row.Kind) + "/" + row.Name, row.State, since(row, now), endsIn(row, now), by(row), orDash(row.Page), orDash(row.Reason)}
 		if wide {
-			line = append(line, dash(hostsText(row)), dash(row.PageSet))
+			line = append(line, orDash(hostsText(row)), orDash(row.PageSet))
 		}
 		if all {
 			line = append([]string{row.Namespace}, line...)
 		}
-		cells, notes = append(cells, line), append(notes, strings.Join(wrongs(row, now), "\n"))
+		cells, notes = append(cells, line), append(notes, strings.Join(notesOn(row, now), "\n"))
 	}
 	return cells, notes
 }
 
-func dash(s string) string { return cmp.Or(s, "-") }
+func orDash(s string) string { return cmp.Or(s, "-") }
 
 func since(row view.Row, now time.Time) string {
 	if row.Since.IsZero() {
 		return "-"
 	}
-	return lasting(now.Sub(row.Since))
+	return humanDuration(now.Sub(row.Since))
 }
 
 func endsIn(row view.Row, now time.Time) string {
@@ -85,24 +86,23 @@ func endsIn(row view.Row, now time.Time) string {
 	case !row.Until.After(now):
 		return "now"
 	}
-	return "in " + lasting(row.Until.Sub(now))
+	return "in " + humanDuration(row.Until.Sub(now))
 }
 
 func by(row view.Row) string {
 	switch {
 	case row.Cause != "":
-		return "itself"
+		return "auto"
 	case row.By == "" && len(row.Leases) > 0:
 		return "run"
 	}
-	return dash(row.By)
+	return orDash(row.By)
 }
 
-// wrongs are what a row waits for, and what is wrong with it. What is as it should be
-// needs no words.
-func wrongs(row view.Row, now time.Time) (lines []string) {
+// notesOn says what a target waits for and what is wrong with it; nothing if all is well.
+func notesOn(row view.Row, now time.Time) (lines []string) {
 	if row.Cause != "" {
-		lines = append(lines, "it began by itself: "+row.Cause)
+		lines = append(lines, "started automatically: "+row.Cause)
 	}
 	if row.State != annotations.Active && row.State != view.Off {
 		if why := whyItWaits(row, now); why != "" {
@@ -114,8 +114,8 @@ func wrongs(row view.Row, now time.Time) (lines []string) {
 	return append(lines, row.Problems...)
 }
 
-// lasting is a time for people: 12m, 3h20m.
-func lasting(d time.Duration) string { return duration.HumanDuration(max(d, 0)) }
+// humanDuration is a duration for people: 12m, 3h20m.
+func humanDuration(d time.Duration) string { return duration.HumanDuration(max(d, 0)) }
 
-// clockTime is a point in time in the person's own zone.
-func clockTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 -07:00") }
+// localTime is a time in the person's time zone.
+func localTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 -07:00") }

@@ -9,7 +9,7 @@ import (
 	"maintenance-controller.io/pkg/version"
 )
 
-// build is what -o json and -o yaml give of the version.
+// build is what version -o json and -o yaml print.
 type build struct {
 	Version   string `json:"version"`
 	Commit    string `json:"commit"`
@@ -19,10 +19,10 @@ type build struct {
 }
 
 func (s *session) versionCommand() *cobra.Command {
-	var o outcome
+	var o output
 	c := &cobra.Command{
 		Use:               "version",
-		Short:             "Say which version of the plugin this is",
+		Short:             "Print the version of the plugin",
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
@@ -32,11 +32,11 @@ func (s *session) versionCommand() *cobra.Command {
 				fmt.Fprintln(s.Stdout, version.String())
 				return nil
 			case o.format != "json" && o.format != "yaml":
-				return usagef("-o %s: of a version it is json or yaml", o.format)
+				return usagef("-o %s: use json or yaml", o.format)
 			}
 			return o.write(s.Stdout, build{version.Version, version.Commit, version.Date, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 		},
 	}
-	c.Flags().StringVarP(&o.format, "output", "o", "", "json or yaml")
+	c.Flags().StringVarP(&o.format, "output", "o", "", "output format: json or yaml; empty = text")
 	return c
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -12,37 +11,37 @@ import (
 	"maintenance-controller.io/pkg/view"
 )
 
-// watched is what status -w has shown.
-type watched struct {
+// statusWatcher prints changes for status -w.
+type statusWatcher struct {
 	*session
-	o     *statusOptions
-	table table
-	shown map[target.Ref]string
-	head  bool
-	left  []string
+	o       *statusOptions
+	table   table
+	shown   map[target.Ref]string // what was shown last of each target
+	header  bool                  // whether the header has been printed
+	leftOut []string              // kinds that cannot be watched
 }
 
-// watchStatus shows what is in maintenance, and then a line for each change, until the
-// person ends it: that is no error.
+// watchStatus prints what is in maintenance, and then a line for each change, until a signal
+// arrives. That is not an error.
 func (s *session) watchStatus(ctx context.Context, o *statusOptions) error {
 	follow, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &watched{session: s, o: o, table: table{out: s.Stdout, widths: widths(o)}, shown: map[target.Ref]string{}}
+	w := &statusWatcher{session: s, o: o, table: table{out: s.Stdout, widths: widths(o)}, shown: map[target.Ref]string{}}
 	scopes := s.scopes(o)
-	sightings := s.follow(follow, scopes)
+	updates := s.follow(follow, scopes)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case g := <-sightings:
-			if err := w.see(g, len(scopes)); err != nil {
+		case u := <-updates:
+			if err := w.observe(u, len(scopes)); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// widths begin with room for what comes later.
+// widths are minimal widths of columns, with room for later rows.
 func widths(o *statusOptions) []int {
 	w := []int{24, len("requested"), 5, len("run ends"), 8, 8, 0}
 	if o.all {
@@ -73,31 +72,31 @@ func (s *session) scopes(o *statusOptions) (scopes []scope) {
 	return scopes
 }
 
-func (w *watched) see(g sighting, scopes int) error {
-	if g.scope != nil {
-		return w.seeScope(g, scopes)
+func (w *statusWatcher) observe(u update, scopes int) error {
+	if u.scope != nil {
+		return w.observeScope(u, scopes)
 	}
-	row := view.Row{Kind: g.ref.Kind, Namespace: g.ref.Namespace, Name: g.ref.Name, State: "deleted"}
+	row := view.Row{Kind: u.ref.Kind, Namespace: u.ref.Namespace, Name: u.ref.Name, State: "deleted"}
 	in := false
-	if g.meta != nil {
-		row, in = g.row(w.keys)
+	if u.meta != nil {
+		row, in = u.row(w.keys)
 	}
-	before, known := w.shown[g.ref]
+	before, known := w.shown[u.ref]
 	now := fmt.Sprint(row.State, row.Message, row.Until, row.By, row.Reason, row.Page, row.PageSet, row.Leases, row.Problems)
 	if now == before || !in && !known && len(w.o.names) == 0 {
 		return nil
 	}
-	w.shown[g.ref] = now
+	w.shown[u.ref] = now
 	if !in {
-		delete(w.shown, g.ref)
-		if len(w.o.names) > 0 && g.meta != nil {
-			w.shown[g.ref] = now
+		delete(w.shown, u.ref)
+		if len(w.o.names) > 0 && u.meta != nil {
+			w.shown[u.ref] = now
 		}
 	}
 	return w.show(row)
 }
 
-func (w *watched) show(row view.Row) error {
+func (w *statusWatcher) show(row view.Row) error {
 	switch w.o.format {
 	case "json", "yaml":
 		if w.o.format == "yaml" {
@@ -109,27 +108,27 @@ func (w *watched) show(row view.Row) error {
 		return nil
 	}
 	cells, notes := w.columns([]view.Row{row}, false, w.o.all)
-	if w.head {
+	if w.header {
 		cells, notes = cells[1:], notes[1:]
 	}
-	w.head = true
+	w.header = true
 	w.table.write(cells, notes)
 	return nil
 }
 
-// seeScope: a kind that may not be followed is left out, unless it was asked for.
-func (w *watched) seeScope(g sighting, scopes int) error {
-	name := g.kind.Resource.Resource
-	if g.err == nil || slices.Contains(w.left, name) || notServed(g.err) && len(w.o.kinds)+len(w.o.names) == 0 {
+// observeScope leaves out a kind that may not be watched, unless it was asked for.
+func (w *statusWatcher) observeScope(u update, scopes int) error {
+	name := u.kind.Resource.Resource
+	if u.err == nil || slices.Contains(w.leftOut, name) || notServed(u.err) && len(w.o.kinds)+len(w.o.names) == 0 {
 		return nil
 	}
-	if !lost(g.err) {
-		w.tell("The API server cannot be followed, trying again: %v", g.err)
+	if !isPermanent(u.err) {
+		w.tell("Cannot watch for changes, trying again: %v", u.err)
 		return nil
 	}
-	if w.left = append(w.left, name); len(w.o.kinds)+len(w.o.names) > 0 || len(w.left) == scopes {
-		return fmt.Errorf("follow %s %s: %w", g.kind.Resource.GroupResource(), w.where(w.o.choice), g.err)
+	if w.leftOut = append(w.leftOut, name); len(w.o.kinds)+len(w.o.names) > 0 || len(w.leftOut) == scopes {
+		return fmt.Errorf("watch %s %s: %w", u.kind.Resource.GroupResource(), w.where(w.o.choice), u.err)
 	}
-	w.tell("Left out, since you may not list and watch them %s: %s", w.where(w.o.choice), strings.Join([]string{name}, ", "))
+	w.tell("Left out, because you may not list and watch them %s: %s", w.where(w.o.choice), name)
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package companion keeps objects of ours that stand beside a target and go with it.
-// What is in them is their own rooms' business.
+// Package companion keeps our objects that stand next to a target and are deleted with it. What they
+// contain is decided by the packages that use it.
 package companion
 
 import (
@@ -21,21 +21,21 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// ErrForeign is returned rather than write over an object that is not ours.
-var ErrForeign = refusal.New("an object of that name is there that is not ours: rename or delete it")
+// ErrForeign is returned instead of overwriting an object that is not ours.
+var ErrForeign = refusal.New("an object of that name exists that does not belong to the controller: rename or delete it")
 
-// Owner is what a companion needs to know of its target.
+// Owner is what a companion needs to know of its target. Ref, APIVersion and UID are required.
 type Owner struct {
-	Ref        target.Ref
-	APIVersion string
-	UID        types.UID
-	// Installation marks the companion. That of another one is not written over.
+	Ref        target.Ref // the target
+	APIVersion string     // of the target's kind
+	UID        types.UID  // of the target
+	// Installation marks the companion. A companion of another installation is not overwritten.
 	Installation installation.Installation
 }
 
-// Meta gives the metadata of a new companion: our labels with its component, and a
-// reference to its target, with which it goes. It does not block the target's
-// deletion: that may need the right to write the target's finalizers.
+// Meta returns the metadata of a new companion: our labels with its component, and an owner
+// reference to its target, so that the garbage collector deletes it with the target. It does not
+// block the target's deletion, which might need the permission to write the target's finalizers.
 func (o Owner) Meta(name, component string) metav1.ObjectMeta {
 	no := false
 	m := metav1.ObjectMeta{
@@ -51,38 +51,38 @@ func (o Owner) Meta(name, component string) metav1.ObjectMeta {
 	return m
 }
 
-// Labelled says whether an object has our labels for a component.
-func Labelled(object metav1.Object, component string) bool {
+// IsComponent reports whether an object has our labels for a component.
+func IsComponent(object metav1.Object, component string) bool {
 	all := object.GetLabels()
 	return all[annotations.ManagedByLabel] == annotations.ManagedBy && all[annotations.ComponentLabel] == component
 }
 
-// Of says whether an object names the target as an owner. The target's UID does not
-// count: one that was made anew has its companions all the same.
-func Of(object metav1.Object, ref target.Ref) bool {
+// BelongsTo reports whether an object names the target as an owner. The target's UID does not count:
+// a recreated target keeps its companions.
+func BelongsTo(object metav1.Object, ref target.Ref) bool {
 	return slices.ContainsFunc(object.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return o.Kind == ref.Kind && o.Name == ref.Name })
 }
 
-// Client is the part of a typed client that a companion takes.
+// Client is the part of a typed client that Put needs.
 type Client[T metav1.Object] interface {
 	Create(ctx context.Context, object T, options metav1.CreateOptions) (T, error)
 	Get(ctx context.Context, name string, options metav1.GetOptions) (T, error)
 	Update(ctx context.Context, object T, options metav1.UpdateOptions) (T, error)
 }
 
-// Object is a companion as it should be.
+// Object is a companion as it should be. All fields are required.
 type Object[T metav1.Object] struct {
-	Owner Owner
-	Want  T
-	// Ours says whether the one that is there is the target's.
+	Owner Owner // the target that it belongs to and is deleted with
+	Want  T     // what is created if there is none
+	// Ours reports whether the existing object belongs to the target.
 	Ours func(there T) bool
-	// Change gives the one that is there what it should hold.
+	// Change sets the content of the existing object.
 	Change func(there T)
 }
 
-// Put creates the companion, or gives the one that is there its labels, its owner and
-// its content anew. It returns ErrForeign if that is not the target's, and
-// installation.ErrOther if it is another installation's.
+// Put creates the companion, or updates the labels, the owner and the content of an existing one. It
+// returns ErrForeign if the existing object is not the target's, and installation.ErrOther if it is
+// another installation's.
 func Put[T metav1.Object](ctx context.Context, client Client[T], object Object[T]) error {
 	o, want := object.Owner, object.Want
 	_, err := client.Create(ctx, want, metav1.CreateOptions{FieldManager: ownership.Manager})
@@ -106,24 +106,24 @@ func Put[T metav1.Object](ctx context.Context, client Client[T], object Object[T
 	maps.Copy(all, want.GetLabels())
 	there.SetLabels(all)
 	there.SetOwnerReferences(want.GetOwnerReferences())
-	installation.Inherit(there, there) // it keeps the id that it has: somebody may have taken the label of that
+	installation.Inherit(there, there) // it keeps its id: somebody may have removed the label of the id
 	o.Installation.Mark(there)
 	object.Change(there)
 	_, err = client.Update(ctx, there, metav1.UpdateOptions{FieldManager: ownership.Manager})
 	return err
 }
 
-// Short gives the name, or one with a hash in place of all after the prefix if it is
-// longer than the API takes.
-func Short(prefix, name string, limit int) string {
+// NameWithin returns prefix and name, or the prefix and a hash if they are longer than limit
+// characters.
+func NameWithin(prefix, name string, limit int) string {
 	if len(prefix)+len(name) <= limit {
 		return prefix + name
 	}
-	return Hashed(prefix, prefix+name)
+	return HashedName(prefix, prefix+name)
 }
 
-// Hashed gives a name of the prefix and a hash of a text.
-func Hashed(prefix, text string) string {
+// HashedName returns the prefix and a hash of a text, 32 hex digits.
+func HashedName(prefix, text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return prefix + hex.EncodeToString(sum[:16])
 }

@@ -13,87 +13,44 @@ import (
 	"maintenance-controller.io/pkg/companion"
 	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/kubetest"
-	"maintenance-controller.io/pkg/origin"
-	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/target"
 )
 
-var ref = target.Ref{Kind: "Service", Namespace: "shop", Name: "my-app"}
-
-func owner(id string) companion.Owner {
-	return companion.Owner{Ref: ref, APIVersion: "v1", UID: "a", Installation: installation.Installation{ID: id}}
-}
-
-func leadsTo(app string) corev1.ServiceSpec {
-	return corev1.ServiceSpec{Selector: map[string]string{"app": app}, Ports: []corev1.ServicePort{{Port: 80}}}
-}
-
-// TestPut: the companion is made, and made what it should be; an address that the API
-// server gave it stays, labels that somebody took off come back.
+// TestPut: what exists under the name is only changed if it is ours.
 func TestPut(t *testing.T) {
-	c := kubetest.New(t)
-	services := c.Client.CoreV1().Services(ref.Namespace)
-	put := func(id, app string) error { return origin.Put(t.Context(), c.Client.CoreV1(), owner(id), leadsTo(app)) }
-	get := func() *corev1.Service {
-		svc, err := services.Get(t.Context(), origin.Name(ref), metav1.GetOptions{})
+	ref := target.Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}
+	configMaps := kubetest.New(t).Client.CoreV1().ConfigMaps(ref.Namespace)
+	put := func(id, content string) error {
+		owner := companion.Owner{Ref: ref, APIVersion: "v1", UID: "a", Installation: installation.Installation{ID: id}}
+		want := &corev1.ConfigMap{ObjectMeta: owner.Meta("beside", annotations.ComponentBackup), Data: map[string]string{"content": content}}
+		return companion.Put(t.Context(), configMaps, companion.Object[*corev1.ConfigMap]{
+			Owner: owner, Want: want,
+			Ours:   func(there *corev1.ConfigMap) bool { return companion.BelongsTo(there, ref) },
+			Change: func(there *corev1.ConfigMap) { there.Data = want.Data },
+		})
+	}
+	content := func() string {
+		there, err := configMaps.Get(t.Context(), "beside", metav1.GetOptions{})
 		require.NoError(t, err)
-		return svc
+		return there.Data["content"]
 	}
-	require.NoError(t, put("one", "a"))
-	made := get()
-	assert.Equal(t, ref, origin.Target(made))
-	assert.False(t, *made.OwnerReferences[0].BlockOwnerDeletion)
-	assert.Equal(t, "one", installation.Of(made))
+	require.NoError(t, put("one", "first"))
+	require.NoError(t, put("one", "second"))
+	assert.Equal(t, "second", content())
+	require.ErrorIs(t, put("other", "third"), installation.ErrOther)
 
-	made.Spec.ClusterIP = "10.0.0.7"
-	made.Labels = map[string]string{"theirs": "stays"}
-	_, err := services.Update(t.Context(), made, metav1.UpdateOptions{})
+	there, err := configMaps.Get(t.Context(), "beside", metav1.GetOptions{})
 	require.NoError(t, err)
-	require.NoError(t, put("one", "b"))
-	changed := get()
-	assert.Equal(t, "b", changed.Spec.Selector["app"])
-	assert.Equal(t, "10.0.0.7", changed.Spec.ClusterIP)
-	assert.Equal(t, "stays", changed.Labels["theirs"])
-	assert.True(t, companion.Labelled(changed, annotations.ComponentOrigin))
-	assert.Equal(t, installation.Label("one"), changed.Labels[annotations.Installation], "with that of its id")
-
-	require.ErrorIs(t, put("other", "c"), installation.ErrOther)
-	changed.OwnerReferences = nil
-	_, err = services.Update(t.Context(), changed, metav1.UpdateOptions{})
+	there.OwnerReferences[0].Name = "their-app"
+	_, err = configMaps.Update(t.Context(), there, metav1.UpdateOptions{})
 	require.NoError(t, err)
-	err = put("one", "c")
-	require.ErrorIs(t, err, companion.ErrForeign)
-	assert.ErrorContains(t, err, "write origin Service of Service shop/my-app: shop/maintenance-origin-my-app")
-	assert.True(t, refusal.Final(err))
-	assert.Equal(t, "b", get().Spec.Selector["app"], "it is not written over")
+	require.ErrorIs(t, put("one", "third"), companion.ErrForeign)
+	assert.Equal(t, "second", content())
 }
 
-// TestDrop: what was read is deleted, and not what has been made anew under its name.
-func TestDrop(t *testing.T) {
-	c := kubetest.New(t)
-	require.NoError(t, origin.Put(t.Context(), c.Client.CoreV1(), owner("one"), leadsTo("a")))
-	svc, err := origin.Get(t.Context(), c.Client.CoreV1(), ref)
-	require.NoError(t, err)
-	earlier := svc.DeepCopy()
-	earlier.UID = "earlier"
-	require.NoError(t, origin.Drop(t.Context(), c.Client.CoreV1(), earlier))
-	there, err := origin.Get(t.Context(), c.Client.CoreV1(), ref)
-	require.NoError(t, err)
-	require.NotNil(t, there)
-	require.NoError(t, origin.Drop(t.Context(), c.Client.CoreV1(), svc))
-	there, err = origin.Get(t.Context(), c.Client.CoreV1(), ref)
-	require.NoError(t, err)
-	assert.Nil(t, there)
-}
-
-func TestNames(t *testing.T) {
-	long := target.Ref{Kind: "Service", Namespace: "shop", Name: strings.Repeat("n", 63)}
-	names := map[string]bool{origin.Name(ref): true, origin.Name(long): true}
-	ingress := ref
-	ingress.Kind = "Ingress"
-	names[origin.Name(ingress)] = true
-	assert.Len(t, names, 3, "kinds and names are told apart")
-	for name := range names {
-		assert.LessOrEqual(t, len(name), 63, name)
-	}
+func TestNameWithin(t *testing.T) {
+	assert.Equal(t, "of-my-app", companion.NameWithin("of-", "my-app", 9))
+	hashed := companion.NameWithin("of-", "my-apps", 9)
+	assert.Regexp(t, "^of-[0-9a-f]{32}$", hashed)
+	assert.NotEqual(t, hashed, companion.NameWithin("of-", strings.Repeat("a", 7), 9))
 }

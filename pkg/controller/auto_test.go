@@ -16,7 +16,7 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// app makes a Service with so many endpoints, of which so many are ready.
+// app creates or updates a Service with that many endpoints, some of them ready.
 func (w *world) app(name string, ready, all int) {
 	w.Helper()
 	slice := &discoveryv1.EndpointSlice{
@@ -40,8 +40,8 @@ func (w *world) app(name string, ready, all int) {
 	require.NoError(w, err)
 }
 
-// since lists the requests from a number on that were none of the test's own.
-func (w *world) since(before int) (sent []string) {
+// requestsSince lists the requests from a number on, except the test's own.
+func (w *world) requestsSince(before int) (sent []string) {
 	for _, request := range w.Requests()[before:] {
 		if !strings.HasPrefix(request, "get resource ") && !strings.HasPrefix(request, "update endpointslices ") {
 			sent = append(sent, request)
@@ -50,48 +50,48 @@ func (w *world) since(before int) (sent []string) {
 	return sent
 }
 
-// byItself runs a test with an Ingress that is to go into maintenance by itself, its app up
-// and its page serving.
-func byItself(t *testing.T, test func(w *world)) {
+// inAutoWorld runs a test with an Ingress that goes into maintenance automatically, its app up and
+// its page serving.
+func inAutoWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	inWorld(t, func(w *world) {
-		assert.Zero(w, w.services.Held(), "nobody asks for it, and nothing is watched")
+		assert.Zero(w, w.services.HeldNamespaces(), "nothing asks for it, and nothing is watched")
 		w.app("my-app", 2, 2)
 		w.annotate(annotations.Auto, annotations.AutoBackends)
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		require.Equal(w, "my-app", w.backend())
-		require.Equal(w, 1, w.services.Held())
+		require.Equal(w, 1, w.services.HeldNamespaces())
 		test(w)
 	})
 }
 
-func TestItBeginsAndEndsByItself(t *testing.T) {
-	byItself(t, func(w *world) {
+func TestAutoStartsAndEnds(t *testing.T) {
+	inAutoWorld(t, func(w *world) {
 		sets, err := w.Client.CoreV1().ConfigMaps(namespace).List(w.Context(), metav1.ListOptions{})
 		require.NoError(w, err)
 		require.Len(w, sets.Items, 1, "its page is kept ready")
 		assert.Equal(w, "Ingress/my-app", sets.Items[0].Annotations[annotations.UsedBy])
-		w.quiet(24 * time.Hour)
+		w.expectNoRequests(24 * time.Hour)
 
 		before := len(w.Requests())
 		for i := range 20 {
 			w.app("my-app", 1+i%3, 3)
 			w.pass(time.Second)
 		}
-		assert.Empty(w, w.since(before), "some endpoint is ready all the time")
+		assert.Empty(w, w.requestsSince(before), "an endpoint is ready all the time")
 
 		w.app("my-app", 0, 2)
 		w.pass(999 * time.Millisecond)
 		assert.Equal(w, "my-app", w.backend())
 		w.pass(2 * time.Millisecond)
-		assert.NotEqual(w, "my-app", w.backend(), "the page serves since long")
+		assert.NotEqual(w, "my-app", w.backend(), "the page has served for long")
 		w.pass(3 * time.Second)
 		assert.Equal(w, annotations.Active, w.state())
-		assert.Equal(w, "by itself, since Service shop/my-app has no ready endpoint", w.get().GetAnnotations()[annotations.Message])
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Service shop/my-app has no ready endpoint")
-		w.quiet(5 * time.Minute)
+		assert.Equal(w, "began automatically because Service shop/my-app has no ready endpoint", w.get().GetAnnotations()[annotations.Message])
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Service shop/my-app has no ready endpoint")
+		w.expectNoRequests(5 * time.Minute)
 
 		w.app("my-app", 1, 2)
 		w.pass(9 * time.Second)
@@ -102,22 +102,22 @@ func TestItBeginsAndEndsByItself(t *testing.T) {
 		w.pass(time.Hour)
 		sets, err = w.Client.CoreV1().ConfigMaps(namespace).List(w.Context(), metav1.ListOptions{})
 		require.NoError(w, err)
-		assert.Len(w, sets.Items, 1, "the backup is gone, and its page is kept ready")
-		w.quiet(24 * time.Hour)
+		assert.Len(w, sets.Items, 1, "the backup is deleted, and its page is kept ready")
+		w.expectNoRequests(24 * time.Hour)
 
 		w.annotate(annotations.Auto, "")
 		w.pass(time.Hour)
-		assert.Zero(w, w.services.Held())
+		assert.Zero(w, w.services.HeldNamespaces())
 		sets, err = w.Client.CoreV1().ConfigMaps(namespace).List(w.Context(), metav1.ListOptions{})
 		require.NoError(w, err)
-		assert.Empty(w, sets.Items, "nobody needs it")
+		assert.Empty(w, sets.Items, "it is not needed")
 	})
 }
 
-// TestAppsThatFlap are left where they are by what is shorter than they must have been
-// down, and stay on the page through what is shorter than they must have been up.
-func TestAppsThatFlap(t *testing.T) {
-	byItself(t, func(w *world) {
+// TestFlappingApp: an app stays where it is while it is down for less than AutoFor, and stays on the
+// page while it is up for less than AutoRecovery.
+func TestFlappingApp(t *testing.T) {
+	inAutoWorld(t, func(w *world) {
 		flap := func(downFor, upFor time.Duration) (writes int) {
 			before := len(w.Requests())
 			for range 60 {
@@ -126,7 +126,7 @@ func TestAppsThatFlap(t *testing.T) {
 				w.app("my-app", 2, 2)
 				w.pass(upFor)
 			}
-			for _, request := range w.since(before) {
+			for _, request := range w.requestsSince(before) {
 				if strings.HasPrefix(request, "update ingresses") {
 					writes++
 				}
@@ -143,9 +143,10 @@ func TestAppsThatFlap(t *testing.T) {
 	})
 }
 
-// TestOnlyItsOwnServicesMatter to a target, and each of several that have one in common.
-func TestOnlyItsOwnServicesMatter(t *testing.T) {
-	byItself(t, func(w *world) {
+// TestOnlyOwnServicesCount: Services of other targets do not matter, and targets that share a
+// Service all follow it.
+func TestOnlyOwnServicesCount(t *testing.T) {
+	inAutoWorld(t, func(w *world) {
 		w.app("other", 2, 2)
 		w.pass(time.Minute)
 		before := len(w.Requests())
@@ -153,7 +154,7 @@ func TestOnlyItsOwnServicesMatter(t *testing.T) {
 			w.app("other", i%2, 2)
 			w.pass(5 * time.Second)
 		}
-		assert.Empty(w, w.since(before))
+		assert.Empty(w, w.requestsSince(before))
 
 		second := ingress()
 		second.SetName("second")
@@ -171,48 +172,48 @@ func TestOnlyItsOwnServicesMatter(t *testing.T) {
 		require.NoError(w, w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace).Delete(w.Context(), "second", metav1.DeleteOptions{}))
 		require.NoError(w, w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace).Delete(w.Context(), "my-app", metav1.DeleteOptions{}))
 		w.pass(time.Hour)
-		assert.Zero(w, w.services.Held(), "who is gone looks at nothing")
+		assert.Zero(w, w.services.HeldNamespaces(), "deleted targets watch nothing")
 		left, err := w.Client.CoreV1().ConfigMaps(namespace).List(w.Context(), metav1.ListOptions{})
 		require.NoError(w, err)
 		assert.Empty(w, left.Items)
 	})
 }
 
-func TestAnAppThatNeverBecomesReadyBehindAPage(t *testing.T) {
-	byItself(t, func(w *world) {
+func TestRestoreTimesOut(t *testing.T) {
+	inAutoWorld(t, func(w *world) {
 		w.app("my-app", 0, 2)
 		w.pass(9 * time.Minute)
 		require.NotEqual(w, "my-app", w.backend())
 		w.pass(2 * time.Minute)
-		assert.Equal(w, "my-app", w.backend(), "as it is")
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning RestoreTimedOut")
-		w.quiet(24 * time.Hour)
+		assert.Equal(w, "my-app", w.backend(), "although it is not ready")
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Warning RestoreTimedOut")
+		w.expectNoRequests(24 * time.Hour)
 		assert.Equal(w, "my-app", w.backend())
 		w.app("my-app", 1, 2)
 		w.pass(11 * time.Second)
 		assert.Equal(w, map[string]string{annotations.Auto: annotations.AutoBackends}, w.get().GetAnnotations())
 		w.app("my-app", 0, 2)
 		w.pass(2 * time.Second)
-		assert.NotEqual(w, "my-app", w.backend(), "it is armed again")
+		assert.NotEqual(w, "my-app", w.backend(), "automatic maintenance is possible again")
 	})
 }
 
-func TestVisitorsKeepThePageUntilTheAppIsReady(t *testing.T) {
+func TestRestoreWaitsForReadiness(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.app("my-app", 0, 2)
 		w.annotate(annotations.RestoreWhen, annotations.RestoreReady)
 		w.pass(time.Minute)
-		assert.Zero(w, w.services.Held(), "there is nothing to wait for yet")
+		assert.Zero(w, w.services.HeldNamespaces(), "nothing waits yet")
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		require.Equal(w, annotations.Active, w.state())
 		w.annotate(annotations.DefaultEnabled, "")
 		w.pass(time.Second)
 		assert.Equal(w, annotations.Restoring, w.state())
-		assert.Contains(w, w.get().GetAnnotations()[annotations.Message], "Service shop/my-app is ready, which has no ready endpoint")
-		w.quiet(9 * time.Minute)
+		assert.Contains(w, w.get().GetAnnotations()[annotations.Message], "Service shop/my-app is ready: it has no ready endpoint")
+		w.expectNoRequests(9 * time.Minute)
 		w.app("my-app", 1, 2)
 		w.pass(900 * time.Millisecond)
 		assert.NotEqual(w, "my-app", w.backend(), "not for the lead time")
@@ -220,14 +221,14 @@ func TestVisitorsKeepThePageUntilTheAppIsReady(t *testing.T) {
 		assert.Equal(w, ingress().Object["spec"], w.get().Object["spec"])
 		assert.Equal(w, map[string]string{annotations.RestoreWhen: annotations.RestoreReady}, w.get().GetAnnotations())
 		w.pass(time.Hour)
-		assert.Zero(w, w.services.Held())
-		assert.NotContains(w, strings.Join(w.told(), "\n"), "RestoreTimedOut")
+		assert.Zero(w, w.services.HeldNamespaces())
+		assert.NotContains(w, strings.Join(w.newEvents(), "\n"), "RestoreTimedOut")
 	})
 }
 
-// TestVisitorsKeepTheirDoorsUntilTheAppIsReady: who is let through, and who is not, stays
-// where he is, also if nobody is to be let through any more.
-func TestVisitorsKeepTheirDoorsUntilTheAppIsReady(t *testing.T) {
+// TestDoorsStayUntilReady: while the restore waits, people who get through keep their access and
+// others do not get any, even if the bypass is removed.
+func TestDoorsStayUntilReady(t *testing.T) {
 	for name, ends := range map[string]func(w *world){
 		"a person's end": func(w *world) { w.annotate(annotations.DefaultEnabled, "") },
 		"and without paths": func(w *world) {
@@ -242,7 +243,7 @@ func TestVisitorsKeepTheirDoorsUntilTheAppIsReady(t *testing.T) {
 				w.annotate(annotations.RestoreWhen, annotations.RestoreReady)
 				w.annotate(annotations.DefaultEnabled, "true")
 				w.pass(time.Second)
-				w.PlayPods(w.T, namespace)
+				w.MakePodsReady(w.T, namespace)
 				w.pass(time.Minute)
 				require.Equal(w, annotations.Active, w.state())
 				before := w.get().Object["spec"]
@@ -251,7 +252,7 @@ func TestVisitorsKeepTheirDoorsUntilTheAppIsReady(t *testing.T) {
 				w.pass(time.Minute)
 				assert.Equal(w, annotations.Restoring, w.state())
 				assert.Equal(w, before, w.get().Object["spec"])
-				w.quiet(8 * time.Minute)
+				w.expectNoRequests(8 * time.Minute)
 				w.app("my-app", 1, 2)
 				w.pass(2 * time.Second)
 				assert.Equal(w, ingress().Object["spec"], w.get().Object["spec"])
@@ -260,23 +261,23 @@ func TestVisitorsKeepTheirDoorsUntilTheAppIsReady(t *testing.T) {
 	}
 }
 
-// TestCheckersAreSwitchedOff: nobody waits for what they say.
-func TestCheckersAreSwitchedOff(t *testing.T) {
+// TestAutoCheckerWithoutCheckers: maintenance does not wait for checkers that are switched off.
+func TestAutoCheckerWithoutCheckers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.annotate(annotations.Auto, annotations.AutoChecker)
 		w.annotate(annotations.Checker, "shop")
-		w.on()
+		w.switchOn()
 		w.annotate(annotations.DefaultEnabled, "")
 		w.pass(time.Second)
 		assert.Equal(w, "my-app", w.backend())
-		assert.Contains(w, strings.Join(w.told(), "\n"), "ServiceCheckers are switched off for this controller")
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "this controller runs with --service-checkers=false")
 	})
 }
 
-func TestWhatIsSwitchedOffHasNoEffect(t *testing.T) {
+func TestAutoDisabled(t *testing.T) {
 	c := &Controller{config: Config{Keys: annotations.DefaultKeys()}}
 	req, problems := c.parse(map[string]string{annotations.Auto: annotations.AutoBackends, annotations.RestoreWhen: annotations.RestoreReady})
-	assert.Equal(t, annotations.Unattended{}, req.Unattended)
+	assert.Equal(t, annotations.Automation{}, req.Automation)
 	require.Len(t, problems, 1)
 	assert.Contains(t, problems[0].Message, "--auto=false")
 	_, problems = c.parse(map[string]string{annotations.DefaultEnabled: "true"})

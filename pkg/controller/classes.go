@@ -12,9 +12,9 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// classes gives the ingress classes of a target, and whether those are all of them.
-// Gateways are read for it, live, and only if any setting asks for classes: the right
-// to read them is granted only then.
+// classes returns the ingress classes of a target, and whether the list is complete. It reads
+// Gateways live, and only if a setting refers to classes: only then the permission to read them is
+// granted.
 func (c *Controller) classes(ctx context.Context, kind target.Kind, object *unstructured.Unstructured) (classes []string, known bool, err error) {
 	if len(c.config.Classes) == 0 && len(c.config.Template.ServiceClasses) == 0 && len(c.config.Settings.SettleByClass) == 0 {
 		return nil, false, nil
@@ -33,8 +33,8 @@ func (c *Controller) classes(ctx context.Context, kind target.Kind, object *unst
 	return classes, known, err
 }
 
-// serves says whether objects of these ingress classes are the controller's: those of
-// which nobody knows all are.
-func (c *Controller) serves(classes []string, known bool) bool {
+// servesClasses reports whether the controller serves objects of these ingress classes. If the list
+// is incomplete, it does.
+func (c *Controller) servesClasses(classes []string, known bool) bool {
 	return len(c.config.Classes) == 0 || !known || slices.ContainsFunc(classes, func(class string) bool { return slices.Contains(c.config.Classes, class) })
 }

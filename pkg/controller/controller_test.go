@@ -30,24 +30,24 @@ import (
 
 const namespace = "shop"
 
-// world is a controller at work, in time that passes at once.
+// world is a running controller in fake time.
 type world struct {
 	*testing.T
 	*kubetest.Cluster
 	events   *record.FakeRecorder
 	services *readiness.Watcher
-	asked    int                            // requests that sent has listed
-	says     atomic.Pointer[access.Summary] // what page Pods answer; one that is stored stays as it is
+	listed   int                            // requests that newRequests has listed
+	summary  atomic.Pointer[access.Summary] // what page Pods answer; a stored value must not be changed
 }
 
-// inWorld runs a test with a controller that works, and an Ingress called my-app.
+// inWorld runs a test with a running controller and an Ingress called my-app.
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
-	inWorldBy(t, clock.RealClock{}, test)
+	inWorldWithClock(t, clock.RealClock{}, test)
 }
 
-// inWorldBy is inWorld by another clock than the bubble's.
-func inWorldBy(t *testing.T, c clock.WithTicker, test func(w *world)) {
+// inWorldWithClock is inWorld with a clock of its own.
+func inWorldWithClock(t *testing.T, c clock.WithTicker, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, Cluster: kubetest.New(t), events: record.NewFakeRecorder(1000)}
@@ -55,16 +55,16 @@ func inWorldBy(t *testing.T, c clock.WithTicker, test func(w *world)) {
 		ctl := New(Config{
 			Readiness: w.services, AutoFor: time.Second, AutoRecovery: wanted.Recovery,
 			Clock: c, Client: w.Client, Dynamic: w.Dynamic, Metadata: w.Metadata, Discovery: w.Client.Discovery(), Recorder: w.events, Log: zap.NewNop(),
-			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(), Ending: pages.Until,
+			Keys: annotations.DefaultKeys(), Kinds: []target.Kind{target.Ingress(), target.IngressRoute()}, OwnNamespace: "own", BuiltIn: pages.Default(), BuiltInUntil: pages.Until,
 			Template:   pageset.Template{Image: "page", Replicas: 2, NetworkPolicy: pageset.PolicyNever},
 			DoorLimits: DoorLimits{Doors: 3, Sets: 2},
 			AskPod: func(context.Context, string) (access.Summary, error) {
-				if said := w.says.Load(); said != nil {
+				if said := w.summary.Load(); said != nil {
 					return *said, nil
 				}
-				return access.Summary{}, errors.New("nobody answers")
+				return access.Summary{}, errors.New("nothing answers")
 			},
-			Grace: 2 * time.Minute, Debounce: time.Second, Discover: 10 * time.Second, Workers: 2,
+			Grace: 2 * time.Minute, Debounce: time.Second, DiscoveryInterval: 10 * time.Second, Workers: 2,
 			Settings: plan.Settings{Lead: time.Second, Settle: 3 * time.Second},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -90,9 +90,9 @@ func ingress() *unstructured.Unstructured {
 	}}
 }
 
-// pass lets time pass, and whatever is due in it happen.
+// pass lets fake time pass, and everything that is due in it happen.
 func (w *world) pass(d time.Duration) {
-	time.Sleep(d) // of the bubble: it passes once everybody waits
+	time.Sleep(d) // fake time: it passes once everybody waits
 	synctest.Wait()
 }
 
@@ -127,37 +127,36 @@ func (w *world) backend() string {
 
 func (w *world) state() string { return w.get().GetAnnotations()[annotations.State] }
 
-// told lists the events since it was asked last.
-func (w *world) told() (all []string) {
+// newEvents lists the Events since the last call.
+func (w *world) newEvents() (all []string) {
 	for len(w.events.Events) > 0 {
 		all = append(all, <-w.events.Events)
 	}
 	return all
 }
 
-// quiet lets time pass and wants no request in it. That a kind's CRD has not come is
-// all that is asked for.
-func (w *world) quiet(d time.Duration) {
+// expectNoRequests lets time pass and fails on any request in it, except discovery.
+func (w *world) expectNoRequests(d time.Duration) {
 	w.Helper()
 	before := len(w.Requests())
 	w.pass(d)
 	for _, request := range w.Requests()[before:] {
 		if !strings.HasPrefix(request, "get resource ") {
-			w.Errorf("left alone, and sent: %s", request)
+			w.Errorf("unexpected request: %s", request)
 		}
 	}
 }
 
 func TestOnAndOff(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.quiet(time.Hour)
+		w.expectNoRequests(time.Hour)
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Minute)
 		assert.Equal(w, annotations.Pending, w.state(), "no Pod is ready")
 		assert.Equal(w, "my-app", w.backend())
-		w.quiet(time.Hour)
+		w.expectNoRequests(time.Hour)
 
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(999 * time.Millisecond)
 		assert.Equal(w, "my-app", w.backend(), "the page must have had endpoints for the lead time")
 		w.pass(2 * time.Millisecond)
@@ -165,38 +164,39 @@ func TestOnAndOff(t *testing.T) {
 		assert.Equal(w, annotations.Switching, w.state())
 		w.pass(3 * time.Second)
 		assert.Equal(w, annotations.Active, w.state())
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Normal MaintenanceStarted")
-		w.quiet(23 * time.Hour)
-		assert.Empty(w, w.told())
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Normal MaintenanceStarted")
+		w.expectNoRequests(23 * time.Hour)
+		assert.Empty(w, w.newEvents())
 		w.pass(time.Hour)
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning MaintenanceLong")
-		w.quiet(23 * time.Hour)
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Warning LongMaintenance")
+		w.expectNoRequests(23 * time.Hour)
 
 		w.annotate(annotations.DefaultEnabled, "")
 		w.pass(time.Second)
 		assert.Equal(w, ingress().Object["spec"], w.get().Object["spec"])
 		assert.Empty(w, w.get().GetAnnotations())
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Normal MaintenanceEnded")
-		w.quiet(time.Minute) // ingress controllers may still lead visitors to the page
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Normal MaintenanceEnded")
+		w.expectNoRequests(time.Minute) // ingress controllers may still send visitors to the page
 		w.pass(time.Minute)
 		sets, err := w.Client.CoreV1().ConfigMaps(namespace).List(w.Context(), metav1.ListOptions{})
 		require.NoError(w, err)
-		assert.Empty(w, sets.Items, "page set and backup are gone")
-		w.pass(48 * time.Hour) // the reminders that it lasts find that it does not
-		w.quiet(24 * time.Hour)
+		assert.Empty(w, sets.Items, "page set and backup are deleted")
+		w.pass(48 * time.Hour) // the reminders find that maintenance has ended
+		w.expectNoRequests(24 * time.Hour)
 	})
 }
 
-// TestAToolThatKeepsWritingBack is answered later and later, and named.
-func TestAToolThatKeepsWritingBack(t *testing.T) {
+// TestContestedBackoff: a tool that keeps reverting the backends is answered with growing delays,
+// and named.
+func TestContestedBackoff(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		require.Equal(w, annotations.Active, w.state())
 		reverts := 0
-		for range 600 { // each second
+		for range 600 { // one a second
 			if w.backend() != "my-app" {
 				u := w.get()
 				u.Object["spec"] = ingress().Object["spec"]
@@ -211,15 +211,15 @@ func TestAToolThatKeepsWritingBack(t *testing.T) {
 			}
 			w.pass(time.Second)
 		}
-		// Three at once, then 1 s doubling to 60 s: six more in the first two minutes,
-		// and one each minute of the other eight.
+		// Three at once, then 1 s doubling to 60 s: six more in the first two minutes, and one in
+		// each of the other eight.
 		assert.InDelta(w, 17, reverts, 3)
 		assert.Equal(w, annotations.Contested, w.state())
 		assert.Contains(w, w.get().GetAnnotations()[annotations.Message], `"argocd-controller"`)
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BackendReverted")
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Warning BackendReverted")
 
 		w.pass(2 * time.Minute)
-		assert.Equal(w, annotations.Active, w.state(), "it was left in peace")
-		w.quiet(time.Hour)
+		assert.Equal(w, annotations.Active, w.state(), "nobody has reverted it since")
+		w.expectNoRequests(time.Hour)
 	})
 }

@@ -27,57 +27,57 @@ import (
 
 // DoorLimits bound page sets with doors.
 type DoorLimits struct {
-	Doors int // of a page set, 1 to access.MaxDoors
-	Sets  int // with doors, that are in use in a namespace; at least 1
+	Doors int // per page set, 1 to access.MaxDoors
+	Sets  int // page sets with doors in use per namespace; at least 1
 }
 
-// doors is what is remembered of targets whose apps people are let through to.
+// doors remembers targets whose bypass leads to apps.
 type doors struct {
 	mu sync.Mutex
-	// services behind the doors of each target, as they were read. They are read again
-	// when the page cannot reach them.
-	services map[target.Ref]map[string]readService
-	// looks for Services that targets lead to and that are not there.
-	looks map[target.Ref]nextLook
-	// barred targets may not have the page set that they want, since there are too many.
+	// services behind the doors of each target, as they were read. They are read again when the page
+	// Pods cannot reach them.
+	services map[target.Ref]map[string]cachedService
+	// retries for Services that targets lead to and that do not exist.
+	retries map[target.Ref]serviceRetry
+	// barred targets may not have the page set that they want because there are too many.
 	barred map[target.Ref]bool
 }
 
-// readService is one that was read, and is to be read again if it is stale.
-type readService struct {
+// cachedService is a Service that was read, and is to be read again if it is stale.
+type cachedService struct {
 	*corev1.Service
 	stale bool
 }
 
-// nextLook is when Services that are not there are looked for again.
-type nextLook struct {
+// serviceRetry is when to look again for a missing Service.
+type serviceRetry struct {
 	at    time.Time
 	every time.Duration
 }
 
-// Between two looks for a Service that is not there: it may be away for a moment, and
-// nothing else tells that it is back.
+// Bounds of the time between two attempts to read a Service that does not exist. It may be missing
+// for a moment only, and no watch reports that it is back.
 const (
-	firstLook = 15 * time.Second
-	mostLook  = 5 * time.Minute
+	minServiceRetry = 15 * time.Second
+	maxServiceRetry = 5 * time.Minute
 )
 
 func newDoors() *doors {
-	return &doors{services: map[target.Ref]map[string]readService{}, looks: map[target.Ref]nextLook{}, barred: map[target.Ref]bool{}}
+	return &doors{services: map[target.Ref]map[string]cachedService{}, retries: map[target.Ref]serviceRetry{}, barred: map[target.Ref]bool{}}
 }
 
-// letThrough finds by which doors people reach the target's apps, and gives the content
-// of the page set that has them. Where nobody is to be let through, and no page set is
-// left that had doors, that is the page, and nothing is read.
-func (c *Controller) letThrough(ctx context.Context, ref target.Ref, state *plan.State, content page.Page) (page.Page, error) {
+// resolveBypass finds the doors through which people reach the target's apps, and returns the
+// content of the page set that has them. Without a bypass, now or on a page set that the target is
+// still on, it returns the content unchanged and reads nothing.
+func (c *Controller) resolveBypass(ctx context.Context, ref target.Ref, state *plan.State, content page.Page) (page.Page, error) {
 	there := c.doorsOf(ref.Namespace, *state)
 	asked := state.Request.Access
-	if !asked.Asked() || state.Kind.NoDoors != "" {
+	if !asked.LetsAnybodyThrough() || state.Kind.NoDoors != "" {
 		c.doors.forget(ref)
-		if asked.Asked() {
-			state.Access.Told = []plan.Event{{Reason: plan.NoDoor, Message: "nobody is let through: " + state.Kind.NoDoors}}
+		if asked.LetsAnybodyThrough() {
+			state.Access.Events = []plan.Event{{Reason: plan.BypassUnavailable, Message: "nobody is let through: " + state.Kind.NoDoors}}
 		}
-		state.Access.Doors = numbered(there, nil)
+		state.Access.Doors = numberDoors(there, nil)
 		return content, nil
 	}
 	apps, why, err := c.apps(ctx, ref, *state, len(there) > 0)
@@ -85,27 +85,27 @@ func (c *Controller) letThrough(ctx context.Context, ref target.Ref, state *plan
 		return content, err
 	}
 	settings := upstream.Settings(asked, slices.Collect(maps.Values(apps)))
-	state.Access.Told = plan.NoDoors(why)
+	state.Access.Events = plan.NoDoorEvents(why)
 	if len(settings.Doors) > 0 {
 		content.Access = settings.Encode()
-		state.Page = c.book.Of(state.Page, content)
-		state.Page.Set = c.keeps(ref, state.Object, state.Page)
-		state.Access.Barred = c.barred(ref, pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, settings, len(there) > 0)
+		state.Page = c.book.WithContent(state.Page, content)
+		state.Page.Set = c.setToUse(ref, state.Object, state.Page)
+		state.Access.SetRefused = c.barred(ref, pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, settings, len(there) > 0)
 		there[state.Page.Set] = settings
 	}
-	state.Access.Doors = numbered(there, apps)
-	c.report(ref.Namespace, state, there)
+	state.Access.Doors = numberDoors(there, apps)
+	c.addReport(ref.Namespace, state, there)
 	return content, nil
 }
 
-// doorsOf gives the settings of the page sets with doors that the target's slots are on.
+// doorsOf returns the settings of the page sets with doors that the target's slots are on.
 func (c *Controller) doorsOf(namespace string, state plan.State) map[string]access.Settings {
 	all := map[string]access.Settings{}
 	for _, s := range state.Slots {
 		if _, seen := all[s.PageSet]; seen || s.PageSet == "" {
 			continue
 		}
-		if cm := c.watches.own.Observe(pageset.ID{Namespace: namespace, Name: s.PageSet}).ConfigMap; cm != nil {
+		if cm := c.watches.managed.Observe(pageset.ID{Namespace: namespace, Name: s.PageSet}).ConfigMap; cm != nil {
 			if settings := pageset.Settings(cm); len(settings.Doors) > 0 {
 				all[s.PageSet] = settings
 			}
@@ -114,32 +114,32 @@ func (c *Controller) doorsOf(namespace string, state plan.State) map[string]acce
 	return all
 }
 
-// numbered gives the doors of page sets by the ways that they are for.
-func numbered(sets map[string]access.Settings, apps map[swap.Way]upstream.App) swap.Doors {
-	d := swap.Doors{Of: map[string]map[swap.Way]int{}, Last: map[string]int{}}
+// numberDoors returns the doors of page sets, by the upstreams that they lead to.
+func numberDoors(sets map[string]access.Settings, apps map[swap.Upstream]upstream.App) swap.Doors {
+	d := swap.Doors{Of: map[string]map[swap.Upstream]int{}, Last: map[string]int{}}
 	for set, settings := range sets {
-		d.Of[set], d.Last[set] = upstream.Numbers(settings, apps), len(settings.Doors)
+		d.Of[set], d.Last[set] = upstream.DoorNumbers(settings, apps), len(settings.Doors)
 	}
 	return d
 }
 
-// apps finds the apps behind the target's slots, and which of these have no door, by the
-// reason.
-func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State, atDoors bool) (map[swap.Way]upstream.App, map[string][]swap.ID, error) {
-	all, why := map[swap.Way]upstream.App{}, map[string][]swap.ID{}
+// apps finds the apps behind the target's slots, and lists by reason the slots whose app has no
+// door.
+func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State, atDoors bool) (map[swap.Upstream]upstream.App, map[string][]swap.ID, error) {
+	all, why := map[swap.Upstream]upstream.App{}, map[string][]swap.ID{}
 	used, missing := map[string]bool{}, false
-	for _, slot := range plan.Ways(state) {
-		for _, way := range slot.Ways {
-			app, known := all[way]
+	for _, slot := range plan.Upstreams(state) {
+		for _, up := range slot.Upstreams {
+			app, known := all[up]
 			if !known {
-				svc, err := c.behind(ctx, ref, way, atDoors)
+				svc, err := c.serviceBehind(ctx, ref, up, atDoors)
 				if err != nil {
 					return nil, nil, err
 				}
-				app = upstream.Of(way, svc)
-				all[way], missing = app, missing || svc == nil && leadsToService(way)
+				app = upstream.Of(up, svc)
+				all[up], missing = app, missing || svc == nil && leadsToService(up)
 			}
-			used[way.Service] = true
+			used[up.Service] = true
 			if app.Refused != "" && !slices.Contains(why[app.Refused], slot.Slot) {
 				why[app.Refused] = append(why[app.Refused], slot.Slot)
 			}
@@ -147,31 +147,33 @@ func (c *Controller) apps(ctx context.Context, ref target.Ref, state plan.State,
 	}
 	c.doors.keep(ref, used)
 	if missing {
-		c.queues.targets.AddAfter(ref, c.doors.lookAgain(ref, c.config.Clock.Now()))
+		c.queues.targets.AddAfter(ref, c.doors.retryAfter(ref, c.config.Clock.Now()))
 	} else {
-		c.doors.foundAll(ref)
+		c.doors.resetRetry(ref)
 	}
 	return all, why, nil
 }
 
-func leadsToService(way swap.Way) bool { return way.Refused == "" && upstream.Named(way.Service) }
+func leadsToService(up swap.Upstream) bool {
+	return up.Refused == "" && upstream.ValidServiceName(up.Service)
+}
 
-// behind gives the Service that a way leads to; nil if there is none.
-func (c *Controller) behind(ctx context.Context, ref target.Ref, way swap.Way, atDoors bool) (*corev1.Service, error) {
-	if !leadsToService(way) {
+// serviceBehind returns the Service that an upstream names; nil if there is none.
+func (c *Controller) serviceBehind(ctx context.Context, ref target.Ref, up swap.Upstream, atDoors bool) (*corev1.Service, error) {
+	if !leadsToService(up) {
 		return nil, nil
 	}
-	svc, err := c.service(ctx, ref, way.Service, atDoors)
+	svc, err := c.service(ctx, ref, up.Service, atDoors)
 	if err != nil {
-		return nil, fmt.Errorf("%s, to whose apps people are to be let through: %w", ref, err)
+		return nil, fmt.Errorf("find the apps that the bypass of %s leads to: %w", ref, err)
 	}
 	return svc, nil
 }
 
-// service reads a Service of the target's namespace, once, or while that is in maintenance
-// itself, the one that leads to its app meanwhile. One that is not there is looked for each
-// time. Of a target that is at doors already, one that has gone stays as it was read: it
-// may be back in a moment, and its door, which waits for it, must not be taken down.
+// service reads a Service of the target's namespace once, or, while that Service is in maintenance
+// itself, the origin Service that leads to its app. A missing Service is looked up each time. If the
+// target is at doors already, a Service that was deleted stays as it was read: it may be back in a
+// moment, and its door, which waits for it, must not be removed.
 func (c *Controller) service(ctx context.Context, ref target.Ref, name string, atDoors bool) (*corev1.Service, error) {
 	before := c.doors.service(ref, name)
 	if before.Service != nil && !before.stale {
@@ -195,9 +197,9 @@ func (c *Controller) service(ctx context.Context, ref target.Ref, name string, a
 	return svc, nil
 }
 
-// barred says why the page set may not be made; empty if it may. Sets that the target
-// alone uses do not count: it leaves them for this one. Nor is one held on the doors that
-// it is at, which may let in by a token that is to let in nobody any more.
+// barred says why the page set may not be created; empty if it may. Sets that only the target uses
+// do not count, because it leaves them for this one. Nor is a target refused that is at doors
+// already: the old doors may admit a token that must no longer work.
 func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.Settings, atDoors bool) string {
 	why := ""
 	others := 0
@@ -209,9 +211,9 @@ func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.S
 	}
 	switch limits := c.config.DoorLimits; {
 	case len(settings.Doors) > limits.Doors:
-		why = fmt.Sprintf("people are to be let through to %d apps, and a page set may have %d doors (--page-max-doors): split the target, or let fewer through", len(settings.Doors), limits.Doors)
+		why = fmt.Sprintf("the bypass leads to %d apps, and a page set may lead to %d at most (--bypass-max-apps): split the target, or remove its bypass", len(settings.Doors), limits.Doors)
 	case others >= limits.Sets && !atDoors && !slices.Contains(there, wanted):
-		why = fmt.Sprintf("%d other page sets of the namespace have doors, which is as many as may be (--page-max-sets-with-doors): give targets the same settings, or end the maintenance of one", others)
+		why = fmt.Sprintf("%d other page sets of the namespace have a bypass, which is the limit (--bypass-max-page-sets): give targets the same bypass settings, or end the maintenance of one", others)
 	}
 	if c.doors.clear(ref); why != "" {
 		c.doors.bar(ref)
@@ -219,28 +221,28 @@ func (c *Controller) barred(ref target.Ref, wanted pageset.ID, settings access.S
 	return why
 }
 
-// report takes over what the page Pods say that the target is on, or what they said
-// before the controller began if they have not been asked yet.
-func (c *Controller) report(namespace string, state *plan.State, sets map[string]access.Settings) {
+// addReport takes over what the page Pods of the target's page set report, or the previous summary
+// if they have not been polled yet.
+func (c *Controller) addReport(namespace string, state *plan.State, sets map[string]access.Settings) {
 	status := annotations.StatusOf(annotationsOf(state.Object))
 	if _, on := sets[status.PageSet]; !on {
 		return
 	}
-	report, heard := c.visits.Of(pageset.ID{Namespace: namespace, Name: status.PageSet})
+	report, heard := c.visits.Report(pageset.ID{Namespace: namespace, Name: status.PageSet})
 	if !heard {
 		state.Access.Summary = status.Access
 		return
 	}
 	state.Access.Summary = report.Summary
-	for _, t := range report.Troubles {
-		state.Access.Told = append(state.Access.Told, plan.Event{Reason: plan.BypassNotWorking, Message: annotations.ClipTo(t.Text, annotations.MaxMessage)})
+	for _, t := range report.Problems {
+		state.Access.Events = append(state.Access.Events, plan.Event{Reason: plan.BypassFailing, Message: annotations.ClipTo(t.Text, annotations.MaxMessage)})
 	}
 }
 
-// asks lists the page Pods with doors, to be asked who was let through.
-func (c *Controller) asks() (all []visits.Set) {
+// setsToPoll lists the page sets with doors and their ready Pods, to be polled.
+func (c *Controller) setsToPoll() (all []visits.Set) {
 	for _, id := range c.manager.WithDoors("") {
-		o := c.watches.own.Observe(id)
+		o := c.watches.managed.Observe(id)
 		if !o.Alive() {
 			continue
 		}
@@ -255,19 +257,18 @@ func (c *Controller) asks() (all []visits.Set) {
 	return all
 }
 
-// heard has the targets of a page set told what its Pods say, and Services read again
+// onReport queues the targets of a page set whose report has changed, and has Services read again
 // that could not be reached.
-func (c *Controller) heard(id pageset.ID, report visits.Report) {
+func (c *Controller) onReport(id pageset.ID, report visits.Report) {
 	for _, host := range report.Unreachable() {
 		name, _, _ := strings.Cut(host, ".")
-		c.doors.lose(id.Namespace, name)
+		c.doors.markStale(id.Namespace, name)
 	}
 	c.queueTargets(c.manager.Claims.Users(id))
 }
 
-// freed queues the targets that may have the page set that they want, now that another
-// one is used by nobody any more.
-func (c *Controller) freed(id pageset.ID) {
+// queueBarred queues the barred targets of the namespace once a page set has become unused.
+func (c *Controller) queueBarred(id pageset.ID) {
 	if len(c.manager.Claims.Users(id)) > 0 {
 		return
 	}
@@ -276,18 +277,18 @@ func (c *Controller) freed(id pageset.ID) {
 	}
 }
 
-// rerouted reads the Service of a target of its kind again where it is behind a door: the
-// way to its app is another one during its own maintenance.
-func (c *Controller) rerouted(ref target.Ref) {
+// refreshService has a Service that is a target itself read again where it is behind a door: during
+// its own maintenance its app is reached another way.
+func (c *Controller) refreshService(ref target.Ref) {
 	if ref.Kind != "Service" {
 		return
 	}
-	for _, user := range c.doors.lose(ref.Namespace, ref.Name) {
+	for _, user := range c.doors.markStale(ref.Namespace, ref.Name) {
 		c.queues.targets.Add(user)
 	}
 }
 
-func (d *doors) service(ref target.Ref, name string) readService {
+func (d *doors) service(ref target.Ref, name string) cachedService {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.services[ref][name]
@@ -297,43 +298,42 @@ func (d *doors) remember(ref target.Ref, name string, svc *corev1.Service) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.services[ref] == nil {
-		d.services[ref] = map[string]readService{}
+		d.services[ref] = map[string]cachedService{}
 	}
-	d.services[ref][name] = readService{Service: svc}
+	d.services[ref][name] = cachedService{Service: svc}
 }
 
-// keep forgets the Services that the target does not lead to any more.
+// keep forgets the Services that the target no longer leads to.
 func (d *doors) keep(ref target.Ref, used map[string]bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	maps.DeleteFunc(d.services[ref], func(name string, _ readService) bool { return !used[name] })
+	maps.DeleteFunc(d.services[ref], func(name string, _ cachedService) bool { return !used[name] })
 }
 
-// foundAll forgets how often a Service that the target leads to has been looked for.
-func (d *doors) foundAll(ref target.Ref) {
+// resetRetry forgets how often missing Services of a target were looked up.
+func (d *doors) resetRetry(ref target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.looks, ref)
+	delete(d.retries, ref)
 }
 
-// lookAgain says after what time a target is to be looked at again, since a Service that
-// it leads to is missing. However often it is asked meanwhile, the time of the next look
-// stays.
-func (d *doors) lookAgain(ref target.Ref, now time.Time) time.Duration {
+// retryAfter returns after how long to look again for a missing Service of the target. Calls before
+// then do not move that time.
+func (d *doors) retryAfter(ref target.Ref, now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	next := d.looks[ref]
+	next := d.retries[ref]
 	if !now.Before(next.at) {
-		next.every = min(max(2*next.every, firstLook), mostLook)
+		next.every = min(max(2*next.every, minServiceRetry), maxServiceRetry)
 		next.at = now.Add(next.every)
-		d.looks[ref] = next
+		d.retries[ref] = next
 	}
 	return next.at.Sub(now)
 }
 
-// lose has a Service, or one that leads to the app of another meanwhile, read again, and
-// gives the targets that lead to it.
-func (d *doors) lose(namespace, name string) (users []target.Ref) {
+// markStale has a Service, or the origin Service that stands for it, read again, and returns the
+// targets that lead to it.
+func (d *doors) markStale(namespace, name string) (users []target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for ref, services := range d.services {
@@ -343,7 +343,7 @@ func (d *doors) lose(namespace, name string) (users []target.Ref) {
 		leads := false
 		for asked, read := range services {
 			if asked == name || read.Name == name {
-				services[asked] = readService{read.Service, true}
+				services[asked] = cachedService{read.Service, true}
 				leads = true
 			}
 		}
@@ -378,11 +378,11 @@ func (d *doors) barredIn(namespace string) (refs []target.Ref) {
 	return refs
 }
 
-// forget a target of which nobody is let through to the apps.
+// forget drops a target without a bypass.
 func (d *doors) forget(ref target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.services, ref)
-	delete(d.looks, ref)
+	delete(d.retries, ref)
 	delete(d.barred, ref)
 }

@@ -30,8 +30,8 @@ func (w *world) service(name string, change ...func(*corev1.Service)) {
 	require.NoError(w, err)
 }
 
-// lead writes where the paths of the Ingress lead, as a person does.
-func (w *world) lead(backends ...string) {
+// setBackends writes the backends of the Ingress's paths, as a person does.
+func (w *world) setBackends(backends ...string) {
 	w.Helper()
 	u := w.get()
 	var paths []any
@@ -51,8 +51,8 @@ func (w *world) lead(backends ...string) {
 	require.NoError(w, err)
 }
 
-// leads lists where the paths lead: name:port.
-func (w *world) leads() (all []string) {
+// backends lists the backends of the paths as name:port.
+func (w *world) backends() (all []string) {
 	w.Helper()
 	rules, _, err := unstructured.NestedSlice(w.get().Object, "spec", "rules")
 	require.NoError(w, err)
@@ -64,7 +64,7 @@ func (w *world) leads() (all []string) {
 	return all
 }
 
-// settings of the page set that the target is on.
+// settings returns the target's page set and its settings.
 func (w *world) settings() (string, access.Settings) {
 	w.Helper()
 	set := w.get().GetAnnotations()[annotations.PageSet]
@@ -73,7 +73,7 @@ func (w *world) settings() (string, access.Settings) {
 	return set, pageset.Settings(cm)
 }
 
-func (w *world) reads(name string) (n int) {
+func (w *world) countReads(name string) (n int) {
 	for _, request := range w.Requests() {
 		if request == "get services "+namespace+"/"+name {
 			n++
@@ -82,191 +82,156 @@ func (w *world) reads(name string) (n int) {
 	return n
 }
 
-// TestSlotsLeadToTheirDoors, a backend that is written in the middle waits on the page
-// until the set that has its door serves, and Services are read once.
-func TestSlotsLeadToTheirDoors(t *testing.T) {
+// TestDoorsPerBackend: each backend leads to the door of its app. A backend that is written during
+// maintenance stays on the page until the page set that has its door serves, and Services are read
+// once.
+func TestDoorsPerBackend(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.service("a")
 		w.service("b")
-		w.lead("b", "a", "b")
+		w.setBackends("b", "a", "b")
 		w.annotate(annotations.OpenPaths, "/admin")
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		require.Equal(w, annotations.Active, w.state())
-		reads := w.reads("b")
+		reads := w.countReads("b")
 		first, settings := w.settings()
-		assert.Equal(w, []string{first + ":8102", first + ":8101", first + ":8102"}, w.leads())
+		assert.Equal(w, []string{first + ":8102", first + ":8101", first + ":8102"}, w.backends())
 		assert.Equal(w, []string{"a.shop.svc", "b.shop.svc"}, []string{settings.Doors[0].Host, settings.Doors[1].Host})
 		svc, err := w.Client.CoreV1().Services(namespace).Get(w.Context(), first, metav1.GetOptions{})
 		require.NoError(w, err)
 		assert.Len(w, svc.Spec.Ports, 3)
-		w.quiet(23 * time.Hour)
+		w.expectNoRequests(23 * time.Hour)
 
-		// Another app is written in the middle, of which no set has a door yet.
+		// Another app is written during maintenance, for which no page set has a door yet.
 		w.service("c")
-		w.lead(first+":8102", "c", first+":8102")
+		w.setBackends(first+":8102", "c", first+":8102")
 		w.pass(time.Minute)
-		assert.Equal(w, []string{first + ":8102", first + ":80", first + ":8102"}, w.leads(), "the app stays behind the page")
+		assert.Equal(w, []string{first + ":8102", first + ":80", first + ":8102"}, w.backends(), "the app stays behind the page")
 		assert.Equal(w, first, w.get().GetAnnotations()[annotations.PageSet])
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		second, settings := w.settings()
 		require.NotEqual(w, first, second)
-		assert.Equal(w, []string{second + ":8101", second + ":8102", second + ":8101"}, w.leads())
+		assert.Equal(w, []string{second + ":8101", second + ":8102", second + ":8101"}, w.backends())
 		assert.Equal(w, []string{"b.shop.svc", "c.shop.svc"}, []string{settings.Doors[0].Host, settings.Doors[1].Host})
-		assert.Equal(w, reads, w.reads("b"), "it is not read again")
-		w.pass(3 * time.Minute) // the first set goes
-		w.quiet(30 * time.Minute)
+		assert.Equal(w, reads, w.countReads("b"), "it is not read again")
+		w.pass(3 * time.Minute) // the first page set is deleted
+		w.expectNoRequests(30 * time.Minute)
 
 		w.annotate(annotations.DefaultEnabled, "")
 		w.pass(time.Second)
-		assert.Equal(w, []string{"b:80", "c:80", "b:80"}, w.leads())
+		assert.Equal(w, []string{"b:80", "c:80", "b:80"}, w.backends())
 		assert.Equal(w, map[string]string{annotations.OpenPaths: "/admin"}, w.get().GetAnnotations())
 		w.pass(48 * time.Hour)
-		w.quiet(24 * time.Hour)
+		w.expectNoRequests(24 * time.Hour)
 	})
 }
 
-// TestWhoIsLetThroughCanChange, and the page without anybody is the one that it ever was.
-func TestWhoIsLetThroughCanChange(t *testing.T) {
+// TestBypassSettingsCanChange: removing the bypass leads back to the page set without doors.
+func TestBypassSettingsCanChange(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.service("a")
-		w.lead("a")
+		w.setBackends("a")
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		plain := w.get().GetAnnotations()[annotations.PageSet]
-		assert.Equal(w, []string{plain + ":80"}, w.leads())
+		assert.Equal(w, []string{plain + ":80"}, w.backends())
 
 		w.annotate(annotations.ReadOnly, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		kept, settings := w.settings()
 		assert.True(w, settings.ReadOnly)
-		assert.Equal(w, []string{kept + ":8101"}, w.leads())
+		assert.Equal(w, []string{kept + ":8101"}, w.backends())
 
-		w.told()
+		w.newEvents()
 		w.annotate(annotations.ReadOnly, "")
 		w.pass(time.Minute)
-		assert.Equal(w, []string{plain + ":80"}, w.leads(), "it was still there")
-		assert.NotContains(w, strings.Join(w.told(), "\n"), "Warning", "a door that is left is nobody's edit")
+		assert.Equal(w, []string{plain + ":80"}, w.backends(), "it still existed")
+		assert.NotContains(w, strings.Join(w.newEvents(), "\n"), "Warning", "leaving a door does not count as an edit")
 		w.pass(3 * time.Minute)
-		w.quiet(time.Hour)
+		w.expectNoRequests(time.Hour)
 	})
 }
 
-// TestAppsWithoutADoor are behind the page, people are told, and the rest has doors.
+// TestAppsWithoutADoor: apps that cannot have a door stay behind the page, an Event says so, and the
+// others have doors.
 func TestAppsWithoutADoor(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.service("a")
 		w.service("out", func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeExternalName })
-		w.lead("a", "out", "gone")
+		w.setBackends("a", "out", "gone")
 		w.annotate(annotations.BypassSecret, "team")
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		set := w.get().GetAnnotations()[annotations.PageSet]
-		assert.Equal(w, []string{set + ":8101", set + ":80", set + ":80"}, w.leads())
-		told := strings.Join(w.told(), "\n")
-		assert.Contains(w, told, `Warning NoDoor nobody is let through to the app of "Prefix /1": Service out is an ExternalName`)
-		assert.Contains(w, told, `Warning NoDoor nobody is let through to the app of "Prefix /2": there is no Service gone`)
-		before, sent := w.reads("gone"), len(w.Requests())
+		assert.Equal(w, []string{set + ":8101", set + ":80", set + ":80"}, w.backends())
+		told := strings.Join(w.newEvents(), "\n")
+		assert.Contains(w, told, `Warning BypassUnavailable the bypass does not reach the app of "Prefix /1": Service out is an ExternalName`)
+		assert.Contains(w, told, `Warning BypassUnavailable the bypass does not reach the app of "Prefix /2": there is no Service gone`)
+		before, sent := w.countReads("gone"), len(w.Requests())
 		w.pass(time.Hour)
-		assert.InDelta(w, 13, w.reads("gone")-before, 3, "it is looked for, seldom")
+		assert.InDelta(w, 13, w.countReads("gone")-before, 3, "it is looked up now and then")
 		for _, request := range w.Requests()[sent:] {
 			assert.Regexp(w, "^get ", request, "and nothing is written")
 		}
-		assert.Empty(w, w.told())
+		assert.Empty(w, w.newEvents())
 
-		// A Service that comes is found, though nobody touches the target.
+		// A Service that is created is found, although nobody touches the target.
 		w.service("gone")
-		w.pass(mostLook + time.Second)
-		w.PlayPods(w.T, namespace)
+		w.pass(maxServiceRetry + time.Second)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(time.Minute)
 		next, settings := w.settings()
 		assert.Len(w, settings.Doors, 2)
-		assert.Equal(w, []string{next + ":8101", next + ":80", next + ":8102"}, w.leads())
+		assert.Equal(w, []string{next + ":8101", next + ":80", next + ":8102"}, w.backends())
 		w.pass(5 * time.Minute)
-		w.quiet(time.Hour)
+		w.expectNoRequests(time.Hour)
 	})
 }
 
-// TestAServiceThatIsAwayForAMoment, as while a release is installed anew, keeps its door.
-func TestAServiceThatIsAwayForAMoment(t *testing.T) {
+// TestServiceBrieflyDeleted: a Service that is recreated, such as when a release is reinstalled,
+// keeps its door.
+func TestServiceBrieflyDeleted(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.service("a")
-		w.lead("a")
+		w.setBackends("a")
 		w.annotate(annotations.OpenPaths, "/admin")
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
-		w.addressed()
+		w.MakePodsReady(w.T, namespace)
+		w.assignPodIPs()
 		w.pass(10 * time.Second)
 		set := w.get().GetAnnotations()[annotations.PageSet]
-		require.Equal(w, []string{set + ":8101"}, w.leads())
+		require.Equal(w, []string{set + ":8101"}, w.backends())
 
 		require.NoError(w, w.Client.CoreV1().Services(namespace).Delete(w.Context(), "a", metav1.DeleteOptions{}))
-		w.says.Store(&access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1", Unreachable: "no such host"}}})
+		w.summary.Store(&access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1", Unreachable: "no such host"}}})
 		w.pass(2 * time.Minute)
-		assert.Equal(w, []string{set + ":8101"}, w.leads())
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BypassNotWorking the app at a.shop.svc:80 cannot be reached")
+		assert.Equal(w, []string{set + ":8101"}, w.backends())
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Warning BypassFailing the app at a.shop.svc:80 cannot be reached")
 
 		w.service("a")
-		w.says.Store(&access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1"}}})
+		w.summary.Store(&access.Summary{PageSet: set, Doors: []access.DoorState{{Name: "d1"}}})
 		w.pass(time.Minute)
 		now, settings := w.settings()
 		assert.Equal(w, set, now)
 		assert.Len(w, settings.Doors, 1)
-		assert.Equal(w, []string{set + ":8101"}, w.leads())
-		w.quiet(time.Hour)
+		assert.Equal(w, []string{set + ":8101"}, w.backends())
+		w.expectNoRequests(time.Hour)
 	})
 }
 
-// TestTooManyDoorsBlock: the app is served, for a page without the bypass that was asked
-// for would lock people out.
-func TestTooManyDoorsBlock(t *testing.T) {
-	inWorld(t, func(w *world) {
-		var many []string
-		for i := range 4 {
-			many = append(many, fmt.Sprintf("app-%d", i))
-			w.service(many[i])
-		}
-		w.lead(many...)
-		w.annotate(annotations.OpenPaths, "/admin")
-		w.annotate(annotations.DefaultEnabled, "true")
-		w.pass(time.Minute)
-		assert.Equal(w, annotations.Blocked, w.state())
-		assert.Contains(w, w.get().GetAnnotations()[annotations.Message], "4 apps, and a page set may have 3 doors (--page-max-doors)")
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning PageNotReady")
-		sets, err := w.Client.CoreV1().ConfigMaps(namespace).List(w.Context(), metav1.ListOptions{})
-		require.NoError(w, err)
-		assert.Empty(w, sets.Items, "nothing is made")
-		assert.Equal(w, "app-0:80", w.leads()[0])
-		w.quiet(time.Hour)
-
-		w.lead(many[:3]...)
-		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
-		w.pass(time.Minute)
-		assert.Equal(w, annotations.Active, w.state())
-
-		// One more in the middle: what has a door keeps it, the new app is served behind
-		// the page, and nobody who is let through is locked out.
-		set := w.get().GetAnnotations()[annotations.PageSet]
-		w.lead(set+":8101", set+":8102", set+":8103", many[3])
-		w.pass(time.Minute)
-		assert.Equal(w, []string{set + ":8101", set + ":8102", set + ":8103", set + ":80"}, w.leads())
-		w.quiet(time.Hour)
-	})
-}
-
-// addressed gives the page Pods addresses, as the kubelet does.
-func (w *world) addressed() {
+// assignPodIPs assigns addresses to the page Pods, as the kubelet does.
+func (w *world) assignPodIPs() {
 	w.Helper()
 	pods, err := w.Client.CoreV1().Pods(namespace).List(w.Context(), metav1.ListOptions{})
 	require.NoError(w, err)
@@ -277,34 +242,34 @@ func (w *world) addressed() {
 	}
 }
 
-// TestWhatPagePodsSayIsSeen: who was let through is on the target, and what keeps people
-// from the app is told once, while it lasts; an app that cannot be reached is looked for.
-func TestWhatPagePodsSayIsSeen(t *testing.T) {
+// TestPagePodReports: the target shows who was let through, a problem is reported once while it
+// lasts, and an app that cannot be reached is looked up again.
+func TestPagePodReports(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.service("a")
-		w.lead("a")
+		w.setBackends("a")
 		w.annotate(annotations.BypassSecret, "team")
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
-		w.addressed()
+		w.MakePodsReady(w.T, namespace)
+		w.assignPodIPs()
 		w.pass(10 * time.Second)
 		require.Equal(w, annotations.Active, w.state())
 		set := w.get().GetAnnotations()[annotations.PageSet]
-		w.told()
+		w.newEvents()
 		seen := func() string { return w.get().GetAnnotations()[annotations.AccessReport] }
 		assert.Empty(w, seen())
 
 		said := access.Summary{PageSet: set, Secret: access.Secret{Name: "team", Missing: true}}
-		say := func(s access.Summary) { w.says.Store(&s) }
+		say := func(s access.Summary) { w.summary.Store(&s) }
 		say(said)
 		w.pass(20 * time.Second)
-		assert.Contains(w, seen(), "nobody was let through yet; there is no Secret team")
+		assert.Contains(w, seen(), "nobody has been let through yet; there is no Secret team")
 		assert.Equal(w, annotations.Active, w.state())
 		assert.Empty(w, w.get().GetAnnotations()[annotations.Message])
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BypassNotWorking there is no Secret team")
-		w.quiet(time.Hour)
-		assert.Empty(w, w.told(), "it is told once")
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Warning BypassFailing there is no Secret team")
+		w.expectNoRequests(time.Hour)
+		assert.Empty(w, w.newEvents(), "it is reported once")
 
 		said.Secret = access.Secret{Name: "team", Tokens: 1}
 		said.Holders = map[string]access.Holder{"alice": {Requests: 1}}
@@ -312,20 +277,20 @@ func TestWhatPagePodsSayIsSeen(t *testing.T) {
 		say(said)
 		w.pass(20 * time.Second)
 		assert.Equal(w, "let through by token or link: alice", seen())
-		w.quiet(time.Hour)
+		w.expectNoRequests(time.Hour)
 		said.Holders = map[string]access.Holder{"alice": {Requests: 1000}}
 		say(said)
-		w.quiet(time.Hour)
+		w.expectNoRequests(time.Hour)
 
-		// The app moves to another port; the page cannot reach it, and finds it.
+		// The app moves to another port; the page Pods cannot reach it, and the controller finds it.
 		require.NoError(w, w.Client.CoreV1().Services(namespace).Delete(w.Context(), "a", metav1.DeleteOptions{}))
 		w.service("a", func(svc *corev1.Service) { svc.Spec.Ports[0].AppProtocol = ptr.To("https") })
 		said.Doors = []access.DoorState{{Name: "d1", Unreachable: "connection refused"}}
 		say(said)
 		w.pass(20 * time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(10 * time.Second)
-		assert.Contains(w, strings.Join(w.told(), "\n"), "Warning BypassNotWorking the app at a.shop.svc:80 cannot be reached from the page Pods (connection refused)")
+		assert.Contains(w, strings.Join(w.newEvents(), "\n"), "Warning BypassFailing the app at a.shop.svc:80 cannot be reached from the page Pods (connection refused)")
 		next, settings := w.settings()
 		require.NotEqual(w, set, next)
 		assert.Equal(w, access.HTTPS, settings.Doors[0].Scheme)
@@ -334,12 +299,12 @@ func TestWhatPagePodsSayIsSeen(t *testing.T) {
 		w.pass(time.Second)
 		assert.Empty(w, seen())
 		w.pass(5 * time.Minute)
-		w.quiet(time.Hour)
+		w.expectNoRequests(time.Hour)
 	})
 }
 
-// TestAnAppInMaintenanceItself is reached by the Service that leads to it meanwhile.
-func TestAnAppInMaintenanceItself(t *testing.T) {
+// TestDoorToServiceInMaintenance: the app is reached through the origin Service.
+func TestDoorToServiceInMaintenance(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.service("a", func(svc *corev1.Service) {
 			svc.Spec.Selector = map[string]string{annotations.PageSetLabel: "maintenance-00000000000000aa"}
@@ -349,85 +314,14 @@ func TestAnAppInMaintenanceItself(t *testing.T) {
 			svc.Labels = map[string]string{annotations.ManagedByLabel: annotations.ManagedBy, annotations.ComponentLabel: annotations.ComponentOrigin}
 			svc.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: "a", UID: "a", Controller: &controller}}
 		})
-		w.lead("a")
+		w.setBackends("a")
 		w.annotate(annotations.OpenPaths, "/admin")
 		w.annotate(annotations.DefaultEnabled, "true")
 		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
+		w.MakePodsReady(w.T, namespace)
 		w.pass(10 * time.Second)
 		_, settings := w.settings()
 		require.Len(w, settings.Doors, 1)
 		assert.Equal(w, "maintenance-origin-a.shop.svc", settings.Doors[0].Host)
-	})
-}
-
-// TestTooManySetsBlock, until one of them is used by nobody any more.
-func TestTooManySetsBlock(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.service("a")
-		for i, name := range []string{"one", "two"} {
-			u := ingress()
-			u.SetName(name)
-			u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true", annotations.OpenPaths: fmt.Sprintf("/%d", i)})
-			require.NoError(w, unstructured.SetNestedField(u.Object, "a", "spec", "defaultBackend", "service", "name"))
-			_, err := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace).Create(w.Context(), u, metav1.CreateOptions{})
-			require.NoError(w, err)
-		}
-		w.pass(time.Second)
-		w.lead("a")
-		w.annotate(annotations.OpenPaths, "/3")
-		w.annotate(annotations.DefaultEnabled, "true")
-		w.pass(time.Second)
-		assert.Equal(w, annotations.Blocked, w.state())
-		assert.Contains(w, w.get().GetAnnotations()[annotations.Message], "2 other page sets of the namespace have doors")
-		w.annotate(annotations.OpenPaths, "/1")
-		w.pass(time.Second)
-		assert.Equal(w, annotations.Pending, w.state(), "who shares a set needs no other")
-		w.annotate(annotations.OpenPaths, "/3")
-		w.pass(time.Second)
-		assert.Equal(w, annotations.Blocked, w.state())
-
-		client := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace)
-		u, err := client.Get(w.Context(), "one", metav1.GetOptions{})
-		require.NoError(w, err)
-		u.SetAnnotations(nil)
-		_, err = client.Update(w.Context(), u, metav1.UpdateOptions{})
-		require.NoError(w, err)
-		w.pass(time.Second)
-		assert.Equal(w, annotations.Pending, w.state(), "there is room")
-	})
-}
-
-// TestSetsAtTheBoundCanChange: targets that share the only set that may be leave it one by
-// one, for one that lets fewer in.
-func TestSetsAtTheBoundCanChange(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.service("a")
-		ingresses := w.Dynamic.Resource(target.Ingress().Resource).Namespace(namespace)
-		for name, path := range map[string]string{"one": "/0", "two": "/1"} { // my-app shares two's
-			u := ingress()
-			u.SetName(name)
-			u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true", annotations.OpenPaths: path})
-			require.NoError(w, unstructured.SetNestedField(u.Object, "a", "spec", "defaultBackend", "service", "name"))
-			_, err := ingresses.Create(w.Context(), u, metav1.CreateOptions{})
-			require.NoError(w, err)
-		}
-		w.lead("a")
-		w.annotate(annotations.OpenPaths, "/1")
-		w.annotate(annotations.DefaultEnabled, "true")
-		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
-		w.pass(time.Minute)
-		require.Equal(w, annotations.Active, w.state())
-		before, _ := w.settings()
-
-		w.annotate(annotations.OpenPaths, "/narrower")
-		w.pass(time.Second)
-		w.PlayPods(w.T, namespace)
-		w.pass(time.Minute)
-		after, settings := w.settings()
-		assert.NotEqual(w, before, after)
-		assert.Equal(w, []string{"/narrower"}, settings.OpenPaths)
-		assert.Equal(w, annotations.Active, w.state())
 	})
 }

@@ -15,13 +15,13 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// mostInFront bounds what is read for one target.
-const mostInFront = 20
+// maxFrontReads bounds the objects that are read for one target.
+const maxFrontReads = 20
 
-// front looks at what stands between visitors and a target that is about to be
-// swapped: what is known to hide a page, or to stop because of it. It is read live,
-// and only then: none of it is worth a watch, and nothing depends on it. What cannot
-// be read is said to be so.
+// front checks what stands between visitors and a target that is about to be swapped, and returns
+// warnings about what is known to hide a page, or to stop because of it. It reads objects live, only
+// at this time: none of it is worth a watch, and nothing depends on it. The warnings also name what
+// cannot be read.
 func (c *Controller) front(ctx context.Context, kind target.Kind, ref target.Ref, object map[string]any, status int) []plan.Event {
 	if kind.Front == nil {
 		return nil
@@ -31,20 +31,20 @@ func (c *Controller) front(ctx context.Context, kind target.Kind, ref target.Ref
 	for _, why := range f.Hides {
 		events = append(events, plan.Event{Reason: plan.PageHidden, Message: why})
 	}
-	for _, name := range f.Services[:min(len(f.Services), mostInFront)] {
+	for _, name := range f.Services[:min(len(f.Services), maxFrontReads)] {
 		svc, err := c.config.Client.CoreV1().Services(ref.Namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
-			continue // not there, or asked again with the next target: it is advice
+			continue // missing, or tried again with the next target: this is only advice
 		}
-		if who := target.LooksForIt(svc); who != "" {
-			events = append(events, plan.Event{Reason: plan.RolloutStops, Message: fmt.Sprintf("Service %q belongs to %s, which looks for it among the backends of this %s: a rollout stops, or is called invalid, until maintenance ends",
+		if who := target.RolloutTool(svc); who != "" {
+			events = append(events, plan.Event{Reason: plan.RolloutStalled, Message: fmt.Sprintf("Service %q belongs to %s, which looks for it among the backends of this %s: a rollout stops, or is reported as invalid, until maintenance ends",
 				annotations.Clip(name), who, ref.Kind)})
 		}
 	}
 	return events
 }
 
-// middlewares follows chains.
+// middlewares checks middlewares, including those in chains.
 func (c *Controller) middlewares(ctx context.Context, all []target.Middleware, status int) []plan.Event {
 	var events []plan.Event
 	var unread []string
@@ -52,7 +52,7 @@ func (c *Controller) middlewares(ctx context.Context, all []target.Middleware, s
 	for i := 0; i < len(all); i++ {
 		m := all[i]
 		var object *unstructured.Unstructured
-		known := i < mostInFront
+		known := i < maxFrontReads
 		if known {
 			object, known = c.middleware(ctx, m)
 		}
@@ -63,7 +63,7 @@ func (c *Controller) middlewares(ctx context.Context, all []target.Middleware, s
 		case object == nil:
 			continue
 		}
-		why, chain := target.Hides(object.Object["spec"], object.GetNamespace(), status)
+		why, chain := target.MiddlewareHides(object.Object["spec"], object.GetNamespace(), status)
 		if why != "" {
 			events = append(events, plan.Event{Reason: plan.PageHidden, Message: fmt.Sprintf("Middleware %s is in front of the page: %s", m, why)})
 		}
@@ -74,15 +74,16 @@ func (c *Controller) middlewares(ctx context.Context, all []target.Middleware, s
 		}
 	}
 	if len(unread) > 0 {
-		events = append(events, plan.Event{Reason: plan.PageHidden, Message: fmt.Sprintf("could not look at middlewares in front of the page, which may hide it (a circuitBreaker, errors or retry over 503): %s. The controller reads objects that it is granted (get middlewares.traefik.io) and none of other providers",
+		events = append(events, plan.Event{Reason: plan.PageHidden, Message: fmt.Sprintf("could not check middlewares in front of the page, which may hide it (a circuitBreaker, errors or retry on 503): %s. The controller needs get on middlewares.traefik.io, and cannot read middlewares of other providers",
 			strings.Join(unread, ", "))})
 	}
 	return events
 }
 
-// middleware reads one: nil if there is none, and not known if it cannot be read.
+// middleware reads a middleware. The object is nil if it does not exist; known is false if it cannot
+// be read.
 func (c *Controller) middleware(ctx context.Context, m target.Middleware) (object *unstructured.Unstructured, known bool) {
-	places := m.Places()
+	places := m.Candidates()
 	for _, at := range places {
 		object, err := c.config.Dynamic.Resource(target.MiddlewareResource()).Namespace(at.Namespace).Get(ctx, at.Name, metav1.GetOptions{})
 		if err == nil {

@@ -13,13 +13,13 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// serviceName of a backend, for people.
+// serviceName returns the name of a backend's Service for messages.
 func serviceName(b swap.Backend) string {
 	return fmt.Sprintf("Service %s/%s", annotations.Clip(b.Namespace), annotations.Clip(b.Name))
 }
 
-// noReadyEndpoint is in the same words however many there are: what it says is written
-// to the target.
+// noReadyEndpoint does not depend on the number of endpoints, because the text is written to the
+// target.
 func noReadyEndpoint(s readiness.State) string {
 	if !s.Exists {
 		return "does not exist"
@@ -27,30 +27,30 @@ func noReadyEndpoint(s readiness.State) string {
 	return "has no ready endpoint"
 }
 
-// unjudged says why a backend counts as serving; empty if it is judged.
-func unjudged(ref target.Ref, b swap.Backend, s readiness.State) string {
+// unjudgedReason says why a backend counts as serving; empty if it is judged.
+func unjudgedReason(ref target.Ref, b swap.Backend, s readiness.State) string {
 	switch {
 	case b.Unjudged != "":
-		return fmt.Sprintf("backend %q counts as serving, since %s", annotations.Clip(b.Name), b.Unjudged)
+		return fmt.Sprintf("backend %q counts as serving because %s", annotations.Clip(b.Name), b.Unjudged)
 	case b.Namespace != ref.Namespace:
-		return serviceName(b) + " counts as serving, since it is in another namespace than the target"
+		return serviceName(b) + " counts as serving because it is in another namespace than the target"
 	case s.Known && !s.Judgeable:
 		return fmt.Sprintf("%s counts as serving: it %s", serviceName(b), s.Message)
 	}
 	return ""
 }
 
-// seenOf judges all backends of a target together: one that serves is enough. Nobody is
-// sent to a weight of 0.
-func seenOf(ref target.Ref, backends []swap.Backend, states []readiness.State) wanted.Seen {
-	var seen wanted.Seen
+// judgeBackends judges all backends of a target together: one that serves is enough. Backends with
+// weight 0 do not count.
+func judgeBackends(ref target.Ref, backends []swap.Backend, states []readiness.State) wanted.Observed {
+	var seen wanted.Observed
 	ups, downs, unknown := []time.Time{}, []time.Time{}, false
 	for i, b := range backends {
 		s := states[i]
 		if b.Weight <= 0 {
 			continue
 		}
-		switch note := unjudged(ref, b, s); {
+		switch note := unjudgedReason(ref, b, s); {
 		case note != "":
 			seen.Notes = append(seen.Notes, note)
 			ups = append(ups, time.Time{})
@@ -69,26 +69,26 @@ func seenOf(ref target.Ref, backends []swap.Backend, states []readiness.State) w
 	case unknown:
 	case len(downs) > 0:
 		seen.Verdict, seen.Since = wanted.Down, latest(downs)
-	default: // nobody is sent anywhere
+	default: // no backend gets visitors
 		seen.Verdict = wanted.Up
 	}
 	return seen
 }
 
-// seenBy is what a checker says. It has waited for as long as its spec asks for, but for its
-// own end.
-func seenBy(name string, v checker.Verdict) wanted.Seen {
+// judgeByChecker converts the verdict of a checker, which has already applied the waits of its spec,
+// except after its deletion.
+func judgeByChecker(name string, v checker.Verdict) wanted.Observed {
 	switch v.State {
 	case checker.Up:
-		return wanted.Seen{Verdict: wanted.Up, Since: v.Since}
+		return wanted.Observed{Verdict: wanted.Up, Since: v.Since}
 	case checker.Down:
-		return wanted.Seen{Verdict: wanted.Down, Since: v.Since, Causes: v.Causes}
+		return wanted.Observed{Verdict: wanted.Down, Since: v.Since, Causes: v.Causes}
 	case checker.Deleted:
-		note := fmt.Sprintf("there is no ServiceChecker %q: maintenance does not begin by itself, and what has begun so ends after %s", annotations.Clip(name), v.RecoverFor)
-		return wanted.Seen{Verdict: wanted.Gone, Since: v.Since, Recovery: v.RecoverFor, Notes: []string{note}}
+		note := fmt.Sprintf("there is no ServiceChecker %q: maintenance does not begin automatically, and maintenance that did ends after %s", annotations.Clip(name), v.RecoverFor)
+		return wanted.Observed{Verdict: wanted.Gone, Since: v.Since, Recovery: v.RecoverFor, Notes: []string{note}}
 	case checker.Unknown:
 	}
-	return wanted.Seen{}
+	return wanted.Observed{}
 }
 
 func earliest(times []time.Time) time.Time {
@@ -111,18 +111,18 @@ func latest(times []time.Time) time.Time {
 	return last
 }
 
-// gateOf gives what the end of a target's maintenance waits for.
+// gateOf returns what the end of a target's maintenance waits for.
 func gateOf(ref target.Ref, backends []swap.Backend, states []readiness.State, timeout time.Duration) *plan.Gate {
 	gate := &plan.Gate{Timeout: timeout}
 	for i, b := range backends {
 		s := states[i]
-		if b.Weight <= 0 || unjudged(ref, b, s) != "" {
+		if b.Weight <= 0 || unjudgedReason(ref, b, s) != "" {
 			continue
 		}
 		backend := plan.Backend{Name: serviceName(b), Ready: s.Known && s.Ready > 0, Since: s.Since}
 		switch {
 		case !s.Known:
-			backend.Why = "is not known at the moment"
+			backend.Why = "is currently unknown"
 		case s.Ready == 0:
 			backend.Why = noReadyEndpoint(s)
 		}
@@ -131,15 +131,15 @@ func gateOf(ref target.Ref, backends []swap.Backend, states []readiness.State, t
 	return gate
 }
 
-// look judges what a target's automatic maintenance and its gate are about. A target that
-// asks for neither looks at nothing.
-func (c *Controller) look(ref target.Ref, state plan.State) (wanted.Seen, *plan.Gate) {
+// assess judges the backends or the checker that a target's automatic maintenance depends on, and
+// the gate of its restore. A target that uses neither has no dependencies.
+func (c *Controller) assess(ref target.Ref, state plan.State) (wanted.Observed, *plan.Gate) {
 	r, onPage := state.Request, swap.OnPage(state.Slots)
 	auto := r.Auto != "" && r.Enabled != annotations.Off
 	gated := r.RestoreWhen != "" && (onPage || r.Enabled == annotations.On)
 	if !auto && !gated {
-		c.lookout.leave(ref)
-		return wanted.Seen{}, nil
+		c.dependencies.drop(ref)
+		return wanted.Observed{}, nil
 	}
 	var all []swap.Backend
 	if auto && r.Auto == annotations.AutoBackends {
@@ -147,26 +147,26 @@ func (c *Controller) look(ref target.Ref, state plan.State) (wanted.Seen, *plan.
 	}
 	own := len(all)
 	if gated && onPage {
-		all = append(all, state.Behind()...)
+		all = append(all, state.BehindPage()...)
 	}
 	goesBy := ""
 	if auto && r.Auto == annotations.AutoChecker {
 		goesBy = r.Checker
 	}
-	states := c.lookout.at(ref, all, goesBy)
-	var seen wanted.Seen
+	states := c.dependencies.observe(ref, all, goesBy)
+	var seen wanted.Observed
 	switch {
 	case !auto:
 	case r.Auto == annotations.AutoBackends:
-		seen = seenOf(ref, all[:own], states[:own])
+		seen = judgeBackends(ref, all[:own], states[:own])
 		seen.For, seen.Recovery = c.config.AutoFor, c.config.AutoRecovery
 	case c.config.Checkers != nil:
-		seen = seenBy(r.Checker, c.config.Checkers.Down(ref.Namespace, r.Checker))
-	default: // nothing is going to say more: what is held for the moment would be held for good
+		seen = judgeByChecker(r.Checker, c.config.Checkers.Verdict(ref.Namespace, r.Checker))
+	default: // no verdict will ever come, so an unknown one would hold for ever
 		seen.Verdict = wanted.Gone
-		seen.Notes = []string{fmt.Sprintf("annotation %s=%s has no effect: ServiceCheckers are switched off for this controller", annotations.Auto, annotations.AutoChecker)}
+		seen.Notes = []string{fmt.Sprintf("annotation %s=%s has no effect: this controller runs with --service-checkers=false", annotations.Auto, annotations.AutoChecker)}
 	}
-	c.lookout.keep(ref, seen)
+	c.dependencies.remember(ref, seen)
 	if !gated || !onPage {
 		return seen, nil
 	}

@@ -15,8 +15,8 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// TestBackendsAreJudgedTogether for the beginning, and one by one for the end.
-func TestBackendsAreJudgedTogether(t *testing.T) {
+// TestJudgeBackends: together for the beginning of maintenance, and one by one for its end.
+func TestJudgeBackends(t *testing.T) {
 	t.Parallel()
 	early, late := time.Unix(1000, 0), time.Unix(2000, 0)
 	ref := target.Ref{Kind: "Ingress", Namespace: namespace, Name: "my-app"}
@@ -24,7 +24,7 @@ func TestBackendsAreJudgedTogether(t *testing.T) {
 		return swap.Backend{Namespace: namespace, Name: name, Port: "80", Weight: 1}
 	}
 	idle, bucket, abroad := to("idle"), to("bucket"), to("abroad")
-	idle.Weight, bucket.Unjudged, abroad.Namespace = 0, "it is of kind Bucket and not a Service", "other"
+	idle.Weight, bucket.Unjudged, abroad.Namespace = 0, "it is of kind Bucket, not a Service", "other"
 	states := map[string]readiness.State{
 		"up":      {Known: true, Exists: true, Judgeable: true, Ready: 2, Since: early},
 		"new":     {Known: true, Exists: true, Judgeable: true, Ready: 1, Since: late},
@@ -38,21 +38,21 @@ func TestBackendsAreJudgedTogether(t *testing.T) {
 	not := func(name, why string) plan.Backend { return plan.Backend{Name: "Service shop/" + name, Why: why} }
 	for name, tc := range map[string]struct {
 		backends []swap.Backend
-		want     wanted.Seen
+		want     wanted.Observed
 		gate     []plan.Backend
 	}{
-		"none at all":                  {want: wanted.Seen{Verdict: wanted.Up}},
-		"one of several is up":         {backends: []swap.Backend{to("down"), to("up")}, want: wanted.Seen{Verdict: wanted.Up, Since: early, Causes: []string{"Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("down", "has no ready endpoint"), {Name: "Service shop/up", Ready: true, Since: early}}},
-		"the one that has been longer": {backends: []swap.Backend{to("new"), to("up")}, want: wanted.Seen{Verdict: wanted.Up, Since: early}, gate: []plan.Backend{{Name: "Service shop/new", Ready: true, Since: late}, {Name: "Service shop/up", Ready: true, Since: early}}},
-		"all down, since the last":     {backends: []swap.Backend{to("hung"), to("down")}, want: wanted.Seen{Verdict: wanted.Down, Since: late, Causes: []string{"Service shop/hung has no ready endpoint", "Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("hung", "has no ready endpoint"), not("down", "has no ready endpoint")}},
-		"it does not exist":            {backends: []swap.Backend{to("gone")}, want: wanted.Seen{Verdict: wanted.Down, Since: early, Causes: []string{"Service shop/gone does not exist"}}, gate: []plan.Backend{not("gone", "does not exist")}},
-		"one is not known":             {backends: []swap.Backend{to("down"), to("dark")}, want: wanted.Seen{Causes: []string{"Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("down", "has no ready endpoint"), not("dark", "is not known at the moment")}},
-		"up beside one that is not":    {backends: []swap.Backend{to("dark"), to("up")}, want: wanted.Seen{Verdict: wanted.Up, Since: early}, gate: []plan.Backend{not("dark", "is not known at the moment"), {Name: "Service shop/up", Ready: true, Since: early}}},
-		"nobody is sent there":         {backends: []swap.Backend{to("down"), idle}, want: wanted.Seen{Verdict: wanted.Down, Since: early, Causes: []string{"Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("down", "has no ready endpoint")}},
-		"nobody is sent anywhere":      {backends: []swap.Backend{idle}, want: wanted.Seen{Verdict: wanted.Up}},
-		"an ExternalName":              {backends: []swap.Backend{to("down"), to("outside")}, want: wanted.Seen{Verdict: wanted.Up, Causes: []string{"Service shop/down has no ready endpoint"}, Notes: []string{"Service shop/outside counts as serving: it is an ExternalName"}}, gate: []plan.Backend{not("down", "has no ready endpoint")}},
-		"no Service":                   {backends: []swap.Backend{bucket}, want: wanted.Seen{Verdict: wanted.Up, Notes: []string{`backend "bucket" counts as serving, since it is of kind Bucket and not a Service`}}},
-		"another namespace":            {backends: []swap.Backend{abroad}, want: wanted.Seen{Verdict: wanted.Up, Notes: []string{"Service other/abroad counts as serving, since it is in another namespace than the target"}}},
+		"no backends":                      {want: wanted.Observed{Verdict: wanted.Up}},
+		"one of several is up":             {backends: []swap.Backend{to("down"), to("up")}, want: wanted.Observed{Verdict: wanted.Up, Since: early, Causes: []string{"Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("down", "has no ready endpoint"), {Name: "Service shop/up", Ready: true, Since: early}}},
+		"the earliest time counts":         {backends: []swap.Backend{to("new"), to("up")}, want: wanted.Observed{Verdict: wanted.Up, Since: early}, gate: []plan.Backend{{Name: "Service shop/new", Ready: true, Since: late}, {Name: "Service shop/up", Ready: true, Since: early}}},
+		"all down, the latest time counts": {backends: []swap.Backend{to("hung"), to("down")}, want: wanted.Observed{Verdict: wanted.Down, Since: late, Causes: []string{"Service shop/hung has no ready endpoint", "Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("hung", "has no ready endpoint"), not("down", "has no ready endpoint")}},
+		"does not exist":                   {backends: []swap.Backend{to("gone")}, want: wanted.Observed{Verdict: wanted.Down, Since: early, Causes: []string{"Service shop/gone does not exist"}}, gate: []plan.Backend{not("gone", "does not exist")}},
+		"one is unknown":                   {backends: []swap.Backend{to("down"), to("dark")}, want: wanted.Observed{Causes: []string{"Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("down", "has no ready endpoint"), not("dark", "is currently unknown")}},
+		"up next to an unknown one":        {backends: []swap.Backend{to("dark"), to("up")}, want: wanted.Observed{Verdict: wanted.Up, Since: early}, gate: []plan.Backend{not("dark", "is currently unknown"), {Name: "Service shop/up", Ready: true, Since: early}}},
+		"weight 0":                         {backends: []swap.Backend{to("down"), idle}, want: wanted.Observed{Verdict: wanted.Down, Since: early, Causes: []string{"Service shop/down has no ready endpoint"}}, gate: []plan.Backend{not("down", "has no ready endpoint")}},
+		"only weight 0":                    {backends: []swap.Backend{idle}, want: wanted.Observed{Verdict: wanted.Up}},
+		"an ExternalName":                  {backends: []swap.Backend{to("down"), to("outside")}, want: wanted.Observed{Verdict: wanted.Up, Causes: []string{"Service shop/down has no ready endpoint"}, Notes: []string{"Service shop/outside counts as serving: it is an ExternalName"}}, gate: []plan.Backend{not("down", "has no ready endpoint")}},
+		"no Service":                       {backends: []swap.Backend{bucket}, want: wanted.Observed{Verdict: wanted.Up, Notes: []string{`backend "bucket" counts as serving because it is of kind Bucket, not a Service`}}},
+		"another namespace":                {backends: []swap.Backend{abroad}, want: wanted.Observed{Verdict: wanted.Up, Notes: []string{"Service other/abroad counts as serving because it is in another namespace than the target"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +60,7 @@ func TestBackendsAreJudgedTogether(t *testing.T) {
 			for _, b := range tc.backends {
 				seen = append(seen, states[b.Name])
 			}
-			assert.Equal(t, tc.want, seenOf(ref, tc.backends, seen))
+			assert.Equal(t, tc.want, judgeBackends(ref, tc.backends, seen))
 			gate := gateOf(ref, tc.backends, seen, time.Minute)
 			for i := range gate.Backends {
 				if !gate.Backends[i].Ready {
@@ -72,21 +72,21 @@ func TestBackendsAreJudgedTogether(t *testing.T) {
 	}
 }
 
-func TestWhatACheckerSaysIsTaken(t *testing.T) {
+func TestJudgeByChecker(t *testing.T) {
 	t.Parallel()
-	at, causes := time.Unix(1000, 0), []string{"Service data/db has no ready endpoint, of 2"}
-	assert.Equal(t, wanted.Seen{}, seenBy("shop", checker.Verdict{RecoverFor: time.Second}))
-	assert.Equal(t, wanted.Seen{Verdict: wanted.Up, Since: at}, seenBy("shop", checker.Verdict{State: checker.Up, Since: at, RecoverFor: time.Minute}))
-	assert.Equal(t, wanted.Seen{Verdict: wanted.Down, Since: at, Causes: causes}, seenBy("shop", checker.Verdict{State: checker.Down, Since: at, Causes: causes}))
-	gone := seenBy("shop", checker.Verdict{State: checker.Deleted, Since: at, RecoverFor: time.Minute})
+	at, causes := time.Unix(1000, 0), []string{"Service data/db has no ready endpoint among 2"}
+	assert.Equal(t, wanted.Observed{}, judgeByChecker("shop", checker.Verdict{RecoverFor: time.Second}))
+	assert.Equal(t, wanted.Observed{Verdict: wanted.Up, Since: at}, judgeByChecker("shop", checker.Verdict{State: checker.Up, Since: at, RecoverFor: time.Minute}))
+	assert.Equal(t, wanted.Observed{Verdict: wanted.Down, Since: at, Causes: causes}, judgeByChecker("shop", checker.Verdict{State: checker.Down, Since: at, Causes: causes}))
+	gone := judgeByChecker("shop", checker.Verdict{State: checker.Deleted, Since: at, RecoverFor: time.Minute})
 	assert.Equal(t, time.Minute, gone.Recovery)
 	assert.Equal(t, wanted.Gone, gone.Verdict)
 	assert.Len(t, gone.Notes, 1)
 }
 
-func TestPortsAreByNumberOrByName(t *testing.T) {
+func TestServicePort(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]intstr.IntOrString{"": {}, "80": intstr.FromInt32(80), "web": intstr.FromString("web")} {
-		assert.Equal(t, want, throughOf(swap.Backend{Port: text}).port)
+		assert.Equal(t, want, servicePortOf(swap.Backend{Port: text}).port)
 	}
 }

@@ -27,66 +27,66 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// busy is when a target is looked at again whose page set is being collected
-// this moment.
-const busy = 100 * time.Millisecond
+// collectingRetry is after how long a target is reconciled again whose page set is being deleted.
+const collectingRetry = 100 * time.Millisecond
 
-// reconcileTarget brings a target one step closer to what it asks for. The
-// watch said that something may have to be done; what is done stands on the
-// object as the API server has it now.
+// reconcileTarget brings a target one step closer to what it asks for. The watch only says that
+// something may have changed; every decision is based on the object as just read from the API
+// server.
 func (c *Controller) reconcileTarget(ctx context.Context, ref target.Ref) (time.Duration, error) {
 	kind, ok := c.kinds[ref.Kind]
-	if !ok || !c.watched(ref.Namespace) {
-		return 0, nil // named by a record of a controller with other flags
+	if !ok || !c.watchesNamespace(ref.Namespace) {
+		return 0, nil // named by a record from a controller with other flags
 	}
 	object, err := c.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return 0, c.gone(ctx, ref)
+		return 0, c.forget(ctx, ref)
 	}
 	if err != nil {
-		c.watches.leases.Excuse(ref)
+		c.watches.leases.RestartExpiry(ref)
 		return 0, fmt.Errorf("read %s: %w", ref, err)
 	}
 	if object.GetDeletionTimestamp() != nil || pageset.Ours(object) {
 		return 0, nil
 	}
-	// Another class may be another controller's to serve. To end a maintenance is
-	// anybody's: the class may have been taken off the list while it lasted.
+	// Another controller may serve other classes. Ending maintenance does not depend on the class,
+	// which may have been removed from the list in the meantime.
 	classes, known, err := c.classes(ctx, kind, object)
 	if err != nil {
 		return 0, err
 	}
-	if c.claims(ref, object.GetAnnotations()) && !c.serves(classes, known) {
-		return 0, c.letGo(ctx, kind, ref, object)
+	if c.needsPage(ref, object.GetAnnotations()) && !c.servesClasses(classes, known) {
+		return 0, c.withdraw(ctx, kind, ref, object)
 	}
 	state, content, err := c.gather(ctx, kind, ref, object)
 	if err != nil {
-		c.tell(ref, object, []plan.Event{{Reason: plan.RestoreFailed, Message: err.Error()}})
+		c.sendEvents(ref, object, []plan.Event{{Reason: plan.RestoreFailed, Message: err.Error()}})
 		return 0, err
 	}
 	state.Classes = classes
 	d, free := c.decide(ref, state, content)
 	if !free {
-		return busy, nil
+		return collectingRetry, nil
 	}
 	if err := c.execute(ctx, kind, ref, object, d); err != nil {
-		return 0, c.settle(ctx, ref, object, state, err)
+		return 0, c.handleFailure(ctx, ref, object, state, err)
 	}
 	return d.After, nil
 }
 
-// partly says whether an error may be that the API server refuses a part of a restore.
-func (c *Controller) partly(ref target.Ref, object *unstructured.Unstructured, err error) bool {
+// maybePartial reports whether an error may mean that the API server refuses only a part of a
+// restore.
+func (c *Controller) maybePartial(ref target.Ref, object *unstructured.Unstructured, err error) bool {
 	return apierrors.IsInvalid(err) && !c.wants(ref, object.GetAnnotations())
 }
 
-// settle meets an error of what was decided. Of a restore that the API server refuses
-// in part, the rest is done; the error stands, so that all of it is tried again.
-func (c *Controller) settle(ctx context.Context, ref target.Ref, object *unstructured.Unstructured, state plan.State, err error) error {
-	for c.partly(ref, object, err) {
-		without, fewer := plan.Refuse(state, err)
+// handleFailure handles the error of an execution. If the API server refuses a part of a restore,
+// the rest is applied; the error is returned, so that all of it is tried again.
+func (c *Controller) handleFailure(ctx context.Context, ref target.Ref, object *unstructured.Unstructured, state plan.State, err error) error {
+	for c.maybePartial(ref, object, err) {
+		without, fewer := plan.ExcludeRefused(state, err)
 		if !fewer {
-			return c.refused(ref, object, c.refusal(ref, object), err)
+			return c.reportRefusal(ref, object, c.refusalReason(ref, object), err)
 		}
 		state = without
 		next := c.execute(ctx, state.Kind, ref, object, plan.Decide(state))
@@ -98,11 +98,11 @@ func (c *Controller) settle(ctx context.Context, ref target.Ref, object *unstruc
 	return err
 }
 
-// letGo takes back what has begun of a target whose class is not served any more: that
-// it waits for a page, and the claim on it. Visitors that are on the page stay there
-// until maintenance ends. Only what this process has claimed is its own to take back:
-// the state of any other target may be that of the controller that serves its class.
-func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) error {
+// withdraw undoes what has begun for a target whose class is no longer served: the state of waiting
+// for a page, and the claim. Visitors that are on the page stay there until maintenance ends. It
+// only undoes claims of this process: the state of any other target may belong to the controller
+// that serves its class.
+func (c *Controller) withdraw(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) error {
 	if !c.manager.Claims.Has(ref) {
 		return nil
 	}
@@ -110,8 +110,8 @@ func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref
 	if err != nil || swap.OnPage(state.Slots) {
 		return err
 	}
-	c.lookout.leave(ref)
-	state.Wanted, state.Request.Unattended = wanted.Answer{}, annotations.Unattended{}
+	c.dependencies.drop(ref)
+	state.Wanted, state.Request.Automation = wanted.Answer{}, annotations.Automation{}
 	d := plan.Decide(state)
 	if err := c.execute(ctx, kind, ref, object, d); err != nil {
 		return err
@@ -122,16 +122,16 @@ func (c *Controller) letGo(ctx context.Context, kind target.Kind, ref target.Ref
 	return nil
 }
 
-// gone forgets a target that is not there any more.
-func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
-	if cm := c.watches.own.Backup(ref); cm != nil && c.config.Installation.Owns(installation.Of(cm)) {
-		if err := backup.Drop(ctx, c.config.Client.CoreV1(), cm); err != nil {
+// forget drops a target that no longer exists.
+func (c *Controller) forget(ctx context.Context, ref target.Ref) error {
+	if cm := c.watches.managed.Backup(ref); cm != nil && c.config.Installation.Owns(installation.Of(cm)) {
+		if err := backup.Delete(ctx, c.config.Client.CoreV1(), cm); err != nil {
 			return err
 		}
 	}
 	c.claim(ref, nil, nil)
-	c.lookout.leave(ref)
-	c.unfollow(ref)
+	c.dependencies.drop(ref)
+	c.stopFollowing(ref)
 	c.notices.Forget(ref)
 	c.doors.forget(ref)
 	c.mu.Lock()
@@ -141,24 +141,24 @@ func (c *Controller) gone(ctx context.Context, ref target.Ref) error {
 	return nil
 }
 
-// gather puts together what a decision stands on, and the page that is asked for.
+// gather collects what a decision needs, and the page that is asked for.
 func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (plan.State, page.Page, error) {
 	slots, err := kind.Slots(object.Object)
 	if err != nil {
-		return plan.State{}, page.Page{}, fmt.Errorf("%s has a shape that is not known: %w", ref, err)
+		return plan.State{}, page.Page{}, fmt.Errorf("%s has an unknown shape: %w", ref, err)
 	}
 	state := plan.State{Now: c.config.Clock.Now(), Settings: c.config.Settings, Kind: kind, Object: object.Object, Slots: slots, Notes: kind.Note(object.Object), Keys: c.config.Keys}
 	state.Request, state.Problems = c.parse(object.GetAnnotations())
 	copies, err := c.copies(ctx, ref, object)
 	if err != nil {
-		c.watches.leases.Excuse(ref)
+		c.watches.leases.RestartExpiry(ref)
 		return plan.State{}, page.Page{}, err
 	}
 	state.Backup, state.Origin = copies.backup, copies.origin
-	state.Installation, state.Other = c.config.Installation.ID, c.other(ref, object, slots, copies)
+	state.Installation, state.OtherInstallation = c.config.Installation.ID, c.otherInstallation(ref, object, slots, copies)
 	facts := wanted.Facts{Begun: wanted.Begun(object.GetAnnotations(), swap.OnPage(slots))}
 	facts.Auto = automatic(object.GetAnnotations(), swap.OnPage(slots))
-	facts.Auto.Seen, state.Gate = c.look(ref, state)
+	facts.Auto.Observed, state.Gate = c.assess(ref, state)
 	if state.Wanted, err = c.decideWanted(ctx, ref, state.Request, facts); err != nil {
 		return plan.State{}, page.Page{}, err
 	}
@@ -166,7 +166,7 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	if state.Wanted.On || state.Prewarms() {
 		r := c.book.Resolve(ref.Namespace, state.Request.Page, state.Wanted.Until(state.Request))
 		state.Page, content = r.Page, r.Content
-		state.Page.Set = c.keeps(ref, object.Object, r.Page)
+		state.Page.Set = c.setToUse(ref, object.Object, r.Page)
 	}
 	if state.Wanted.On && !swap.OnPage(slots) {
 		state.Front = c.front(ctx, kind, ref, object.Object, content.Status)
@@ -174,21 +174,21 @@ func (c *Controller) gather(ctx context.Context, kind target.Kind, ref target.Re
 	c.mu.Lock()
 	state.Memory = c.memory[ref]
 	c.mu.Unlock()
-	if state.Page.Set == "" || state.Other != "" {
-		if state.Gate != nil && state.Other == "" { // visitors may have to stay where they are
-			state.Access.Doors = numbered(c.doorsOf(ref.Namespace, state), nil)
+	if state.Page.Set == "" || state.OtherInstallation != "" {
+		if state.Gate != nil && state.OtherInstallation == "" { // visitors may have to stay where they are
+			state.Access.Doors = numberDoors(c.doorsOf(ref.Namespace, state), nil)
 		}
 		c.doors.forget(ref)
 		return state, content, nil
 	}
-	content, err = c.letThrough(ctx, ref, &state, content)
+	content, err = c.resolveBypass(ctx, ref, &state, content)
 	return state, content, err
 }
 
-// keeps gives the page set that is wanted: the one that the target is on, if that shows
-// the page. It may have another name, from before its installation had an id, or of an
-// installation that this one has taken over from: no visitor is moved for a name.
-func (c *Controller) keeps(ref target.Ref, object map[string]any, wanted plan.Page) string {
+// setToUse returns the page set to use: the one that the target is on, if it shows the wanted page,
+// or else the wanted one. The current set may have another name, from before installations had ids
+// or from an installation that was taken over: no visitor is moved for a name.
+func (c *Controller) setToUse(ref target.Ref, object map[string]any, wanted plan.Page) string {
 	on := annotations.StatusOf(annotationsOf(object)).PageSet
 	if on != wanted.Set && page.IsSetName(on) && c.manager.Shows(pageset.ID{Namespace: ref.Namespace, Name: on}, wanted.Hash) {
 		return on
@@ -196,23 +196,22 @@ func (c *Controller) keeps(ref target.Ref, object map[string]any, wanted plan.Pa
 	return wanted.Set
 }
 
-// copies are what is kept of a target outside it, and all of the objects that it is in.
+// copies are what is kept for a target outside it, and all objects that contain it.
 type copies struct {
 	backup *plan.Backup
 	origin *corev1.ServiceSpec
 	kept   []metav1.Object
 }
 
-// copies reads what is kept of a target: from the watch, and the second copy of the
-// originals from the API server where the first is missing and all depends on it.
-// Another installation's is not this one's to read.
+// copies reads what is kept for a target from the watch, and the backup from the API server if the
+// annotation with the originals is missing. Copies of another installation are not read.
 func (c *Controller) copies(ctx context.Context, ref target.Ref, object *unstructured.Unstructured) (all copies, err error) {
-	if svc := c.watches.own.Origin(ref); svc != nil {
+	if svc := c.watches.managed.Origin(ref); svc != nil {
 		if all.kept = append(all.kept, svc); c.config.Installation.Owns(installation.Of(svc)) {
 			all.origin = &svc.Spec
 		}
 	}
-	cm := c.watches.own.Backup(ref)
+	cm := c.watches.managed.Backup(ref)
 	if cm == nil && object.GetAnnotations()[annotations.Original] == "" {
 		if cm, err = backup.Get(ctx, c.config.Client.CoreV1(), ref); err != nil {
 			return copies{}, err
@@ -224,17 +223,17 @@ func (c *Controller) copies(ctx context.Context, ref target.Ref, object *unstruc
 	if all.kept = append(all.kept, cm); !c.config.Installation.Owns(installation.Of(cm)) {
 		return all, nil
 	}
-	_, b, _ := backup.Parse(cm) // it says if it cannot be read
+	_, b, _ := backup.Parse(cm) // the backup itself says if it cannot be read
 	all.backup = &b
 	return all, nil
 }
 
-// other gives the id of another installation that has the target in maintenance, or is
+// otherInstallation returns the id of another installation that has the target in maintenance, or is
 // about to, and logs it once.
-func (c *Controller) other(ref target.Ref, object *unstructured.Unstructured, slots []swap.Slot, all copies) string {
+func (c *Controller) otherInstallation(ref target.Ref, object *unstructured.Unstructured, slots []swap.Slot, all copies) string {
 	trace := installation.Trace{Annotations: object.GetAnnotations(), OnPage: swap.OnPage(slots), Kept: all.kept}
 	for _, s := range slots {
-		if cm := c.watches.own.Observe(pageset.ID{Namespace: ref.Namespace, Name: s.PageSet}).ConfigMap; s.PageSet != "" && cm != nil {
+		if cm := c.watches.managed.Observe(pageset.ID{Namespace: ref.Namespace, Name: s.PageSet}).ConfigMap; s.PageSet != "" && cm != nil {
 			trace.Kept = append(trace.Kept, cm)
 		}
 	}
@@ -245,14 +244,13 @@ func (c *Controller) other(ref target.Ref, object *unstructured.Unstructured, sl
 		delete(c.others, ref)
 	} else if c.others[ref] != id {
 		c.others[ref] = id
-		c.config.Log.Info("left to another installation, which has it in maintenance", zap.Stringer("target", ref), zap.String("installation", id))
+		c.config.Log.Info("left alone because another installation has it in maintenance", zap.Stringer("target", ref), zap.String("installation", id))
 	}
 	return id
 }
 
-// decide states the claims of the decision before it stands: the page sets are
-// judged once they cannot be collected any more. False if one of them is being
-// collected this moment.
+// decide claims the page sets of a decision before the decision counts: the sets are judged once
+// they cannot be deleted any more. It returns false if one of them is being deleted.
 func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page) (plan.Decision, bool) {
 	for {
 		state.Sets = map[string]pageset.Status{}
@@ -262,10 +260,10 @@ func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page)
 			}
 		}
 		if state.Page.Set != "" {
-			state.Sets[state.Page.Set] = c.manager.Wanted(pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, state.Page.Hash)
+			state.Sets[state.Page.Set] = c.manager.StatusFor(pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}, state.Page.Hash)
 		}
-		if state.Access.Barred != "" {
-			state.Sets[state.Page.Set] = pageset.Status{Phase: pageset.Blocked, Message: state.Access.Barred}
+		if state.Access.SetRefused != "" {
+			state.Sets[state.Page.Set] = pageset.Status{Phase: pageset.Blocked, Message: state.Access.SetRefused}
 		}
 		d := plan.Decide(state)
 		changed, free := c.claim(ref, state.Classes, d.Claims)
@@ -274,7 +272,7 @@ func (c *Controller) decide(ref target.Ref, state plan.State, content page.Page)
 		}
 		if wanted := (pageset.ID{Namespace: ref.Namespace, Name: state.Page.Set}); slices.Contains(changed, wanted) {
 			c.manager.Provide(wanted, content)
-			c.queues.sets.Add(wanted) // it may have been looked at before it had its page
+			c.queues.sets.Add(wanted) // it may have been reconciled before it had its page
 		}
 	}
 }
@@ -284,8 +282,8 @@ func annotationsOf(object map[string]any) map[string]string {
 	return u.GetAnnotations()
 }
 
-// claim states which page sets a target needs, and queues those that have gained
-// or lost a user, or have one of another class.
+// claim sets the page sets that a target needs, and queues those whose users or classes have
+// changed.
 func (c *Controller) claim(ref target.Ref, classes []string, names []string) (changed []pageset.ID, free bool) {
 	var ids []pageset.ID
 	for _, name := range names {
@@ -298,19 +296,19 @@ func (c *Controller) claim(ref target.Ref, classes []string, names []string) (ch
 	return changed, free
 }
 
-// execute does what was decided, in the order that loses nothing: the backup,
-// the target, and only then what is not needed any more.
+// execute applies a decision in the order that loses nothing: backup first, then the target, and
+// last what is no longer needed.
 func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) error {
 	if d.WriteBackup != nil {
 		owner := companion.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
 		if err := backup.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteBackup); err != nil {
-			return c.noBackup(ctx, kind, ref, object, err)
+			return c.backupFailed(ctx, kind, ref, object, err)
 		}
 	}
 	if d.WriteOrigin != nil {
 		owner := companion.Owner{Ref: ref, APIVersion: kind.APIVersion(), UID: object.GetUID(), Installation: c.config.Installation}
 		if err := origin.Put(ctx, c.config.Client.CoreV1(), owner, *d.WriteOrigin); err != nil {
-			return c.noBackup(ctx, kind, ref, object, err)
+			return c.backupFailed(ctx, kind, ref, object, err)
 		}
 	}
 	if d.Update != nil {
@@ -319,18 +317,18 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 			return err
 		}
 		if d, err = d.Answered(kind, stored.Object); err != nil {
-			return c.refused(ref, object, c.refusal(ref, object), fmt.Errorf("update %s: %w", ref, err))
+			return c.reportRefusal(ref, object, c.refusalReason(ref, object), fmt.Errorf("update %s: %w", ref, err))
 		}
-		c.queues.targets.Add(ref) // for the next step; there need not be one
-		c.rerouted(ref)
+		c.queues.targets.Add(ref) // for the next step, if there is one
+		c.refreshService(ref)
 	}
-	if svc := c.watches.own.Origin(ref); d.DropOrigin && svc != nil {
-		if err := origin.Drop(ctx, c.config.Client.CoreV1(), svc); err != nil {
-			return c.refused(ref, object, plan.RestoreFailed, err)
+	if svc := c.watches.managed.Origin(ref); d.DropOrigin && svc != nil {
+		if err := origin.Delete(ctx, c.config.Client.CoreV1(), svc); err != nil {
+			return c.reportRefusal(ref, object, plan.RestoreFailed, err)
 		}
 	}
 	if d.DropBackup {
-		if err := c.dropBackup(ctx, ref); err != nil {
+		if err := c.deleteBackup(ctx, ref); err != nil {
 			return err
 		}
 	}
@@ -346,25 +344,25 @@ func (c *Controller) execute(ctx context.Context, kind target.Kind, ref target.R
 			c.config.Log.Info(string(e.Reason), zap.Stringer("target", ref), zap.String("message", e.Message))
 		}
 	}
-	c.tell(ref, object, d.Events)
+	c.sendEvents(ref, object, d.Events)
 	return nil
 }
 
-// dropBackup deletes the backup that the watch shows, or that is there without the
-// labels that it is watched by.
-func (c *Controller) dropBackup(ctx context.Context, ref target.Ref) error {
-	cm := c.watches.own.Backup(ref)
+// deleteBackup deletes the backup that the watch shows, or one that lost the labels by which it is
+// watched.
+func (c *Controller) deleteBackup(ctx context.Context, ref target.Ref) error {
+	cm := c.watches.managed.Backup(ref)
 	if cm == nil {
 		var err error
 		if cm, err = backup.Get(ctx, c.config.Client.CoreV1(), ref); err != nil || cm == nil {
 			return err
 		}
 	}
-	return backup.Drop(ctx, c.config.Client.CoreV1(), cm)
+	return backup.Delete(ctx, c.config.Client.CoreV1(), cm)
 }
 
-// update sends the changed target with the resourceVersion that was read, and gives
-// what was stored; nil if the target went meanwhile: the watch tells.
+// update sends the changed target with the resourceVersion that was read, and returns what was
+// stored; nil if the target was deleted in the meantime, which the watch reports.
 func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured, d plan.Decision) (*unstructured.Unstructured, error) {
 	stored, err := c.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Update(ctx, &unstructured.Unstructured{Object: d.Update}, metav1.UpdateOptions{FieldManager: ownership.Manager})
 	switch {
@@ -372,10 +370,10 @@ func (c *Controller) update(ctx context.Context, kind target.Kind, ref target.Re
 		return nil, nil
 	case err != nil:
 		err = fmt.Errorf("update %s: %w", ref, err)
-		if c.partly(ref, object, err) {
-			return nil, err // it is told once it is known what of it is left
+		if c.maybePartial(ref, object, err) {
+			return nil, err // reported once it is known what is left of it
 		}
-		return nil, c.refused(ref, object, c.refusal(ref, object), err)
+		return nil, c.reportRefusal(ref, object, c.refusalReason(ref, object), err)
 	}
 	return stored, nil
 }

@@ -1,5 +1,5 @@
-// Package flagenv reads the flags of a program from its arguments, and those that
-// are not given there from environment variables.
+// Package flagenv reads a program's flags from its arguments, and those that are not given
+// there from environment variables.
 package flagenv
 
 import (
@@ -13,16 +13,20 @@ import (
 
 // Process is what a program gets from the operating system.
 type Process struct {
-	Args           []string // without the program's name
-	Env            func(string) (string, bool)
-	Stdin          io.Reader
+	// Args are the arguments without the program's name.
+	Args []string
+	// Env looks up an environment variable, like os.LookupEnv.
+	Env func(string) (string, bool)
+	// Stdin is the standard input.
+	Stdin io.Reader
+	// Stdout is the standard output, and Stderr is for logs and errors.
 	Stdout, Stderr io.Writer
 }
 
-// Parse sets the flags from args, which must hold nothing else, and each that is not
-// given from the environment variable of its name; one that is set counts even if it
-// is empty. It writes nothing: with --help it returns pflag.ErrHelp. Its error names
-// every variable that cannot be read. A flag named version has no variable.
+// Parse sets the flags from args, which must have nothing else, and the others from their
+// environment variables. A variable that is set counts even if it is empty. A flag named
+// version has no variable. Parse writes nothing: with --help it returns pflag.ErrHelp. Its
+// error names all variables with invalid values.
 func Parse(f *pflag.FlagSet, args []string, env func(string) (string, bool), variable func(flag string) string) error {
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
@@ -30,12 +34,26 @@ func Parse(f *pflag.FlagSet, args []string, env func(string) (string, bool), var
 		return err
 	}
 	if f.NArg() > 0 {
-		return fmt.Errorf("argument %q is not known: everything is a flag, see --help", f.Arg(0))
+		return fmt.Errorf("unknown argument %q: this program takes only flags, see --help", f.Arg(0))
 	}
+	return FromEnvironment(f, env, func(flag string) string {
+		if flag == "version" {
+			return ""
+		}
+		return variable(flag)
+	})
+}
+
+// FromEnvironment sets the flags that no argument has set from their environment variables. variable
+// is empty for a flag without one. The error names all variables with invalid values.
+func FromEnvironment(f *pflag.FlagSet, env func(string) (string, bool), variable func(flag string) string) error {
 	var errs []error
 	f.VisitAll(func(flag *pflag.Flag) {
 		name := variable(flag.Name)
-		if value, ok := env(name); ok && !flag.Changed && flag.Name != "version" {
+		if name == "" || flag.Changed {
+			return
+		}
+		if value, ok := env(name); ok {
 			if err := f.Set(flag.Name, value); err != nil {
 				errs = append(errs, fmt.Errorf("environment variable %s is %q: %w", name, value, err))
 			}
@@ -44,8 +62,8 @@ func Parse(f *pflag.FlagSet, args []string, env func(string) (string, bool), var
 	return errors.Join(errs...)
 }
 
-// Variable gives the environment variable of a flag: with the prefix MAINTENANCE_,
-// --page-image is MAINTENANCE_PAGE_IMAGE.
+// Variable returns the name of a flag's environment variable: with the prefix MAINTENANCE_,
+// that of --page-image is MAINTENANCE_PAGE_IMAGE.
 func Variable(prefix, flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }

@@ -27,15 +27,15 @@ func (f *flags) parse(env map[string]string, args ...string) error {
 	return Parse(f.FlagSet, args, lookup, func(flag string) string { return Variable("P_", flag) })
 }
 
-func TestAFlagWinsOverItsVariable(t *testing.T) {
+func TestFlagWinsOverItsVariable(t *testing.T) {
 	f := program()
 	require.NoError(t, f.parse(map[string]string{"P_LISTEN": "", "P_PAGE_REPLICAS": "3", "P_VERSION": "v1"}, "--page-replicas=4"))
 	assert.Equal(t, 4, f.replicas)
-	assert.Empty(t, f.listen, "an empty value is one: it means none")
-	assert.False(t, f.Changed("version"), "a version in the environment is somebody else's")
+	assert.Empty(t, f.listen, "an empty value counts")
+	assert.False(t, f.Changed("version"), "version has no variable")
 }
 
-func TestEveryVariableThatCannotBeReadIsNamed(t *testing.T) {
+func TestErrorNamesInvalidVariables(t *testing.T) {
 	err := program().parse(map[string]string{"P_PAGE_REPLICAS": "many"})
 	require.ErrorContains(t, err, `environment variable P_PAGE_REPLICAS is "many"`)
 	require.ErrorIs(t, program().parse(nil, "--help"), pflag.ErrHelp)

@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// SelfSigned makes a certificate for clients that do not verify it, such as ingress
-// controllers that reach the page over TLS: the app's own would be in a Secret, and this
-// program has access to none. It is good for a year, which outlives any maintenance, and
-// allows for clocks that are a day apart.
+// SelfSigned creates a self-signed certificate for the DNS names name and localhost. It is for
+// clients that do not verify it, such as ingress controllers that speak TLS to the page: the
+// app's own certificate is in a Secret, and the page server has no access to Secrets. It is
+// valid for a year from now on, and already since a day ago, for clocks that differ.
 func SelfSigned(now time.Time, name string) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a key for TLS: %w", err)
+		return nil, fmt.Errorf("generate a key for TLS: %w", err)
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
-		return nil, fmt.Errorf("make a serial number for TLS: %w", err)
+		return nil, fmt.Errorf("generate a serial number for TLS: %w", err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,

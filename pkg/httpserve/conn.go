@@ -13,29 +13,29 @@ import (
 	"time"
 )
 
-// conn is a connection from its acceptance to its close.
+// conn is a connection from its acceptance until it is closed.
 type conn struct {
 	net.Conn
-	server  *Server
-	speaks  atomic.Uint32 // a Protocol
-	replay  []byte        // read already, before net/http got the connection
-	headBy  time.Time     // when the first head is due; zero once net/http has set its deadline
-	sawEnd  atomic.Bool
-	closed  atomic.Bool
-	waiting atomic.Int64 // since when for a request, in Unix nanoseconds; 0 while one is answered
-	head    atomic.Int64 // what the heads that were read cost, as far as it is not given back
-	recent  atomic.Int64 // of head, what may be of a head that has not ended yet
-	last    int64        // what the last read cost; net/http reads again once it has told of the state
-	sealed  atomic.Int64 // what a byte costs that TLS hides; 0 until the client says what it will speak
+	server       *Server
+	speaks       atomic.Uint32 // a Protocol
+	replay       []byte        // bytes that were read before net/http got the connection
+	headDeadline time.Time     // of the first head; zero once net/http has set its deadline
+	sawEnd       atomic.Bool   // the client has closed the connection
+	closed       atomic.Bool
+	waiting      atomic.Int64 // since when it waits for a request, in Unix nanoseconds; 0 while one is being answered
+	head         atomic.Int64 // cost of the heads that were read and have not been answered
+	recent       atomic.Int64 // the part of head that may belong to a head that has not ended yet
+	last         int64        // cost of the last read; net/http reports the state before it reads again
+	byteCost     atomic.Int64 // cost of a byte under TLS; 0 until the client says which protocols it speaks
 }
 
 func (c *conn) protocol() Protocol { return Protocol(c.speaks.Load()) }
 
-// admit takes a connection in if there is room for it.
+// admit accepts a connection if there is memory for it.
 func (s *Server) admit(nc net.Conn) (*conn, bool) {
 	c := &conn{Conn: nc, server: s}
 	c.wait()
-	if !s.memory.take(c, connCost) {
+	if !s.memory.reserve(c, connCost) {
 		s.stats.refused.Add(1)
 		_ = nc.Close()
 		return nil, false
@@ -44,8 +44,8 @@ func (s *Server) admit(nc net.Conn) (*conn, bool) {
 	return c, true
 }
 
-// sort reads the connection's first bytes and gives it to net/http with them.
-func (s *Server) sort(c *conn) {
+// dispatch reads the connection's first bytes and passes it on to net/http.
+func (s *Server) dispatch(c *conn) {
 	if err := c.sniff(); err != nil {
 		_ = c.Close()
 		return
@@ -53,21 +53,21 @@ func (s *Server) sort(c *conn) {
 	protocol := c.protocol()
 	s.stats.sniffed(protocol)
 	if protocol == Unknown {
-		c.sawEnd.Store(true) // nobody there who would read an answer
+		c.sawEnd.Store(true) // the client would not understand an answer
 		_ = c.Close()
 		return
 	}
-	lane := s.clear
+	listener := s.plain
 	if protocol == TLS {
-		lane = s.tls
+		listener = s.tls
 	}
-	if protocol != HTTP1 && !s.memory.take(c, sessionCost) || !lane.give(c) {
+	if protocol != HTTP1 && !s.memory.reserve(c, sessionCost) || !listener.pass(c) {
 		_ = c.Close()
 	}
 }
 
-// sniff reads until it knows the protocol: for as long as a connection may idle
-// for the first byte, and as long as a head may take from there.
+// sniff reads until it knows the protocol. It waits IdleTimeout for the first byte, and
+// HeaderTimeout from there.
 func (c *conn) sniff() error {
 	if err := c.Conn.SetReadDeadline(time.Now().Add(c.server.IdleTimeout)); err != nil {
 		return err
@@ -79,9 +79,9 @@ func (c *conn) sniff() error {
 		if err != nil {
 			return c.ended(err)
 		}
-		if c.headBy.IsZero() {
-			c.headBy = time.Now().Add(c.server.HeaderTimeout)
-			if err := c.Conn.SetReadDeadline(c.headBy); err != nil {
+		if c.headDeadline.IsZero() {
+			c.headDeadline = time.Now().Add(c.server.HeaderTimeout)
+			if err := c.Conn.SetReadDeadline(c.headDeadline); err != nil {
 				return err
 			}
 		}
@@ -95,13 +95,13 @@ func (c *conn) sniff() error {
 	}
 }
 
-const firstBytes = 256
+const firstBytes = 256 // by which the buffer for sniffing grows
 
-// wait notes that the client has the word now.
+// wait records that it is the client's turn now.
 func (c *conn) wait() { c.waiting.Store(time.Now().UnixNano()) }
 
-// connState is net/http's word on where a connection is: waiting for a request,
-// its head included, or answering one.
+// connState is called by net/http when a connection starts to wait for a request, or when a
+// request has begun to arrive.
 func connState(nc net.Conn, state http.ConnState) {
 	c, ok := nc.(*conn)
 	for !ok {
@@ -115,7 +115,7 @@ func connState(nc net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
 		c.waiting.Store(0)
-		if c.protocol() != TLS { // a record holds frames of several reads
+		if c.protocol() != TLS { // a TLS record can have the frames of several reads
 			c.recent.Store(c.last)
 		}
 	case http.StateIdle:
@@ -125,11 +125,11 @@ func connState(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// errPressure ends a head without an answer: net/http takes it for a read's failure.
+// errPressure ends a head without an answer: net/http treats it as a failed read.
 var errPressure = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("no memory is left for a head of this size")}
 
-// Read gives net/http what was read before it got the connection, then the rest.
-// What a head takes is counted while it arrives.
+// Read implements net.Conn for net/http. It returns first what sniff has read, and counts
+// what heads take while they arrive.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := len(c.replay), error(nil)
 	if n > 0 {
@@ -147,11 +147,12 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, c.ended(err)
 }
 
-// multiplexes says whether heads may come while others are being answered.
+// multiplexes says whether a head may arrive while other requests are being answered.
 func (c *conn) multiplexes() bool {
-	return c.protocol() == HTTP2 || c.sealed.Load() == fieldCost
+	return c.protocol() == HTTP2 || c.byteCost.Load() == fieldCost
 }
 
+// headGrows reserves memory for a part of a head, and returns false if there is none.
 func (c *conn) headGrows(b []byte) bool {
 	cost, most := c.headCost(b), int64(math.MaxInt64)
 	if c.multiplexes() {
@@ -163,16 +164,16 @@ func (c *conn) headGrows(b []byte) bool {
 		before := c.head.Load()
 		after := min(before+cost, most)
 		if c.head.CompareAndSwap(before, after) {
-			over := max(after, headFree) - max(before, headFree)
-			return over == 0 || c.server.memory.take(c, over)
+			over := max(after, freeHead) - max(before, freeHead)
+			return over == 0 || c.server.memory.reserve(c, over)
 		}
 	}
 }
 
-// headsEnded gives back what the heads took that have been answered. In HTTP/2 the
-// next one may have begun meanwhile, and there is no word on it until it ends: what
-// came since the first of those that were answered stays booked until the next one,
-// and with TLS for good.
+// headsEnded releases what the heads of answered requests took. In HTTP/2 the next head may
+// have begun in the meantime, and net/http reports it only when it has ended. So what arrived
+// since the first of the answered requests stays reserved until the next one is answered,
+// and with TLS until the end of the connection.
 func (c *conn) headsEnded() {
 	var kept int64
 	if c.multiplexes() {
@@ -182,13 +183,13 @@ func (c *conn) headsEnded() {
 		before := c.head.Load()
 		after := min(before, kept)
 		if c.head.CompareAndSwap(before, after) {
-			c.server.memory.release(c, max(before, headFree)-max(after, headFree))
+			c.server.memory.release(c, max(before, freeHead)-max(after, freeHead))
 			return
 		}
 	}
 }
 
-// ended remembers that the client will not read either.
+// ended records that the client has closed the connection, so that it does not read either.
 func (c *conn) ended(err error) error {
 	if err != nil && !isTimeout(err) {
 		c.sawEnd.Store(true)
@@ -196,19 +197,19 @@ func (c *conn) ended(err error) error {
 	return err
 }
 
-// SetReadDeadline is the same, but for the first one: the time of the first head
-// began before net/http got the connection.
+// SetReadDeadline implements net.Conn. net/http's first deadline is for the first head,
+// whose time began before net/http got the connection.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if by := c.headBy; !by.IsZero() {
-		c.headBy = time.Time{}
-		if t.IsZero() || t.After(by) {
-			t = by
+	if first := c.headDeadline; !first.IsZero() {
+		c.headDeadline = time.Time{}
+		if t.IsZero() || t.After(first) {
+			t = first
 		}
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
-// CloseWrite is what net/http calls when it has answered before the end of a body.
+// CloseWrite is called by net/http when it has answered before the end of the content.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -216,18 +217,19 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// The bounds of nginx's lingering_time and lingering_timeout.
+// How long Close waits for the client: in total, and without receiving anything. They are the
+// defaults of nginx's lingering_time and lingering_timeout.
 const (
-	lingerTime  = 30 * time.Second
-	lingerQuiet = 5 * time.Second
+	lingerTimeout     = 30 * time.Second
+	lingerIdleTimeout = 5 * time.Second
 )
 
-// Close ends the connection so that the answer arrives. Closing a socket with
-// unread bytes makes the kernel send a reset, which destroys what the other end
-// has not read yet (RFC 9112 9.6): a proxy in the middle of an upload would make
-// a 502 of the page. So the sending half is closed, and what still comes is
-// thrown away for lingerTime, since some clients (Python's http.client) send all
-// they have before they read. Until then it counts as a connection that waits.
+// Close ends the connection in a way that lets the answer arrive. If a socket is closed
+// while there are unread bytes, the kernel sends a reset, which destroys what the other side
+// has not read yet (RFC 9112 9.6): a proxy in the middle of an upload would turn the page
+// into a 502. So Close shuts down only the sending half, and discards what still arrives for
+// up to lingerTimeout, since some clients (Python's http.client) send everything before they
+// read. During that time it counts as a connection that waits for its client.
 func (c *conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
@@ -244,13 +246,13 @@ func (c *conn) Close() error {
 }
 
 func (c *conn) linger() {
-	until := time.Now().Add(lingerTime)
+	last := time.Now().Add(lingerTimeout)
 	dropped := make([]byte, 4<<10)
-	for quiet := time.Now().Add(lingerQuiet); ; quiet = time.Now().Add(lingerQuiet) {
-		if quiet.After(until) {
-			quiet = until
+	for deadline := time.Now().Add(lingerIdleTimeout); ; deadline = time.Now().Add(lingerIdleTimeout) {
+		if deadline.After(last) {
+			deadline = last
 		}
-		if c.Conn.SetReadDeadline(quiet) != nil {
+		if c.Conn.SetReadDeadline(deadline) != nil {
 			return
 		}
 		if _, err := c.Conn.Read(dropped); err != nil {
@@ -260,7 +262,7 @@ func (c *conn) linger() {
 }
 
 func (c *conn) end() error {
-	c.server.memory.forget(c)
+	c.server.memory.releaseAll(c)
 	c.server.stats.closed(c.protocol())
 	return c.Conn.Close()
 }
@@ -270,16 +272,17 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// What net/http makes of a byte of a head at most: in HTTP/1 a line of five is a map
-// entry with its slice, in HTTP/2 a single one may be a field of HPACK's tables.
+// Memory that a byte of a head can take in net/http at most. In HTTP/1, a line of five bytes
+// becomes a map entry with a slice. In HTTP/2, a single byte can be a field from HPACK's
+// tables.
 const (
-	lineCost  = 32
-	fieldCost = 64
-	helloCost = 8 // of a byte of a TLS handshake
+	lineCost  = 32 // a byte of HTTP/1 under TLS
+	fieldCost = 64 // a byte of HTTP/2
+	helloCost = 8  // a byte of a TLS handshake
 )
 
-// headCost is what net/http makes of a part of a head: the bytes twice, and a map
-// entry with its slice for each line. What TLS and HPACK hide is taken for the worst.
+// headCost is what a part of a head takes in net/http: the bytes twice, and a map entry with
+// a slice for each line. The worst case counts for what TLS and HPACK hide.
 func (c *conn) headCost(b []byte) int64 {
 	switch c.protocol() {
 	case HTTP1:
@@ -288,16 +291,16 @@ func (c *conn) headCost(b []byte) int64 {
 		return int64(fieldCost * len(b))
 	case Undecided, TLS, Unknown, protocols:
 	}
-	return int64(len(b)) * cmp.Or(c.sealed.Load(), helloCost)
+	return int64(len(b)) * cmp.Or(c.byteCost.Load(), helloCost)
 }
 
-// hello tells of a TLS connection what will be spoken in it.
-func hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
+// onClientHello records which protocol a TLS connection will speak.
+func onClientHello(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	if c, ok := h.Conn.(*conn); ok {
-		c.sealed.Store(lineCost)
+		c.byteCost.Store(lineCost)
 		if slices.Contains(h.SupportedProtos, "h2") {
-			c.sealed.Store(fieldCost)
+			c.byteCost.Store(fieldCost)
 		}
 	}
-	return nil, nil //nolint:nilnil // the same configuration for everybody
+	return nil, nil //nolint:nilnil // nil means that the configuration stays the same
 }

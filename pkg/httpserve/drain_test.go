@@ -25,7 +25,7 @@ func TestDrain(t *testing.T) {
 	if !handed.want("/2").Close {
 		t.Error("a connection that was in use does not say Connection: close while draining")
 	}
-	late := r.dial(t) // a new connection is served as well: proxies learn late
+	late := r.dial(t) // new connections are served too, since proxies learn of the drain late
 	late.send(get("/3"))
 	late.want("/3")
 	if err := <-r.done; err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// startControl serves the same handler by net/http alone.
+// startControl serves the same handler with net/http alone.
 func startControl(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(teller{"the page"})
@@ -23,18 +23,17 @@ func startControl(t *testing.T) string {
 	return s.Listener.Addr().String()
 }
 
-// answered sends raw at once and returns the targets that were answered, with
-// "close" behind each answer that announced it, then how the connection went on:
-// "open" if one more request is answered, "end" otherwise. That request is sent after
-// as many answers as are wanted: answers keep the order of their requests, so that
-// those that nobody wants come before its own.
+// answered sends raw in one go and returns the targets that were answered, with "close" after
+// each answer that announced it, and then the state of the connection: "open" if another
+// request is answered, "end" otherwise. It sends that request after the wanted number of
+// answers: answers are in the order of their requests, so unwanted ones come before it.
 func answered(t *testing.T, address, raw, want string) string {
 	t.Helper()
 	c := dial(t, address)
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		_, _ = io.WriteString(c.Conn, raw) // the server may close before it is through
+		_, _ = io.WriteString(c.Conn, raw) // the server may close the connection before the end
 	}()
 	var got []string
 	read := func() bool {
@@ -66,9 +65,9 @@ func answered(t *testing.T, address, raw, want string) string {
 	return strings.Join(append(got, "end"), ", ")
 }
 
-// Each is sent to this server and to net/http alone. Nothing that belongs to a
-// request's content is answered, and the next request is answered unless the
-// answer before it announced the end of the connection.
+// TestFraming sends everything to this server and to net/http alone. No part of a request's
+// content is answered, and the next request is answered unless the previous answer announced
+// the end of the connection.
 func TestFraming(t *testing.T) {
 	t.Parallel()
 	r, control := start(t, Config{}), startControl(t)
@@ -109,7 +108,8 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-// However it trickles in: the time of a head begins with its first byte.
+// TestSlowHeadIsCutOff: the time for a head begins with its first byte, however slowly the
+// others arrive.
 func TestSlowHeadIsCutOff(t *testing.T) {
 	t.Parallel()
 	const bound = 300 * time.Millisecond
@@ -148,8 +148,9 @@ func TestSlowHeadIsCutOff(t *testing.T) {
 	}
 }
 
-// A handler of somebody else streams in both directions for as long as it likes.
-func TestAnotherHandlerStreams(t *testing.T) {
+// TestHandlerStreamsWithoutLimit: a handler can stream in both directions for as long as it
+// wants.
+func TestHandlerStreamsWithoutLimit(t *testing.T) {
 	r := start(t, Config{HeaderTimeout: 100 * time.Millisecond, IdleTimeout: 100 * time.Millisecond,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			control := http.NewResponseController(w)
@@ -164,7 +165,7 @@ func TestAnotherHandlerStreams(t *testing.T) {
 		})})
 	c := r.dial(t)
 	c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-	pause := time.NewTicker(150 * time.Millisecond) // longer than any bound of the server
+	pause := time.NewTicker(150 * time.Millisecond) // longer than all timeouts of the server
 	defer pause.Stop()
 	c.send("4\r\nabc\n\r\n")
 	response, err := http.ReadResponse(c.Reader, nil)
@@ -181,8 +182,9 @@ func TestAnotherHandlerStreams(t *testing.T) {
 	}
 }
 
-// Python's http.client writes all of a request before it reads anything.
-func TestAnAnswerReachesAClientThatIsStillSending(t *testing.T) {
+// TestAnswerReachesSendingClient: Python's http.client sends a whole request before it reads
+// anything.
+func TestAnswerReachesSendingClient(t *testing.T) {
 	r := start(t, Config{})
 	c := r.dial(t)
 	c.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n")

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// handover is the listener that net/http accepts from: it yields connections
-// that this package has looked at first.
+// handover is the listener that net/http accepts connections from. It passes on those whose
+// protocol is known.
 type handover struct {
 	addr  net.Addr
 	conns chan net.Conn
@@ -27,8 +27,8 @@ func (h *handover) Accept() (net.Conn, error) {
 	}
 }
 
-// give passes a connection on; it is false once the listener is closed.
-func (h *handover) give(c net.Conn) bool {
+// pass passes a connection on, and returns false once the listener is closed.
+func (h *handover) pass(c net.Conn) bool {
 	select {
 	case h.conns <- c:
 		return true

@@ -1,17 +1,17 @@
-// Package httpserve listens on a port, or several, for HTTP/1.1, HTTP/2 in cleartext
-// and TLS, which it tells apart by a connection's first bytes, and drains before it
-// stops. Requests are read and answers framed by net/http alone.
+// Package httpserve serves HTTP/1.1, HTTP/2 without TLS, and TLS on one port or several. It
+// tells the protocols apart by a connection's first bytes, and drains before it stops. Only
+// net/http reads requests and writes responses.
 //
-// What holds for every handler:
+// For every handler the following holds:
 //
-//   - Memory is bounded (Config.Memory): under pressure the connection that has
-//     kept the server waiting longest goes, or else the newest is refused.
-//   - A head arrives within HeaderTimeout in all. How long content and answer may
-//     take is the handler's to say (http.ResponseController): one that streams
-//     for hours sets no deadline.
-//   - A connection is used again only where there is no doubt about where a
-//     request ended, see framing.
-//   - An answer arrives also at a client that is still sending, see conn.Close.
+//   - Memory is bounded (Config.Memory). When it is used up, the connection that has been
+//     waiting for its client longest is closed, or if there is none, the new one is refused.
+//   - A head must arrive within HeaderTimeout. The handler decides how long content and
+//     response may take (http.ResponseController): one that streams for hours sets no
+//     deadline.
+//   - A connection is used again only if the end of the request is beyond doubt, see
+//     endIsCertain.
+//   - A response reaches a client that is still sending, see conn.Close.
 package httpserve
 
 import (
@@ -28,39 +28,43 @@ import (
 	"time"
 )
 
-// Config says what is served and for how long one waits.
+// Config of a Server.
 type Config struct {
+	// Handler answers the requests.
 	Handler http.Handler
 
-	// HeaderTimeout bounds how long a request's head may take to arrive, and a
-	// TLS handshake; 15 s if zero.
+	// HeaderTimeout is how long a request's head, or a TLS handshake, may take to arrive;
+	// 15 s if zero.
 	HeaderTimeout time.Duration
-	// IdleTimeout bounds how long a connection may wait for its next request. Let
-	// it be longer than the keep-alive of every proxy in front (60 s for nginx and
-	// ALB, 90 s for Traefik, 600 s for Google's), or they send a request into a
-	// connection that is just being closed, and make a 502 of it. 650 s if zero.
+	// IdleTimeout is how long a connection may wait for its next request; 650 s if zero. It
+	// should exceed the keep-alive of every proxy in front (60 s for nginx and ALB, 90 s for
+	// Traefik, 600 s for Google's). Otherwise a proxy may send a request on a connection
+	// that is being closed, and answer 502.
 	IdleTimeout time.Duration
-	// MaxHeaderBytes bounds a request's head; 128 KiB if zero.
+	// MaxHeaderBytes is the largest head of a request; 128 KiB if zero.
 	MaxHeaderBytes int
-	// Memory bounds what connections, heads and streams take, in bytes as
-	// estimated; 320 MiB if zero, which is 10,000 connections.
+	// Memory is how much connections, heads and streams may take, in estimated bytes;
+	// 320 MiB if zero, which is enough for 10,000 connections.
 	Memory int64
-	// DrainTime is how long requests go on being answered after Serve's context ends;
-	// not at all if zero.
+	// DrainTime is how long Serve keeps serving after its context ends; not at all if zero.
 	DrainTime time.Duration
-	// StopTime bounds how long the last answers may take after that; 5 s if zero.
+	// StopTime is how long the last responses may take after that; 5 s if zero.
 	StopTime time.Duration
 
-	// Certificate is that of a TLS handshake; one that is signed by itself if nil.
+	// Certificate returns the certificate for a TLS handshake; a self-signed one if nil.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-	OnDrain  func()                        // called when draining begins, if set
-	OnPanic  func(value any, stack []byte) // called for each contained panic, if set
-	ErrorLog *log.Logger                   // net/http's remarks on clients; nothing if nil
+	// OnDrain is called when draining begins; nil for nothing.
+	OnDrain func()
+	// OnPanic is called for each panic of the handler, which ends only its own connection or
+	// stream; nil for nothing.
+	OnPanic func(value any, stack []byte)
+	// ErrorLog gets net/http's remarks about clients; nil drops them.
+	ErrorLog *log.Logger
 }
 
-// Defaults fills what c leaves at zero.
-func (c Config) Defaults() Config {
+// withDefaults replaces the zero values of c.
+func (c Config) withDefaults() Config {
 	or := func(d *time.Duration, value time.Duration) {
 		if *d == 0 {
 			*d = value
@@ -81,21 +85,21 @@ func (c Config) Defaults() Config {
 	return c
 }
 
-// Server serves its listeners, once. A handler knows the one that a request came by
-// from http.LocalAddrContextKey.
+// Server serves its listeners once. In a request's context, http.LocalAddrContextKey tells
+// the handler through which listener it came.
 type Server struct {
 	Config
 	draining atomic.Bool
 	stats    Stats
 	memory   *budget
 	http     *http.Server
-	clear    *handover // HTTP/1 and h2c, for net/http
+	plain    *handover // HTTP/1 and HTTP/2 without TLS
 	tls      *handover
 }
 
-// New makes a server. Serve starts it.
+// New creates a server. Serve starts it.
 func New(c Config) *Server {
-	s := &Server{Config: c.Defaults()}
+	s := &Server{Config: c.withDefaults()}
 	s.memory = newBudget(s.Memory)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -105,13 +109,13 @@ func New(c Config) *Server {
 		Handler:   s.wrap(s.Handler),
 		Protocols: &protocols,
 		HTTP2: &http.HTTP2Config{MaxReadFrameSize: 16 << 10, MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: streamBuffer,
-			WriteByteTimeout: time.Minute}, // of the client that reads nothing at all
+			WriteByteTimeout: time.Minute}, // for clients that read nothing at all
 		ReadHeaderTimeout:            s.HeaderTimeout,
 		IdleTimeout:                  s.IdleTimeout,
 		MaxHeaderBytes:               s.MaxHeaderBytes,
 		ErrorLog:                     s.ErrorLog,
 		ConnState:                    connState,
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the page as well
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the page too
 		TLSConfig:                    s.tlsConfig(),
 	}
 	return s
@@ -123,20 +127,20 @@ func (s *Server) tlsConfig() *tls.Config {
 		once := sync.OnceValues(func() (*tls.Certificate, error) { return SelfSigned(time.Now(), "maintenance-page") })
 		certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return once() }
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: hello, GetCertificate: certificate}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: onClientHello, GetCertificate: certificate}
 }
 
-// Stats counts this server's connections.
+// Stats are the counters of this server's connections.
 func (s *Server) Stats() *Stats { return &s.stats }
 
-// Serve accepts connections until ctx ends, goes on for DrainTime, lets the
-// last answers out and returns. It closes the listeners, of which there must be one.
-// It returns nil after a stop.
+// Serve accepts connections until ctx ends, continues for DrainTime, waits up to StopTime for
+// the last responses, and returns nil. It returns an error if a listener fails. It closes the
+// listeners, of which there must be at least one. It can be called once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
-	s.clear, s.tls = newHandover(listeners[0].Addr()), newHandover(listeners[0].Addr())
+	s.plain, s.tls = newHandover(listeners[0].Addr()), newHandover(listeners[0].Addr())
 	var served sync.WaitGroup
-	served.Go(func() { _ = s.http.Serve(s.clear) })          // ends with ErrServerClosed only
-	served.Go(func() { _ = s.http.ServeTLS(s.tls, "", "") }) // as well
+	served.Go(func() { _ = s.http.Serve(s.plain) })          // it returns only ErrServerClosed
+	served.Go(func() { _ = s.http.ServeTLS(s.tls, "", "") }) // likewise
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		served.Go(func() { failed <- s.accept(l) })
@@ -152,8 +156,8 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	return err
 }
 
-// accept takes connections until l is closed. Running out of file descriptors
-// passes: it waits a little and goes on.
+// accept accepts connections until l is closed. After a temporary error, such as no free file
+// descriptors, it pauses and tries again.
 func (s *Server) accept(l net.Listener) error {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	for pause := shortest; ; {
@@ -162,7 +166,7 @@ func (s *Server) accept(l net.Listener) error {
 		case err == nil:
 			pause = shortest
 			if c, ok := s.admit(nc); ok {
-				go s.sort(c)
+				go s.dispatch(c)
 			}
 		case errors.Is(err, net.ErrClosed):
 			return nil
@@ -200,44 +204,44 @@ func (s *Server) stop(ctx context.Context, listeners []net.Listener) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
-	s.memory.closeWaiting() // what was on its way to net/http
+	s.memory.closeWaiting() // those that were on their way to net/http
 }
 
-// wrap adds to the handler what belongs to connections.
+// wrap adds memory bounds, framing and panic handling to the handler.
 func (s *Server) wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor > 1 {
 			cost := streamCost(r)
-			if !s.memory.borrow(cost) {
+			if !s.memory.reserveStream(cost) {
 				panic(http.ErrAbortHandler) // resets the stream
 			}
-			defer s.memory.giveBack(cost)
+			defer s.memory.releaseStream(cost)
 		}
 		defer s.contain()
-		if s.draining.Load() || !framing(r) {
+		if s.draining.Load() || !endIsCertain(r) {
 			w.Header().Set("Connection", "close") // a GOAWAY in HTTP/2
 		}
 		h.ServeHTTP(w, r)
 		if length := w.Header().Get("Content-Length"); r.ProtoMajor > 1 && length != "" && length != "0" {
-			// Or net/http sends it when this has returned, and a client that opens no
-			// window holds the stream then, uncounted. Not where there is no content:
-			// gRPC's answer must stay a single header block.
+			// Otherwise net/http sends the content after this has returned. A client that
+			// opens no window would then hold the stream without it being counted. Without
+			// content there is no flush: gRPC's answer must be a single header block.
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
 }
 
-// framing says whether this request's end is beyond doubt, so that what follows
-// it may count as the next request. A transfer coding leaves doubt: net/http
-// hides whether a length stood beside it (RFC 9112 6.1 wants the connection
-// closed then), and whoever reads the chunks otherwise than it does, or stops in
-// the middle, would have content taken for requests. HTTP/1.0 knows no transfer
-// coding, and net/http hides that there was one.
-func framing(r *http.Request) bool {
+// endIsCertain says whether this request's end is beyond doubt, so that the next bytes can
+// count as the next request. With a transfer coding it is not: net/http hides whether there
+// was also a length (then RFC 9112 6.1 requires that the connection is closed), and if a
+// proxy in front reads the chunks differently, or stops in the middle, content would be taken
+// for requests. HTTP/1.0 does not have transfer codings, and net/http hides that there was
+// one.
+func endIsCertain(r *http.Request) bool {
 	return r.ProtoAtLeast(1, 1) && len(r.TransferEncoding) == 0 || r.ProtoMajor > 1
 }
 
-// contain keeps a panic to its connection or stream, which it ends.
+// contain limits a panic to its connection or stream, which it ends.
 func (s *Server) contain() {
 	value := recover()
 	if value == nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// teller answers 503 and says over which protocol and to which target.
+// teller answers 503 and names the protocol and the target of the request.
 type teller struct{ body string }
 
 func (l teller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -226,7 +226,7 @@ func TestNoiseIsDroppedQuietly(t *testing.T) {
 		c.send(noise)
 		c.wantEnd()
 	}
-	broken := r.dial(t) // a ClientHello that is none
+	broken := r.dial(t) // an invalid ClientHello
 	broken.send("\x16\x03\x01\x00\x10\x01" + strings.Repeat("\xff", 15))
 	if b, err := io.ReadAll(broken.Reader); err != nil || len(b) > 7 { // at most a TLS alert
 		t.Errorf("%q, %v", b, err)
@@ -278,6 +278,6 @@ func TestStatsCountConnections(t *testing.T) {
 	now, total := map[Protocol]int64{}, map[Protocol]uint64{}
 	r.Stats().Each(func(p Protocol, n int64, all uint64) { now[p], total[p] = n, all })
 	if now[HTTP1] != 1 || total[HTTP1] != 1 || now[TLS] != 0 {
-		t.Errorf("now %v, ever %v", now, total)
+		t.Errorf("now %v, total %v", now, total)
 	}
 }

@@ -6,19 +6,20 @@ import (
 	"strings"
 )
 
-// Protocol is what a connection speaks, told by its first bytes.
+// Protocol of a connection, by its first bytes.
 type Protocol uint8
 
-// Undecided needs more bytes; Unknown is nothing that is served here.
+// The protocols.
 const (
-	Undecided Protocol = iota
-	HTTP1
-	HTTP2 // cleartext, with prior knowledge (RFC 9113 3.3)
-	TLS
-	Unknown
+	Undecided Protocol = iota // more bytes are necessary
+	HTTP1                     // HTTP/1.0 or HTTP/1.1
+	HTTP2                     // without TLS, with prior knowledge (RFC 9113 3.3)
+	TLS                       // of any protocol inside
+	Unknown                   // none of these
 	protocols
 )
 
+// String is the protocol's name in metrics.
 func (p Protocol) String() string {
 	return [...]string{"undecided", "http1", "h2c", "tls", "unknown"}[p]
 }
@@ -31,8 +32,8 @@ const (
 	recordHead      = 5    // bytes before the handshake message
 )
 
-// Sniff tells the protocol from the first bytes of a connection. Once it says
-// anything but Undecided, more bytes do not change the answer.
+// Sniff recognises the protocol by the first bytes of a connection. Once it returns anything
+// but Undecided, more bytes do not change the result.
 func Sniff(b []byte) Protocol {
 	switch {
 	case len(b) == 0:
@@ -52,8 +53,8 @@ func Sniff(b []byte) Protocol {
 	return Unknown
 }
 
-// sniffTLS checks that a handshake record of SSL 3.0 to TLS 1.3 begins, whose
-// first message is a ClientHello.
+// sniffTLS checks for the beginning of a handshake record of SSL 3.0 to TLS 1.3 whose first
+// message is a ClientHello.
 func sniffTLS(b []byte) Protocol {
 	switch {
 	case len(b) > 1 && b[1] != 3,
@@ -66,31 +67,31 @@ func sniffTLS(b []byte) Protocol {
 	return TLS
 }
 
-// preamble is what a load balancer may send before a connection's own bytes, the
-// PROXY protocol (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
-// An app may have been told to expect it, so that its load balancer sends it to
-// the page as well. It is skipped, and what it says of addresses is not believed.
+// preamble is the header of the PROXY protocol, which a load balancer may send before a
+// connection's own bytes (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). If
+// the app expects it, its load balancer also sends it to the page. It is skipped, and its
+// addresses are not trusted.
 type preamble struct {
-	size int
-	more bool // it has not come as a whole
+	size int  // bytes to skip; 0 if there is none
+	more bool // it has not arrived completely
 }
 
 const (
 	proxyV1     = "PROXY "
-	proxyV1Most = 107 // bytes, with its CRLF
+	proxyV1Max  = 107 // bytes, with its CRLF
 	proxyV2     = "\r\n\r\n\x00\r\nQUIT\n"
-	proxyV2Head = 16 // bytes, of which the last two are the length of what follows
-	proxyV2Most = 4 << 10
+	proxyV2Head = 16      // bytes, of which the last two are the length of the rest
+	proxyV2Max  = 4 << 10 // bytes that are accepted
 )
 
 func proxyPreamble(b []byte) preamble {
 	switch {
 	case startsLike(b, proxyV1):
-		line, _, whole := strings.Cut(string(b[:min(len(b), proxyV1Most)]), "\r\n")
+		line, _, whole := strings.Cut(string(b[:min(len(b), proxyV1Max)]), "\r\n")
 		family, _, _ := strings.Cut(strings.TrimPrefix(line, proxyV1), " ")
 		switch {
 		case !whole:
-			return preamble{more: len(b) < proxyV1Most}
+			return preamble{more: len(b) < proxyV1Max}
 		case family == "TCP4", family == "TCP6", family == "UNKNOWN":
 			return preamble{size: len(line) + len("\r\n")}
 		}
@@ -100,21 +101,21 @@ func proxyPreamble(b []byte) preamble {
 		}
 		size := proxyV2Head + int(binary.BigEndian.Uint16(b[proxyV2Head-2:]))
 		switch {
-		case len(b) < size && size <= proxyV2Most:
+		case len(b) < size && size <= proxyV2Max:
 			return preamble{more: true}
-		case size <= proxyV2Most:
+		case size <= proxyV2Max:
 			return preamble{size: size}
 		}
 	}
 	return preamble{}
 }
 
-// startsLike says whether b begins with prefix, as far as it goes.
+// startsLike says whether b begins with prefix, or is the beginning of it.
 func startsLike(b []byte, prefix string) bool {
 	return len(b) > 0 && strings.HasPrefix(prefix, string(b[:min(len(b), len(prefix))]))
 }
 
-// protocol is that of the bytes after the preamble.
+// protocol of the bytes after the preamble.
 func (p preamble) protocol(b []byte) Protocol {
 	if p.more {
 		return Undecided

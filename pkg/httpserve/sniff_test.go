@@ -13,7 +13,7 @@ func TestSniff(t *testing.T) {
 		{"nothing yet", "", Undecided},
 		{"GET", "GET / HTTP/1.1\r\n", HTTP1},
 		{"one letter", "G", HTTP1},
-		{"an own method", "!x / HTTP/1.1\r\n", HTTP1},
+		{"an unusual method", "!x / HTTP/1.1\r\n", HTTP1},
 		{"an empty line first", "\r\nGET /", HTTP1},
 		{"P, of POST or PRI", "P", Undecided},
 		{"POST", "PO", HTTP1},
@@ -21,7 +21,7 @@ func TestSniff(t *testing.T) {
 		{"half a preface", "PRI * HTTP/2.0\r\n\r\nS", Undecided},
 		{"a preface", preface, HTTP2},
 		{"a preface and a frame", preface + "\x00\x00\x00\x04", HTTP2},
-		{"a preface with another end", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", Unknown},
+		{"a preface with a wrong end", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", Unknown},
 		{"PRI with a path", "PRI /", Unknown},
 		{"TLS 1.3", "\x16\x03\x01\x02\x00\x01", TLS},
 		{"SSL 3.0", "\x16\x03\x00\x02\x00\x01", TLS},
@@ -75,9 +75,9 @@ func TestProxyPreamble(t *testing.T) {
 		{"POST", "POST", preamble{}, HTTP1},
 		{"version 1", "PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\nG", preamble{size: 37}, HTTP1},
 		{"version 1, IPv6", "PROXY TCP6 ::1 ::2 1 80\r\n" + preface, preamble{size: 25}, HTTP2},
-		{"version 1, a health check's", "PROXY UNKNOWN\r\n\x16\x03\x01\x02\x00\x01", preamble{size: 15}, TLS},
+		{"version 1, from a health check", "PROXY UNKNOWN\r\n\x16\x03\x01\x02\x00\x01", preamble{size: 15}, TLS},
 		{"half of version 1", "PROXY TCP4 192.0.2.1", preamble{more: true}, Undecided},
-		{"version 1 without what follows", "PROXY UNKNOWN\r\n", preamble{size: 15}, Undecided},
+		{"version 1 and nothing else yet", "PROXY UNKNOWN\r\n", preamble{size: 15}, Undecided},
 		{"version 1 that does not end", "PROXY TCP4 " + strings.Repeat("1", 200), preamble{}, HTTP1},
 		{"a method", "PROXY / HTTP/1.1\r\n", preamble{}, HTTP1},
 		{"version 2", v2 + "GET", preamble{size: len(v2)}, HTTP1},
@@ -100,11 +100,11 @@ func FuzzProxyPreamble(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := proxyPreamble(b)
-		if !p.more && p.size > len(b) || p.size > proxyV2Most {
+		if !p.more && p.size > len(b) || p.size > proxyV2Max {
 			t.Fatalf("%q: %+v", b, p)
 		}
-		if p.more && len(b) > proxyV2Most {
-			t.Fatalf("%q is waited for without end", b)
+		if p.more && len(b) > proxyV2Max {
+			t.Fatalf("after %q it still waits for more", b)
 		}
 	})
 }

@@ -21,16 +21,17 @@ func (s *Stats) sniffed(p Protocol) {
 
 func (s *Stats) closed(p Protocol) { s.now[p].Add(-1) }
 
-// Each calls f for every protocol with the connections open now and ever.
+// Each calls f for every protocol, with the number of open connections and the number so
+// far.
 func (s *Stats) Each(f func(p Protocol, now int64, total uint64)) {
 	for p := range protocols {
 		f(p, s.now[p].Load(), s.total[p].Load())
 	}
 }
 
-// Panics is the number of panics that were contained.
+// Panics is the number of requests so far whose handler panicked.
 func (s *Stats) Panics() uint64 { return s.panics.Load() }
 
-// Pressed is how many connections were refused, and how many idle ones closed,
-// for want of memory.
-func (s *Stats) Pressed() (refused, evicted uint64) { return s.refused.Load(), s.evicted.Load() }
+// Pressure is how many connections so far were refused, and how many waiting ones were
+// closed, because memory was used up.
+func (s *Stats) Pressure() (refused, evicted uint64) { return s.refused.Load(), s.evicted.Load() }

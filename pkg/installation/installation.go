@@ -1,6 +1,7 @@
-// Package installation tells the controllers of one cluster apart. Each installation
-// has an id, which is on whatever it makes and on the targets that it has in
-// maintenance; what carries another id is another's, and is left alone.
+// Package installation distinguishes the installations of the controller in one cluster.
+// Each has an id, which is written on everything it makes and on the targets that it has in
+// maintenance; whatever carries another id belongs to another installation and is left
+// alone.
 package installation
 
 import (
@@ -19,41 +20,40 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// Default is the id of an installation as the manifests make it: namespace and name
-// of its Lease.
+// Default is the id of an installation made by the manifests: namespace and name of its
+// Lease.
 const Default = "maintenance-system/maintenance-controller"
 
-// maxID bounds an id in bytes: a namespace and a name have room.
+// maxID limits an id in bytes: there is room for a namespace and a name.
 const maxID = 63 + len("/") + 253
 
-// ErrOther is returned for what belongs to another installation.
-var ErrOther = errors.New("it is another installation's")
+// ErrOther is returned for an object that belongs to another installation.
+var ErrOther = errors.New("it belongs to another installation")
 
-// Installation is a controller with all its replicas. The zero value stands for no
-// installation in particular: it marks nothing, and whatever there is counts as its own.
+// Installation is a controller with all its replicas. The zero value has no id: it marks
+// nothing, and everything counts as its own.
 type Installation struct {
-	ID      string
+	ID      string   // see Check; empty for no installation in particular
 	Adopted []string // ids of installations that it has taken over from
 }
 
-// Owns says whether what carries this id is the installation's: its own, an adopted
-// one's, or nobody's, as all was before installations had ids.
+// Owns says whether an object with this id is the installation's: the id is its own, an
+// adopted one, or empty, as on everything made before ids existed.
 func (i Installation) Owns(id string) bool {
 	return i.ID == "" || id == "" || id == i.ID || slices.Contains(i.Adopted, id)
 }
 
-// Trace is what a target shows of who has it in maintenance.
+// Trace is what a target and its companions show about who has it in maintenance.
 type Trace struct {
-	Annotations map[string]string
-	OnPage      bool // some slot of it points at a page set
-	// Kept are its backup and its origin, and the page sets that it points at. An
-	// annotation may have been taken off; theirs are still there.
+	Annotations map[string]string // of the target
+	OnPage      bool              // some slot points at a page set
+	// Kept are its backup and origin Service, and the page sets that it points at. The
+	// target's own annotation may have been removed; theirs are still there.
 	Kept []metav1.Object
 }
 
-// Other gives the id of another installation that has a target in maintenance, or is
-// about to; empty if none has. An id alone, with nothing else beside it, says nothing:
-// it is a leftover.
+// Other gives the id of another installation that has a target in maintenance or is about
+// to; empty if none has. An id without anything else is a leftover and says nothing.
 func (i Installation) Other(t Trace) string {
 	status := annotations.StatusOf(t.Annotations)
 	id := status.Installation
@@ -71,11 +71,11 @@ func (i Installation) Other(t Trace) string {
 	return id
 }
 
-// Of gives the id that an object carries, empty if none.
+// Of gives the id that an object carries; empty for none.
 func Of(object metav1.Object) string { return object.GetAnnotations()[annotations.Installation] }
 
-// Mark puts the id on an object that is about to be written, unless it carries one.
-// The label is for selectors; an id may be too long for one, and is hashed there.
+// Mark puts the id on an object that is about to be written, unless it carries one already.
+// The label is for selectors and holds a hash, because an id may be too long for a label.
 func (i Installation) Mark(object metav1.Object) {
 	if i.ID != "" && Of(object) == "" {
 		mark(object, i.ID)
@@ -105,8 +105,8 @@ func mark(object metav1.Object, id string) {
 // Label is the value of the label that stands for an id.
 func Label(id string) string { return sum(id)[:16] }
 
-// SetName names the page set of the content with this hash. Two installations never
-// share a name, so that each can keep its sets as its own settings say.
+// SetName names the page set of the content with this hash. Two installations never share a
+// name, so each can keep its sets as its own settings say.
 func (i Installation) SetName(hash string) string { return setName(i.ID, hash) }
 
 func setName(id, hash string) string {
@@ -116,9 +116,9 @@ func setName(id, hash string) string {
 	return page.SetName(sum(hash + "\n" + id))
 }
 
-// Names says whether a page set that carries this id may have this name. It may have
-// the name without an id in it if it was made before installations had ids.
-func Names(id, hash, name string) bool {
+// ValidSetName says whether a page set with this id may have this name: the one that
+// includes the id, or, if it was made before ids existed, the one that does not.
+func ValidSetName(id, hash, name string) bool {
 	return name == page.SetName(hash) || name == setName(id, hash)
 }
 
@@ -127,13 +127,14 @@ func sum(text string) string {
 	return hex.EncodeToString(all[:])
 }
 
-// Check says why a text cannot be an id.
+// Check says why a text cannot be an id: it is empty, longer than 317 bytes, or contains an
+// unprintable character, a space or a comma.
 func Check(id string) error {
 	switch {
 	case id == "" || len(id) > maxID:
-		return fmt.Errorf("%d bytes: give 1 to %d", len(id), maxID)
+		return fmt.Errorf("%d bytes: use 1 to %d", len(id), maxID)
 	case !utf8.ValidString(id) || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) || r == ',' }):
-		return fmt.Errorf("%q has what cannot be printed, a space or a comma", annotations.Clip(id))
+		return fmt.Errorf("%q has an unprintable character, a space or a comma", annotations.Clip(id))
 	default:
 		return nil
 	}

@@ -29,8 +29,8 @@ func TestOwns(t *testing.T) {
 	}
 }
 
-// TestTwoNeverShareAName, and what was made before there were ids keeps its name.
-func TestTwoNeverShareAName(t *testing.T) {
+// TestInstallationsNeverShareAName, and what is older than ids keeps its name.
+func TestInstallationsNeverShareAName(t *testing.T) {
 	hash := page.Page{Status: 503}.Hash()
 	names := map[string]string{}
 	for _, id := range []string{Default, "a/b", "a/c", "blue"} {
@@ -38,9 +38,9 @@ func TestTwoNeverShareAName(t *testing.T) {
 		assert.True(t, page.IsSetName(name), name)
 		assert.Empty(t, names[name], id)
 		names[name] = id
-		assert.True(t, Names(id, hash, name))
-		assert.True(t, Names(id, hash, page.SetName(hash)), "from before there were ids")
-		assert.Equal(t, name == page.SetName(hash), Names("another", hash, name))
+		assert.True(t, ValidSetName(id, hash, name))
+		assert.True(t, ValidSetName(id, hash, page.SetName(hash)), "from before there were ids")
+		assert.Equal(t, name == page.SetName(hash), ValidSetName("another", hash, name))
 	}
 	assert.Equal(t, page.SetName(hash), Installation{}.SetName(hash))
 	assert.Equal(t, Default, names[page.SetName(hash)])

@@ -1,7 +1,6 @@
-// Package kubetest is an API server for tests of rooms that talk to one, as far as
-// they need no real one: client-go's fakes, which here keep resourceVersions and UIDs,
-// refuse what is out of date, and count requests. What only the API server decides
-// (admission, field ownership, garbage collection, rights) is tested on a real one.
+// Package kubetest provides a fake API server for unit tests: client-go's fakes, extended to keep
+// resourceVersions and UIDs, reject stale writes and record requests. Everything that only a real
+// API server decides (admission, field ownership, garbage collection, permissions) is tested on one.
 package kubetest
 
 import (
@@ -33,8 +32,7 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// Cluster holds targets, which Dynamic and Metadata show, and all else, which Client
-// shows.
+// Cluster holds targets, which Dynamic and Metadata show, and all other objects, which Client shows.
 type Cluster struct {
 	Client   *fake.Clientset
 	Dynamic  *dynamicfake.FakeDynamicClient
@@ -45,7 +43,7 @@ type Cluster struct {
 	requests []string
 }
 
-// New gives a cluster without any object.
+// New returns an empty cluster.
 func New(t *testing.T) *Cluster {
 	t.Helper()
 	lists := map[schema.GroupVersionResource]string{}
@@ -60,22 +58,21 @@ func New(t *testing.T) *Cluster {
 		Dynamic:  dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists),
 		Metadata: metadatafake.NewSimpleMetadataClient(scheme),
 	}
-	c.keepVersions(&c.Client.Fake, c.Client.Tracker(), func(string, schema.GroupVersionResource, metav1.Object) {})
-	c.keepVersions(&c.Dynamic.Fake, c.Dynamic.Tracker(), c.mirror)
-	c.count(&c.Metadata.Fake)
+	c.enforceVersions(&c.Client.Fake, c.Client.Tracker(), func(string, schema.GroupVersionResource, metav1.Object) {})
+	c.enforceVersions(&c.Dynamic.Fake, c.Dynamic.Tracker(), c.mirror)
+	c.recordRequests(&c.Metadata.Fake)
 	return c
 }
 
-// Requests lists what has been asked of the API server so far, watches aside: verb,
-// resource and name.
+// Requests lists the requests so far, except watches: verb, resource and name.
 func (c *Cluster) Requests() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]string(nil), c.requests...)
 }
 
-// count remembers each request.
-func (c *Cluster) count(f *clienttesting.Fake) {
+// recordRequests records each request.
+func (c *Cluster) recordRequests(f *clienttesting.Fake) {
 	f.PrependReactor("*", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		name := ""
 		if named, ok := a.(interface{ GetName() string }); ok {
@@ -88,13 +85,13 @@ func (c *Cluster) count(f *clienttesting.Fake) {
 	})
 }
 
-// keepVersions makes a fake refuse what the API server would: a write that stands on
-// an old version, a delete of another object of that name.
-func (c *Cluster) keepVersions(f *clienttesting.Fake, tracker clienttesting.ObjectTracker, stored func(verb string, gvr schema.GroupVersionResource, object metav1.Object)) {
+// enforceVersions makes a fake reject what the API server would reject: a write based on an old
+// version, and the deletion of another object of that name.
+func (c *Cluster) enforceVersions(f *clienttesting.Fake, tracker clienttesting.ObjectTracker, stored func(verb string, gvr schema.GroupVersionResource, object metav1.Object)) {
 	f.PrependReactor("create", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		object, m := objectOf(a)
-		m.SetUID(types.UID(c.next()))
-		m.SetResourceVersion(c.next())
+		m.SetUID(types.UID(c.nextVersion()))
+		m.SetResourceVersion(c.nextVersion())
 		m.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
 		if m.GetName() == "" {
 			m.SetName(m.GetGenerateName() + m.GetResourceVersion())
@@ -107,7 +104,7 @@ func (c *Cluster) keepVersions(f *clienttesting.Fake, tracker clienttesting.Obje
 	})
 	f.PrependReactor("update", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		object, m := objectOf(a)
-		there, err := stat(tracker, a, m.GetName())
+		there, err := storedMeta(tracker, a, m.GetName())
 		if err != nil {
 			return true, nil, err
 		}
@@ -115,7 +112,7 @@ func (c *Cluster) keepVersions(f *clienttesting.Fake, tracker clienttesting.Obje
 			return true, nil, conflict(a, m.GetName())
 		}
 		m.SetUID(there.GetUID())
-		m.SetResourceVersion(c.next())
+		m.SetResourceVersion(c.nextVersion())
 		if err := tracker.Update(a.GetResource(), object, a.GetNamespace()); err != nil {
 			return true, nil, err
 		}
@@ -127,14 +124,14 @@ func (c *Cluster) keepVersions(f *clienttesting.Fake, tracker clienttesting.Obje
 		if !ok || patch.PatchType != types.MergePatchType {
 			return false, nil, nil
 		}
-		return c.merge(tracker, patch, stored)
+		return c.mergePatch(tracker, patch, stored)
 	})
 	f.PrependReactor("delete", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		del, ok := a.(clienttesting.DeleteActionImpl)
 		if !ok {
 			return false, nil, nil
 		}
-		there, err := stat(tracker, a, del.Name)
+		there, err := storedMeta(tracker, a, del.Name)
 		if err != nil {
 			return true, nil, err
 		}
@@ -145,11 +142,11 @@ func (c *Cluster) keepVersions(f *clienttesting.Fake, tracker clienttesting.Obje
 		stored("delete", a.GetResource(), there)
 		return true, nil, tracker.Delete(a.GetResource(), a.GetNamespace(), del.Name)
 	})
-	c.count(f) // first of all
+	c.recordRequests(f) // must come first
 }
 
-// merge is a merge patch, which stands on a version if it names one.
-func (c *Cluster) merge(tracker clienttesting.ObjectTracker, a clienttesting.PatchActionImpl, stored func(verb string, gvr schema.GroupVersionResource, object metav1.Object)) (bool, runtime.Object, error) {
+// mergePatch applies a merge patch, which requires a version if it names one.
+func (c *Cluster) mergePatch(tracker clienttesting.ObjectTracker, a clienttesting.PatchActionImpl, stored func(verb string, gvr schema.GroupVersionResource, object metav1.Object)) (bool, runtime.Object, error) {
 	there, err := tracker.Get(a.GetResource(), a.GetNamespace(), a.Name)
 	if err != nil {
 		return true, nil, err
@@ -176,7 +173,7 @@ func (c *Cluster) merge(tracker clienttesting.ObjectTracker, a clienttesting.Pat
 	if reflect.DeepEqual(u.Object, merged.Object) {
 		return true, merged, nil // nothing changed: the API server keeps the version
 	}
-	merged.SetResourceVersion(c.next())
+	merged.SetResourceVersion(c.nextVersion())
 	if err := tracker.Update(a.GetResource(), merged, a.GetNamespace()); err != nil {
 		return true, nil, err
 	}
@@ -184,14 +181,14 @@ func (c *Cluster) merge(tracker clienttesting.ObjectTracker, a clienttesting.Pat
 	return true, merged, nil
 }
 
-func (c *Cluster) next() string {
+func (c *Cluster) nextVersion() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.versions++
 	return strconv.Itoa(c.versions)
 }
 
-// mirror shows the metadata of what is done to a target.
+// mirror applies what is done to a target to its metadata.
 func (c *Cluster) mirror(verb string, gvr schema.GroupVersionResource, object metav1.Object) {
 	u, ok := object.(*unstructured.Unstructured)
 	if !ok {
@@ -230,7 +227,7 @@ func objectOf(a clienttesting.Action) (runtime.Object, metav1.Object) {
 	return object, m
 }
 
-func stat(tracker clienttesting.ObjectTracker, a clienttesting.Action, name string) (metav1.Object, error) {
+func storedMeta(tracker clienttesting.ObjectTracker, a clienttesting.Action, name string) (metav1.Object, error) {
 	there, err := tracker.Get(a.GetResource(), a.GetNamespace(), name)
 	if err != nil {
 		return nil, err
@@ -242,9 +239,9 @@ func conflict(a clienttesting.Action, name string) error {
 	return apierrors.NewConflict(a.GetResource().GroupResource(), name, errors.New("the object has been modified"))
 }
 
-// PlayPods makes every Pod of the namespace ready, and an endpoint of the Services
+// MakePodsReady marks every Pod of the namespace ready and adds it to the endpoints of the Services
 // that select it, as the kubelet and the EndpointSlice controller would.
-func (c *Cluster) PlayPods(t *testing.T, namespace string) {
+func (c *Cluster) MakePodsReady(t *testing.T, namespace string) {
 	t.Helper()
 	ctx := t.Context()
 	pods, err := c.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})

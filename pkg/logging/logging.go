@@ -1,4 +1,4 @@
-// Package logging makes the zap logger of every program here.
+// Package logging creates the zap logger of the controller and the page server.
 package logging
 
 import (
@@ -13,14 +13,15 @@ import (
 	"maintenance-controller.io/pkg/printable"
 )
 
-// Formats of a log line.
+// Formats of a log.
 const (
-	JSON    = "json"    // one object a line, for machines
+	JSON    = "json"    // an object on each line, for programs
 	Console = "console" // tab-separated, for people
 )
 
-// New makes a logger that writes lines of a format, from a level on (debug,
-// info, warn, error), to w. It is safe for concurrent use.
+// New creates a logger that writes to w in a format, JSON or Console, from a level on: debug,
+// info, warn or error. It fails if the format or the level is unknown. The logger is safe for
+// concurrent use. It shortens long texts and escapes what cannot be seen.
 func New(w io.Writer, format, level string) (*zap.Logger, error) {
 	from, err := zapcore.ParseLevel(level)
 	if err != nil {
@@ -43,12 +44,12 @@ func New(w io.Writer, format, level string) (*zap.Logger, error) {
 	return zap.New(bounded{zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), from)}), nil
 }
 
-// maxText bounds a text in a log line, in bytes: an API server's error may quote
-// an object of a megabyte.
+// maxText is how much of a text a log line has, in bytes: an API server's error may quote an
+// object of a megabyte.
 const maxText = 8 << 10
 
-// bounded is a core that cuts long texts off, and lets nothing through that a
-// terminal would not show as it is: what people write is quoted in the log.
+// bounded is a core that shortens long texts and escapes what a terminal would not show
+// unchanged, because the log quotes what people write.
 type bounded struct{ zapcore.Core }
 
 func (b bounded) With(fields []zapcore.Field) zapcore.Core {
@@ -85,8 +86,8 @@ func bound(fields []zapcore.Field) []zapcore.Field {
 	return out
 }
 
-// replaced is a field with its text as it may be written, or the field if that is
-// the same. Both formats escape ASCII's control characters in fields themselves.
+// replaced returns a field with the shortened and escaped text, or the field itself if that
+// is the same. Both formats escape ASCII control characters in fields themselves.
 func replaced(f zapcore.Field, text string) zapcore.Field {
 	if written := visible(clip(text), ' '); written != text {
 		return zap.String(f.Key, written)
@@ -98,10 +99,10 @@ func clip(s string) string {
 	if len(s) <= maxText {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxText], "") + fmt.Sprintf("… (%d bytes in all)", len(s))
+	return strings.ToValidUTF8(s[:maxText], "") + fmt.Sprintf("… (%d bytes in total)", len(s))
 }
 
-// visible escapes what cannot be seen. What is below a rune is left to others.
+// visible escapes runes that cannot be seen, except those below from.
 func visible(s string, from rune) string {
 	return printable.Escape(s, func(r rune) bool { return r >= from && !unicode.IsPrint(r) })
 }

@@ -59,8 +59,8 @@ func TestJSONLinesAreObjects(t *testing.T) {
 	}
 }
 
-// TestLongTextsAreCut: whatever an error quotes, a line stays a line that can be read.
-func TestLongTextsAreCut(t *testing.T) {
+// TestTextsAreShortenedAndEscaped: whatever an error quotes, the log line is readable.
+func TestTextsAreShortenedAndEscaped(t *testing.T) {
 	for _, format := range []string{JSON, Console} {
 		var out bytes.Buffer
 		log, err := New(&out, format, "info")
@@ -73,10 +73,10 @@ func TestLongTextsAreCut(t *testing.T) {
 			t.Errorf("%s: %d bytes", format, n)
 		}
 		if text := strings.TrimSuffix(out.String(), "\n"); strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && !unicode.IsPrint(r) }) {
-			t.Errorf("%s: a line holds what is not seen", format)
+			t.Errorf("%s: a line has invisible characters", format)
 		}
-		if !strings.Contains(out.String(), "bytes in all") {
-			t.Errorf("%s does not say that it was cut", format)
+		if !strings.Contains(out.String(), "bytes in total") {
+			t.Errorf("%s does not say that the text was shortened", format)
 		}
 	}
 }

@@ -6,32 +6,34 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Checks are what ServiceCheckers say at the moment of a scrape.
+// Checks is the state of the ServiceCheckers at the time of a scrape.
 type Checks struct {
-	// Checkers by the status of their condition Available: True, False or Unknown.
+	// Checkers counts ServiceCheckers by the status of their condition Available: True, False or
+	// Unknown.
 	Checkers map[string]int
-	// Services that they name, one for each time.
-	Services map[Checked]int
+	// Services counts the entries of all ServiceCheckers.
+	Services map[CheckedLabels]int
 }
 
-// Checked labels a count of services: Up, Down or Unknown, and whether it is critical.
-type Checked struct {
+// CheckedLabels are the labels of a count of services: State is Up, Down or Unknown.
+type CheckedLabels struct {
 	State    string
-	Critical bool
+	Critical bool // for any checker that names the service
 }
 
-// Checking says that this replica writes what ServiceCheckers say, and what that is.
-func (m *Metrics) Checking(now func() Checks) {
+// RegisterChecks serves the state of the ServiceCheckers at each scrape. Only the leader calls it,
+// once.
+func (m *Metrics) RegisterChecks(now func() Checks) {
 	m.registry.MustRegister(checks(now))
 }
 
-// StatusWritten counts a write of a ServiceChecker's status.
+// StatusWritten counts a status write of a ServiceChecker.
 func (m *Metrics) StatusWritten() { m.statuses.Inc() }
 
 // checks are read at each scrape.
 type checks func() Checks
 
-// Describe sends nothing: the collector is unchecked, and its names are its own.
+// Describe sends nothing: the collector is unchecked.
 func (c checks) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -41,7 +43,7 @@ func (c checks) Collect(ch chan<- prometheus.Metric) {
 	for status, n := range now.Checkers {
 		ch <- prometheus.MustNewConstMetric(checkers, prometheus.GaugeValue, float64(n), status)
 	}
-	services := describe("maintenance_checker_services", "Services that ServiceCheckers name, by what they count as (Up, Down, Unknown) and whether they are critical.", "state", "critical")
+	services := describe("maintenance_checker_services", "Services named by ServiceCheckers, by state (Up, Down, Unknown) and whether they are critical.", "state", "critical")
 	for s, n := range now.Services {
 		ch <- prometheus.MustNewConstMetric(services, prometheus.GaugeValue, float64(n), s.State, strconv.FormatBool(s.Critical))
 	}

@@ -20,12 +20,12 @@ func TestMetrics(t *testing.T) {
 	m := New()
 	text := scrape(t, m)
 	assert.Contains(t, text, "maintenance_leader 0")
-	assert.NotContains(t, text, "maintenance_page_sets", "a replica that stands by sees nothing")
+	assert.NotContains(t, text, "maintenance_page_sets", "a standby replica has no state")
 	now := Snapshot{}
-	m.Leading(func() Snapshot { return now })
+	m.SetLeading(func() Snapshot { return now })
 	assert.Contains(t, scrape(t, m), "maintenance_oldest_start_timestamp_seconds 0")
 	now = Snapshot{
-		Targets:    map[Target]int{{"Ingress", "active"}: 3, {"IngressRoute", "blocked"}: 1},
+		Targets:    map[TargetLabels]int{{"Ingress", "active"}: 3, {"IngressRoute", "blocked"}: 1},
 		Unrestored: map[string]int{"Service": 5},
 		Oldest:     time.Unix(1700000000, 0), PageSets: 2, Queued: map[string]int{"target": 4},
 	}

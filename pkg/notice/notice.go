@@ -1,5 +1,5 @@
-// Package notice turns what decisions say into Events: a transition each time, a
-// warning once, until it is over and comes again.
+// Package notice turns what decisions report into Events: a transition each time, and a
+// warning once, until it is over and occurs again.
 package notice
 
 import (
@@ -12,40 +12,41 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 )
 
-// Notice is told to people, on the object that it is about.
+// Notice is reported to people, on the object that it is about.
 type Notice struct {
-	Warning bool
-	Reason  string
-	Message string // one line of at most annotations.MaxMessage bytes is told of it
+	Warning bool   // somebody should look; otherwise it is a transition
+	Reason  string // in UpperCamelCase
+	Message string // cut to one line of at most annotations.MaxMessage bytes
 }
 
-// Board tells notices about objects, which keys of type K name.
+// Board reports notices about objects, which keys of type K name. It is safe for concurrent
+// use.
 type Board[K comparable] struct {
 	recorder record.EventRecorder
 	mu       sync.Mutex
-	told     map[K]told
+	warnings map[K]currentWarnings
 }
 
-// told are the warnings that last, of one object: one that is made anew under its name
-// has heard none.
-type told struct {
+// currentWarnings are the warnings that last, of one object: a new object of the same name
+// has none yet.
+type currentWarnings struct {
 	uid      types.UID
 	warnings map[Notice]bool
 }
 
-// New gives a Board on which nothing has been told yet.
+// New gives an empty Board that reports to the recorder.
 func New[K comparable](recorder record.EventRecorder) *Board[K] {
-	return &Board[K]{recorder: recorder, told: map[K]told{}}
+	return &Board[K]{recorder: recorder, warnings: map[K]currentWarnings{}}
 }
 
-// Tell says all that there is to say about an object now. A warning that was said
-// the last time is not repeated; one that is not among the notices is over.
-func (b *Board[K]) Tell(key K, about *corev1.ObjectReference, notices []Notice) {
+// Post reports everything there is to report about an object now. A warning that was among
+// the notices the last time is not repeated; one that is no longer among them is over.
+func (b *Board[K]) Post(key K, about *corev1.ObjectReference, notices []Notice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := b.told[key]
+	before := b.warnings[key]
 	if before.uid != about.UID {
-		before = told{}
+		before = currentWarnings{}
 	}
 	now := map[Notice]bool{}
 	for _, n := range notices {
@@ -60,15 +61,16 @@ func (b *Board[K]) Tell(key K, about *corev1.ObjectReference, notices []Notice) 
 		b.recorder.Event(about, eventType, n.Reason, n.Message)
 	}
 	if len(now) == 0 {
-		delete(b.told, key)
+		delete(b.warnings, key)
 	} else {
-		b.told[key] = told{uid: about.UID, warnings: now}
+		b.warnings[key] = currentWarnings{uid: about.UID, warnings: now}
 	}
 }
 
-// Forget an object that is gone: whatever is said of its namesake is new.
+// Forget drops a deleted object: everything about a new object of the same name is reported
+// again.
 func (b *Board[K]) Forget(key K) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.told, key)
+	delete(b.warnings, key)
 }

@@ -9,14 +9,14 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// TestAWarningIsToldOnceOfEachObject: one that is made anew under the name hears it
-// again, and so does one for which it was over.
-func TestAWarningIsToldOnceOfEachObject(t *testing.T) {
+// TestWarningIsReportedOncePerObject: again for a new object of the same name, and again
+// after the warning was over.
+func TestWarningIsReportedOncePerObject(t *testing.T) {
 	recorder := record.NewFakeRecorder(10)
 	b := New[string](recorder)
 	lost := Notice{Warning: true, Reason: "BackendLost", Message: "lost"}
 	tell := func(uid types.UID, notices ...Notice) (told int) {
-		b.Tell("my-app", &corev1.ObjectReference{UID: uid}, notices)
+		b.Post("my-app", &corev1.ObjectReference{UID: uid}, notices)
 		for ; len(recorder.Events) > 0; told++ {
 			<-recorder.Events
 		}

@@ -5,9 +5,9 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// Applier names a manager, the controller aside, that has applied the field at this path
-// itself (server-side apply): it writes it again with each apply until it is taken out
-// of what is applied. Empty if there is none.
+// Applier names a manager other than the controller that has applied the field at this path
+// itself, by server-side apply: each of its applies writes the field again until it is
+// removed from what is applied. Empty if there is none.
 func Applier(entries []metav1.ManagedFieldsEntry, path Path) string {
 	for _, e := range entries {
 		if e.Manager == Manager || e.Operation != metav1.ManagedFieldsOperationApply || e.Subresource != "" || e.FieldsV1 == nil {

@@ -1,8 +1,8 @@
-// Package ownership gives fields back to the field managers that owned them
-// before the controller wrote. A manager that once wrote a field goes on owning
-// it (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management):
-// without this, the owner's next server-side apply would fail with a conflict
-// that names the controller, long after maintenance has ended.
+// Package ownership gives fields back to the field managers that owned them before the
+// controller wrote. A manager that once wrote a field continues to own it
+// (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management):
+// otherwise the owner's next server-side apply would fail with a conflict that names the
+// controller, long after maintenance has ended.
 package ownership
 
 import (
@@ -17,31 +17,32 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
 
-// Manager is the controller's field manager. It is one constant name, so that
-// GitOps tools can be told to ignore what it owns.
+// Manager is the controller's field manager. It is a constant, so that GitOps tools can be
+// told to ignore what it owns.
 const Manager = "maintenance-controller"
 
 // Owner is a field manager and the fields that it owned before a swap.
 type Owner struct {
-	Manager     string          `json:"manager"`
-	Operation   string          `json:"op"` // Apply or Update
-	APIVersion  string          `json:"api"`
-	Subresource string          `json:"sub,omitempty"`
-	Time        *metav1.Time    `json:"time,omitempty"`
-	Fields      json.RawMessage `json:"fields"` // FieldsV1
+	Manager     string          `json:"manager"`        // name of the field manager
+	Operation   string          `json:"op"`             // Apply or Update
+	APIVersion  string          `json:"api"`            // of the fields
+	Subresource string          `json:"sub,omitempty"`  // empty for the object itself
+	Time        *metav1.Time    `json:"time,omitempty"` // when it wrote last
+	Fields      json.RawMessage `json:"fields"`         // FieldsV1
 }
 
-// Path is a place in an object: field names (string), list indexes (int), and
-// keys of entries of associative lists (Key).
+// Path is a place in an object: field names (string), list indexes (int), and keys of
+// entries of associative lists (Key).
 type Path = []any
 
-// Key tells the entries of an associative list apart, with integers as int64:
-// {"port": 80, "protocol": "TCP"}.
+// Key identifies an entry of an associative list, with integers as int64: {"port": 80,
+// "protocol": "TCP"}.
 type Key map[string]any
 
-// Losers lists the managers, the controller aside, that own any of the paths or
-// a part or an ancestor of one: whoever may lose a field when they are written.
-func Losers(entries []metav1.ManagedFieldsEntry, paths []Path) ([]Owner, error) {
+// OwnersOf lists the managers other than the controller that own any of the paths, a part
+// of one, or an ancestor of one: they may lose a field when the paths are written. It fails
+// if managedFields cannot be read.
+func OwnersOf(entries []metav1.ManagedFieldsEntry, paths []Path) ([]Owner, error) {
 	var owners []Owner
 	for _, e := range entries {
 		if e.Manager == Manager || e.FieldsV1 == nil {
@@ -69,14 +70,15 @@ func Losers(entries []metav1.ManagedFieldsEntry, paths []Path) ([]Owner, error) 
 	return owners, nil
 }
 
-// Owns says whether the controller owns anything.
-func Owns(entries []metav1.ManagedFieldsEntry) bool {
+// ControllerOwnsAny says whether the controller owns any field, the status aside.
+func ControllerOwnsAny(entries []metav1.ManagedFieldsEntry) bool {
 	return slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == Manager && e.Subresource == "" })
 }
 
-// Holds says whether the controller owns the path, a part or an ancestor of it: if
-// not, somebody else has written it last, be it with the very value that was there.
-func Holds(entries []metav1.ManagedFieldsEntry, path Path) bool {
+// ControllerOwns says whether the controller owns the path, a part of it, or an ancestor.
+// If it does not, somebody else has written the path last, possibly with the value that was
+// already there.
+func ControllerOwns(entries []metav1.ManagedFieldsEntry, path Path) bool {
 	for _, e := range entries {
 		if e.Manager != Manager || e.Subresource != "" || e.FieldsV1 == nil {
 			continue
@@ -94,8 +96,8 @@ func Holds(entries []metav1.ManagedFieldsEntry, path Path) bool {
 	return false
 }
 
-// LastWriter names the manager that wrote any of the paths most recently: the
-// tool to talk to when a swap is reverted. Empty if nobody owns them.
+// LastWriter names the manager that wrote any of the paths most recently: the tool to
+// configure when a swap is reverted. Empty if nobody owns them.
 func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {
 	sets, all := make([]*fieldpath.Set, len(entries)), fieldpath.NewSet()
 	for i, e := range entries {
@@ -108,7 +110,7 @@ func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {
 			all = all.Union(set)
 		}
 	}
-	// A map that holds others' fields says nothing about who wrote those.
+	// Owning a map says nothing about who wrote the fields of others inside it.
 	values := all.Leaves()
 	var last metav1.ManagedFieldsEntry
 	for i, e := range entries {
@@ -116,8 +118,8 @@ func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {
 		sets[i].Intersection(values).Iterate(func(p fieldpath.Path) {
 			owns = owns || slices.ContainsFunc(paths, func(q Path) bool { return related(p, q) })
 		})
-		// Times are whole seconds: of two in the same one, the other was later than
-		// the controller, or there would be nothing to ask about.
+		// Times are whole seconds. If two managers wrote in the same second, the other one
+		// wrote after the controller, or there would be no revert to explain.
 		if owns && (last.Manager == "" || last.Time.Before(e.Time) || last.Manager == Manager && last.Time.Equal(e.Time)) {
 			last = e
 		}
@@ -125,8 +127,8 @@ func LastWriter(entries []metav1.ManagedFieldsEntry, paths []Path) string {
 	return last.Manager
 }
 
-// Merge adds what newer says to older: of a field that both name, the newer
-// owners are the last ones.
+// Merge adds newer to older: for a field that both name, the owners in newer win. It fails
+// if recorded fields cannot be read.
 func Merge(older, newer []Owner) ([]Owner, error) {
 	taken := fieldpath.NewSet()
 	for _, o := range newer {
@@ -172,10 +174,11 @@ func (o Owner) owns(e metav1.ManagedFieldsEntry) bool {
 	return o.Manager == e.Manager && o.Operation == string(e.Operation) && o.APIVersion == e.APIVersion && o.Subresource == e.Subresource
 }
 
-// GiveBack gives the managedFields as they would be had the controller never
-// written: of what the controller's entries own now, each recorded owner gets
-// its own back, and the controller's entries go. Fields that somebody else has
-// taken meanwhile stay theirs: only the current list decides what there is to give.
+// GiveBack gives the managedFields as they would be if the controller had never written: of
+// the fields that the controller owns now, each recorded owner gets its own back, and the
+// controller's entries are removed. Fields that somebody else has taken since stay theirs,
+// because only the current list decides what there is to give. It fails if fields of the
+// controller, of a recorded owner, or of an entry that gets fields back cannot be read.
 func GiveBack(entries []metav1.ManagedFieldsEntry, owners []Owner) ([]metav1.ManagedFieldsEntry, error) {
 	ours := fieldpath.NewSet()
 	var rest []metav1.ManagedFieldsEntry
@@ -246,9 +249,9 @@ func decode(raw []byte) (*fieldpath.Set, error) {
 	return set, nil
 }
 
-// related says whether one path leads to the other. An entry of an associative
-// list is found by its key; an index says nothing about which entry it is, and a
-// member of a set has no path at all: these match any element.
+// related says whether one path leads to the other. An entry of an associative list is
+// found by its key; an index does not say which entry it is, and a member of a set has no
+// path at all: these match any element.
 func related(p fieldpath.Path, q Path) bool {
 	for i := range min(len(p), len(q)) {
 		if !meets(p[i], q[i]) {

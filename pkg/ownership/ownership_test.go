@@ -20,8 +20,8 @@ func entry(manager, operation, fields string, second int) metav1.ManagedFieldsEn
 
 var rulesPath = Path{"spec", "rules", 0, "http", "paths", 0, "backend"}
 
-func TestLosers(t *testing.T) {
-	owners, err := Losers([]metav1.ManagedFieldsEntry{
+func TestOwnersOf(t *testing.T) {
+	owners, err := OwnersOf([]metav1.ManagedFieldsEntry{
 		entry("argocd", "Apply", `{"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:rules":{},"f:tls":{}}}`, 1),
 		entry("kubectl", "Update", `{"f:metadata":{"f:annotations":{"f:x":{}}}}`, 2),
 		entry(Manager, "Update", `{"f:spec":{"f:rules":{}}}`, 3),
@@ -108,8 +108,8 @@ func TestLastWriter(t *testing.T) {
 	}
 }
 
-// FuzzGiveBack: recorded owners come from an annotation that anybody who may edit
-// the target may write.
+// FuzzGiveBack: recorded owners come from an annotation that anybody who can edit the
+// target can write.
 func FuzzGiveBack(f *testing.F) {
 	f.Add(`{"f:spec":{"f:rules":{}}}`, "argocd")
 	f.Fuzz(func(t *testing.T, fields, manager string) {
@@ -124,15 +124,15 @@ func FuzzGiveBack(f *testing.F) {
 	})
 }
 
-// TestEntriesOfListsAreToldApart: two ports of a Service have two owners.
-func TestEntriesOfListsAreToldApart(t *testing.T) {
+// TestListEntriesHaveSeparateOwners: two ports of a Service can have two owners.
+func TestListEntriesHaveSeparateOwners(t *testing.T) {
 	entries := []metav1.ManagedFieldsEntry{
 		entry("web", "Apply", `{"f:spec":{"f:ports":{"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:port":{},"f:targetPort":{}}}}}`, 1),
 		entry("mail", "Apply", `{"f:spec":{"f:ports":{"k:{\"port\":25,\"protocol\":\"TCP\"}":{".":{},"f:targetPort":{}},"k:{\"port\":80,\"protocol\":\"UDP\"}":{"f:targetPort":{}}}}}`, 2),
 		entry("list", "Apply", `{"f:spec":{"f:ports":{}}}`, 0),
 	}
 	port := Path{"spec", "ports", Key{"port": int64(80), "protocol": "TCP"}, "targetPort"}
-	owners, err := Losers(entries, []Path{port})
+	owners, err := OwnersOf(entries, []Path{port})
 	require.NoError(t, err)
 	require.Len(t, owners, 2)
 	assert.Equal(t, "web", owners[0].Manager)
@@ -145,11 +145,11 @@ func TestEntriesOfListsAreToldApart(t *testing.T) {
 		"another key":       {"spec", "ports", Key{"port": int64(80), "name": "TCP"}},
 		"a part of the key": {"spec", "ports", Key{"port": int64(80)}},
 	} {
-		owners, err := Losers(entries[:1], []Path{other})
+		owners, err := OwnersOf(entries[:1], []Path{other})
 		require.NoError(t, err)
 		assert.Empty(t, owners, name)
 	}
-	owners, err = Losers(entries[:2], []Path{{"spec", "ports", 0, "targetPort"}})
+	owners, err = OwnersOf(entries[:2], []Path{{"spec", "ports", 0, "targetPort"}})
 	require.NoError(t, err)
 	assert.Len(t, owners, 2, "an index does not say which entry it is")
 }

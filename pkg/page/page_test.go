@@ -21,7 +21,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestReadServesTheOtherFormats: what is broken is left out and named, with its reason.
+// TestReadServesTheOtherFormats: a format with a fault is left out, and the fault names it.
 func TestReadServesTheOtherFormats(t *testing.T) {
 	good := map[string]string{"status": "500", "page.html": "<p>hi", "page.de.html": "<p>hallo", "page.json": "{}", "page.xml": "<a/>", "page.txt": "hi"}
 	for _, test := range []struct {
@@ -36,7 +36,7 @@ func TestReadServesTheOtherFormats(t *testing.T) {
 		{"Latin-1 in one language", map[string]string{"page.de.html": "gr\xfcn"}, HTML, `key "page.de.html" is not valid UTF-8`},
 		{"blank text", map[string]string{"page.txt": " \n\ufeff"}, Text, `key "page.txt" is empty`},
 		{"one language twice", map[string]string{"page.DE.html": "x"}, HTML, `keys "page.DE.html" and "page.de.html" are the same language`},
-		{"a policy on two lines, without which the HTML is not what its author meant", map[string]string{CSPKey: "default-src 'none'\nimg-src *"}, HTML, "one line"},
+		{"a policy on two lines, without which the HTML may not work", map[string]string{CSPKey: "default-src 'none'\nimg-src *"}, HTML, "one line"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			data := maps.Clone(good)
@@ -71,8 +71,8 @@ func TestReadDropsByteOrderMarks(t *testing.T) {
 	}
 }
 
-// TestParseJudgesNoBodies: a page server goes on with what another version let through.
-func TestParseJudgesNoBodies(t *testing.T) {
+// TestParseDoesNotCheckBodies: a page server serves what another version accepted.
+func TestParseDoesNotCheckBodies(t *testing.T) {
 	data := map[string]string{"page.html": "\ufeff", "page.json": "{", "page.xml": "", "status": "503"}
 	p, err := Parse(data)
 	if diff := cmp.Diff(data, p.Data()); err != nil || diff != "" {
@@ -95,7 +95,7 @@ func TestReadRefuses(t *testing.T) {
 		{"a time that overflows", "retry-after", "9223372036854775807", "1 to 604800"},
 		{"a policy on two lines", "content-security-policy", "default-src 'none'\r\nSet-Cookie: a=b", "one line"},
 		{"an empty policy", "content-security-policy", " ", "leave the key out"},
-		{"a policy that no proxy takes", "content-security-policy", strings.Repeat("a", 5000), "4096"},
+		{"a policy that is too long for proxies", "content-security-policy", strings.Repeat("a", 5000), "4096"},
 		{"a mistyped key", "page.htm", "x", "page.html"},
 		{"an underscore for a hyphen", "page.pt_BR.html", "x", "page.de.html"},
 		{"another file", "style.css", "x", "unknown"},
@@ -107,7 +107,7 @@ func TestReadRefuses(t *testing.T) {
 		{"XML in another charset", "page.xml", `<?xml version="1.0" encoding="ISO-8859-1"?><a>ä</a>`, "declares the encoding ISO-8859-1"},
 		{"UTF-16 without its mark", "page.txt", "h\x00i\x00", "UTF-16"},
 		{"UTF-16 with its mark", "page.txt", "\xff\xfeh\x00i\x00", "UTF-8"},
-		{"a number that nobody's numbers hold", "page.json", "1e999", "not valid JSON"},
+		{"a number out of range", "page.json", "1e999", "not valid JSON"},
 		{"too much", "page.html", strings.Repeat("x", MaxSize), "bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -133,11 +133,11 @@ func TestWithDefaults(t *testing.T) {
 		p, want Page
 	}{
 		{"nothing given", Page{}, d},
-		{"own HTML takes no language and no policy of the default's", Page{Bodies: map[string]string{"page.html": "p"}},
+		{"its own HTML gets no language and no policy from the default", Page{Bodies: map[string]string{"page.html": "p"}},
 			Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "p", "page.en.json": `"d"`, "page.txt": "d"}}},
 		{"one language is the whole format", Page{Bodies: map[string]string{"page.fr.html": "p"}},
 			Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.fr.html": "p", "page.en.json": `"d"`, "page.txt": "d"}}},
-		{"a policy without HTML does not fit the default's", Page{ContentSecurityPolicy: "x"}, d},
+		{"a policy without HTML is not for the default's HTML", Page{ContentSecurityPolicy: "x"}, d},
 		{"only a status", Page{Status: 500}, Page{Status: 500, RetryAfter: time.Minute, ContentSecurityPolicy: d.ContentSecurityPolicy, Bodies: d.Bodies}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -167,17 +167,17 @@ func TestHashTellsPagesApart(t *testing.T) {
 	for name, data := range pages {
 		hash := HashData(data)
 		if other, ok := seen[hash]; ok {
-			t.Errorf("%q and %q have one hash", name, other)
+			t.Errorf("%q and %q have the same hash", name, other)
 		}
 		seen[hash] = name
 		if !IsSetName(SetName(hash)) {
-			t.Errorf("%q is no set name", SetName(hash))
+			t.Errorf("%q is not the name of a page set", SetName(hash))
 		}
 	}
 }
 
-// A change of this value renames every page set in every cluster at the next
-// update of the controller.
+// TestHashIsStable: another value would rename every page set in every cluster when the
+// controller is updated.
 func TestHashIsStable(t *testing.T) {
 	p := Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "<p>hi"}}
 	if got, want := SetName(p.Hash()), "maintenance-caa7f5c4234beec6"; got != want {
@@ -185,8 +185,7 @@ func TestHashIsStable(t *testing.T) {
 	}
 }
 
-// TestAccessIsContent that people do not write: it is part of the hash, and a page of
-// theirs that has it is refused.
+// TestAccessIsContent: Access is part of the hash, and Read refuses a page that has it.
 func TestAccessIsContent(t *testing.T) {
 	open := Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "<p>hi"}}
 	kept := open
@@ -199,7 +198,7 @@ func TestAccessIsContent(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, _, err := Read(kept.Data()); err == nil || !strings.Contains(err.Error(), AccessKey) {
-		t.Errorf("a page of a person's lets people through: %v", err)
+		t.Errorf("a person's page lets people through: %v", err)
 	}
 }
 
@@ -252,7 +251,7 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("incomplete after WithDefaults: %+v", full)
 		}
 		if !maps.Equal(full.WithDefaults(Page{}).Bodies, full.Bodies) {
-			t.Error("WithDefaults twice is not once")
+			t.Error("WithDefaults is not idempotent")
 		}
 	})
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Parse gives back the page whose Data this is. It judges keys and settings and not
-// the bodies: Read has judged those when a person gave them, and a page server must
-// go on serving what a controller of another version has let through.
+// Parse reads what Data wrote. It checks keys and settings, but not bodies: Read has checked
+// those when a person wrote them, and a page server must serve what a controller of another
+// version accepted.
 func Parse(data map[string]string) (Page, error) {
 	p := Page{Bodies: map[string]string{}}
 	if err := checkSize(data); err != nil {
@@ -27,7 +27,7 @@ func Parse(data map[string]string) (Page, error) {
 		} else if key == UntilKey {
 			until, err := time.Parse(time.RFC3339, data[key])
 			if err != nil {
-				return Page{}, fmt.Errorf("key %q is no time in RFC 3339: %w", key, err)
+				return Page{}, fmt.Errorf("key %q is not a time in RFC 3339: %w", key, err)
 			}
 			p.Until = until.UTC()
 		} else if err := p.set(key, data[key]); err != nil {
@@ -37,21 +37,22 @@ func Parse(data map[string]string) (Page, error) {
 	return p, nil
 }
 
-// Fault says why a format that a page gives cannot be served.
+// Fault says why one format of a page cannot be served.
 type Fault struct {
 	Format string // HTML, JSON, XML or Text
 	Err    error  // names the key and says what to do
 }
 
+// Error is the text of Err.
 func (f Fault) Error() string { return f.Err.Error() }
 
-// Read judges a page as people give it: a ConfigMap's data, or a folder's files. What
-// it lets through is what visitors get, so whoever judges pages asks it.
+// Read checks a page as people write it: a ConfigMap's data, or the files of a folder. The
+// controller and check-pages both call it, so they always agree.
 //
-// A format with a fault counts as not given, in all its languages, and the others are
-// served; the faults are in the order of their formats. An error means that nothing
-// of the page can be served: a key or a setting that nobody understands, or no format
-// that is left. Byte order marks are dropped, and what is blank before an XML declaration.
+// A format with a fault is left out in all its languages, and the others are served. The
+// faults are in the order of their formats. An error means that nothing of the page can be
+// served: a key is unknown, a setting is invalid, or every format has a fault. Read removes
+// byte order marks, and white space before an XML declaration.
 func Read(data map[string]string) (Page, []Fault, error) {
 	p := Page{Bodies: map[string]string{}}
 	if err := checkSize(data); err != nil {
@@ -71,7 +72,7 @@ func Read(data map[string]string) (Page, []Fault, error) {
 				faults[format] = cmp.Or(faults[format], fmt.Errorf("key %q %w", key, err))
 			}
 		case key == CSPKey:
-			// Without the policy that it was written for, the HTML is not what its author meant.
+			// The HTML may not work, or not be safe, without the policy that it was written for.
 			if err := p.set(key, value); err != nil {
 				faults[HTML] = cmp.Or(faults[HTML], err)
 			}
@@ -87,7 +88,7 @@ func Read(data map[string]string) (Page, []Fault, error) {
 	return p.without(faults)
 }
 
-// without leaves out the formats at fault.
+// without removes the formats that have faults.
 func (p Page) without(faults map[string]error) (Page, []Fault, error) {
 	var list []Fault
 	var all []string
@@ -108,17 +109,17 @@ func (p Page) without(faults map[string]error) (Page, []Fault, error) {
 func checkSize(data map[string]string) error {
 	size := 0
 	for key, value := range data {
-		if key != AccessKey && key != UntilKey { // one has bounds of its own, and a page that fits does so at any time
+		if key != AccessKey && key != UntilKey { // a page that fits must still fit when the controller adds these
 			size += len(key) + len(value)
 		}
 	}
 	if size > MaxSize {
-		return fmt.Errorf("the page has %d bytes: at most %d fit beside the metadata of a ConfigMap; make images smaller or link to them", size, MaxSize)
+		return fmt.Errorf("the page has %d bytes, and a ConfigMap has room for %d: make images smaller or link to them", size, MaxSize)
 	}
 	return nil
 }
 
-// set reads a key that is no body.
+// set reads a key other than a body.
 func (p *Page) set(key, value string) error {
 	switch key {
 	case StatusKey:
@@ -145,8 +146,8 @@ func (p *Page) set(key, value string) error {
 	return nil
 }
 
-// checkLanguages finds formats of which two bodies have languages that differ in
-// case only: language tags are case-insensitive (RFC 5646 2.1.1).
+// checkLanguages finds formats with two bodies in the same language: language tags are
+// case-insensitive (RFC 5646 2.1.1).
 func checkLanguages(bodies map[string]string) map[string]error {
 	faults, seen := map[string]error{}, map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(bodies)) {
@@ -168,7 +169,7 @@ func isHeaderValue(s string) bool {
 	return true
 }
 
-// clip bounds what a message quotes of a person's input.
+// clip shortens a person's input for a message.
 func clip(s string) string {
 	const limit = 80
 	if len(s) <= limit {

@@ -2,12 +2,12 @@ package page
 
 import "time"
 
-// lastMinute is the last one that RFC 3339 can write.
+// lastMinute is the last minute that RFC 3339 can express.
 func lastMinute() time.Time { return time.Date(9999, 12, 31, 23, 59, 0, 0, time.UTC) }
 
-// Minute gives the time when maintenance is over in the form that a page has it in: in
-// UTC, rounded up to a minute, so that targets whose ends differ by seconds share a page
-// set, and no page promises too much. Zero stays zero.
+// Minute returns the end of maintenance as a page has it: in UTC, rounded up to a whole
+// minute. So targets whose ends differ by seconds share a page set, and no page promises an
+// end that is too early. Zero stays zero.
 func Minute(until time.Time) time.Time {
 	if until.IsZero() {
 		return time.Time{}

@@ -8,8 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestUntilIsContent that people do not write: it is part of the hash, and a page of
-// theirs that has it is refused.
+// TestUntilIsContent: Until is part of the hash, and Read refuses a page that has it.
 func TestUntilIsContent(t *testing.T) {
 	open := Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "<p>hi"}}
 	ends := open
@@ -22,17 +21,17 @@ func TestUntilIsContent(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, _, err := Read(ends.Data()); err == nil || !strings.Contains(err.Error(), UntilKey) {
-		t.Errorf("a page of a person's ends by itself: %v", err)
+		t.Errorf("a person's page has an end: %v", err)
 	}
 	if _, err := Parse(map[string]string{"page.html": "x", UntilKey: "soon"}); err == nil {
-		t.Error("what is no time is one")
+		t.Error("an invalid time was accepted")
 	}
 	if got := open.WithDefaults(ends).Until; !got.IsZero() {
-		t.Errorf("a page ends when the default page does: %s", got)
+		t.Errorf("the page got the default page's end: %s", got)
 	}
 }
 
-func TestAPageThatFitsDoesSoAtAnyTime(t *testing.T) {
+func TestUntilDoesNotCountAsSize(t *testing.T) {
 	p := Page{Bodies: map[string]string{"page.txt": strings.Repeat("x", MaxSize-len("page.txt"))}, Until: time.Unix(0, 0)}
 	if _, err := Parse(p.Data()); err != nil {
 		t.Error(err)
@@ -58,6 +57,6 @@ func TestMinute(t *testing.T) {
 		}
 	}
 	if !Minute(time.Time{}).IsZero() {
-		t.Error("no end becomes one")
+		t.Error("no end became one")
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"unicode"
 )
 
-// The grammar of XML 1.0 (fifth edition) and of Namespaces in XML 1.0, as far as
-// regular expressions go; checkXML adds what they cannot say. The chart has the same
-// expressions, for its templates have nothing else to read XML with: a test compares them.
+// The grammar of XML 1.0 (fifth edition) and of Namespaces in XML 1.0, as far as regular
+// expressions can express it; checkXML checks the rest. The chart's templates have the same
+// expressions, because they have no other way to read XML: a test compares them.
 //
-// encoding/xml takes a second root, a declaration anywhere, attributes twice or run
-// together, and prefixes that nothing binds. A conforming parser takes none of these.
+// encoding/xml accepts a second root, a declaration anywhere, attributes that are repeated
+// or not separated, and unbound prefixes. Conforming parsers accept none of these.
 const (
 	xmlSpace = " \t\r\n"
 
@@ -22,7 +22,7 @@ const (
 	xmlNCName = `[` + xmlStart + `][` + xmlStart + `0-9.\x{B7}\x{300}-\x{36F}\x{203F}-\x{2040}-]*`
 	xmlName   = `(?:` + xmlNCName + `:)?` + xmlNCName
 
-	// Character references, of characters that XML has.
+	// References to characters that are allowed in XML.
 	xmlHex = `0*(?:9|[AaDd]|[2-9A-Fa-f][0-9A-Fa-f]|[1-9A-Fa-f][0-9A-Fa-f]{2}|[1-9A-Ca-cEe][0-9A-Fa-f]{3}|[Dd][0-7][0-9A-Fa-f]{2}|[Ff](?:[0-9A-Ea-e][0-9A-Fa-f]{2}|[Ff](?:[0-9A-Ea-e][0-9A-Fa-f]|[Ff][0-9A-Da-d]))|(?:[1-9A-Fa-f]|10)[0-9A-Fa-f]{4})`
 	xmlDec = `0*(?:9|1[03]|3[2-9]|[4-9][0-9]|[1-9][0-9]{2,3}|[1-4][0-9]{4}|5[0-4][0-9]{3}|55[01][0-9]{2}|552[0-8][0-9]|5529[0-5]|5734[4-9]|573[5-9][0-9]|57[4-9][0-9]{2}|5[89][0-9]{3}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-36-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4}|[1-9][0-9]{5}|10[0-9]{5}|110[0-9]{4}|111[0-3][0-9]{3}|11140[0-9]{2}|111410[0-9]|111411[01])`
 	xmlRef = `&(?:lt|gt|amp|quot|apos|#` + xmlDec + `|#x` + xmlHex + `);`
@@ -34,13 +34,13 @@ const (
 	xmlComment   = `<!--(?:[^-]|-[^-])*-->`
 	xmlCDATA     = `<!\[CDATA\[(?s:.*?)\]\]>`
 	xmlPI        = `<\?` + xmlNCName + `(?:` + xmlS + `(?s:.*?))?\?>`
-	// A document type without declarations of its own: what those mean, many clients refuse to read.
+	// A document type without declarations of its own: many clients refuse to read those.
 	xmlDoctype = `<!DOCTYPE` + xmlS + `+` + xmlName + `(?:` + xmlS + `+(?:SYSTEM|PUBLIC` + xmlS + `+(?:"[ \r\n'` + xmlPublic + `]*"|'[ \r\n` + xmlPublic + `]*'))` + xmlS + `+(?:"[^"]*"|'[^']*'))?` + xmlS + `*>`
 	xmlPublic  = `a-zA-Z0-9()+,./:=?;!*#@$_%-`
 	xmlToken   = xmlComment + `|` + xmlCDATA + `|` + xmlPI + `|` + xmlDoctype + `|` + xmlEndTag + `|` + xmlTag + `|` + xmlText
 
 	xmlDeclaration = `^<\?xml` + xmlS + `+version` + xmlS + `*=` + xmlS + `*(?:"1\.0"|'1\.0')(?:` + xmlS + `+encoding` + xmlS + `*=` + xmlS + `*(?:"([A-Za-z][A-Za-z0-9._-]*)"|'([A-Za-z][A-Za-z0-9._-]*)'))?(?:` + xmlS + `+standalone` + xmlS + `*=` + xmlS + `*(?:"(?:yes|no)"|'(?:yes|no)'))?` + xmlS + `*\?>`
-	// Encodings in which ASCII is ASCII, and which parsers know by these names.
+	// Names of encodings that include ASCII.
 	xmlASCII   = `^(?i:us-ascii|iso-8859-[0-9]+|windows-125[0-8])$`
 	xmlIllegal = `[^\x09\x0A\x0D\x20-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}]`
 
@@ -58,10 +58,10 @@ var (
 	xmlIllegals     = regexp.MustCompile(xmlIllegal)
 )
 
-// checkXML says why no conforming parser would take the document.
+// checkXML says why a conforming parser would refuse the document; nil if it would not.
 func checkXML(body string) error {
 	if at := xmlIllegals.FindStringIndex(body); at != nil {
-		return xmlFault(body[:at[0]], "character %q is none of XML's", body[at[0]:at[1]])
+		return xmlFault(body[:at[0]], "character %q is not allowed", body[at[0]:at[1]])
 	}
 	rest, err := afterDeclaration(body)
 	if err != nil {
@@ -73,7 +73,7 @@ func checkXML(body string) error {
 		before := body[:len(body)-len(rest)]
 		token := xmlTokens.FindString(rest)
 		if token == "" {
-			return xmlFault(before, "nothing that XML has begins with %q", clip(rest))
+			return xmlFault(before, "no valid markup begins with %q", clip(rest))
 		}
 		if err := w.take(token); err != nil {
 			return xmlFault(before, "%s", err)
@@ -93,34 +93,34 @@ func xmlFault(before, format string, args ...any) error {
 	return fmt.Errorf("is not well-formed XML: line %d: %s", 1+strings.Count(before, "\n"), fmt.Sprintf(format, args...))
 }
 
-// afterDeclaration reads the XML declaration, if there is one. The page is served as
-// UTF-8: an encoding that it declares beside that must mean the same.
+// afterDeclaration reads the XML declaration, if there is one. The page is served as UTF-8,
+// so if it declares another encoding its text must be the same in both.
 func afterDeclaration(body string) (string, error) {
 	m := xmlDeclarations.FindStringSubmatch(body)
 	if m == nil {
-		return body, nil // a declaration of another shape is found to be a misplaced one
+		return body, nil // xmlWalk reports an invalid declaration
 	}
 	isASCII := strings.IndexFunc(body, func(r rune) bool { return r > unicode.MaxASCII }) < 0
 	encoding := m[1] + m[2]
 	if encoding != "" && !strings.EqualFold(encoding, "utf-8") && (!isASCII || !xmlASCIIs.MatchString(encoding)) {
-		return "", fmt.Errorf("declares the encoding %s, and is served as UTF-8: declare UTF-8 and save the file as that", clip(encoding))
+		return "", fmt.Errorf("declares the encoding %s, but is served as UTF-8: declare UTF-8 and save the file as UTF-8", clip(encoding))
 	}
 	return body[len(m[0]):], nil
 }
 
-// xmlWalk goes through a document, token by token. Its work and its memory grow as
-// the document does, whatever is written there.
+// xmlWalk checks a document token by token. For any document, time and memory grow
+// linearly with its size.
 type xmlWalk struct {
-	open  []xmlElement
-	uris  map[string]int   // a number for each
-	bound map[string][]int // what a prefix is bound to, the innermost last
-	root  bool             // has been seen
-	dtd   bool
+	open  []xmlElement     // elements that are not closed yet, the innermost last
+	uris  map[string]int   // a number for each namespace
+	bound map[string][]int // the namespaces that a prefix is bound to, the innermost last
+	root  bool             // whether the root element has begun
+	dtd   bool             // whether there was a document type
 }
 
 type xmlElement struct {
 	name     string
-	prefixes []string // that it binds
+	prefixes []string // the prefixes that it binds
 }
 
 func (w *xmlWalk) take(token string) error {
@@ -130,12 +130,12 @@ func (w *xmlWalk) take(token string) error {
 		return nil
 	case strings.HasPrefix(token, "<?"):
 		if len(token) > 5 && strings.EqualFold(token[2:5], "xml") && strings.ContainsAny(token[5:6], xmlSpace+"?") {
-			return errors.New("an XML declaration is at the very start, once, with version 1.0")
+			return errors.New("the XML declaration must be at the very start, once, with version 1.0")
 		}
 		return nil
 	case strings.HasPrefix(token, "<!DOCTYPE"):
 		if w.root || w.dtd {
-			return errors.New("a document type comes before the first element, once")
+			return errors.New("the document type must come before the first element, once")
 		}
 		w.dtd = true
 		return nil
@@ -159,7 +159,7 @@ func (w *xmlWalk) take(token string) error {
 func (w *xmlWalk) close(name string) error {
 	last := len(w.open) - 1
 	if last < 0 || w.open[last].name != name {
-		return fmt.Errorf("</%s> closes no element that is open", clip(name))
+		return fmt.Errorf("</%s> does not close the last open element", clip(name))
 	}
 	w.unbind(w.open[last].prefixes)
 	w.open = w.open[:last]
@@ -197,7 +197,7 @@ func (w *xmlWalk) element(tag string) error {
 	return nil
 }
 
-// bind takes in the prefixes that an element's attributes bind, and gives them.
+// bind binds the prefixes that an element's attributes declare, and returns them.
 func (w *xmlWalk) bind(attributes [][]string) ([]string, error) {
 	var prefixes []string
 	for _, a := range attributes {
@@ -207,7 +207,7 @@ func (w *xmlWalk) bind(attributes [][]string) ([]string, error) {
 		case !declares && a[1] != "xmlns":
 			continue
 		case uri == xmlnsURI, (uri == xmlURI) != (declares && prefix == "xml"), declares && (prefix == "xmlns" || uri == ""):
-			return nil, fmt.Errorf("%s=%q declares what cannot be", clip(a[1]), clip(uri))
+			return nil, fmt.Errorf("%s=%q is not a valid namespace declaration", clip(a[1]), clip(uri))
 		case declares:
 			w.bound[prefix] = append(w.bound[prefix], w.number(uri))
 			prefixes = append(prefixes, prefix)
@@ -218,12 +218,13 @@ func (w *xmlWalk) bind(attributes [][]string) ([]string, error) {
 
 func (w *xmlWalk) number(uri string) int {
 	if _, known := w.uris[uri]; !known {
-		w.uris[uri] = len(w.uris) + 1 // 0 is no namespace
+		w.uris[uri] = len(w.uris) + 1 // 0 means no namespace
 	}
 	return w.uris[uri]
 }
 
-// xmlExpanded is a name as it counts: no attribute may be there twice under two prefixes.
+// xmlExpanded is a name with its namespace: an element must not have the same attribute
+// under two prefixes.
 type xmlExpanded struct {
 	uri   int
 	local string
@@ -252,7 +253,7 @@ func (w *xmlWalk) distinct(attributes [][]string) error {
 			}
 		}
 		if seen[name] {
-			return fmt.Errorf("attribute %q is there twice", clip(a[1]))
+			return fmt.Errorf("attribute %q is repeated", clip(a[1]))
 		}
 		seen[name] = true
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestCheckXML: what a conforming parser says (each was put to expat, with namespaces).
+// TestCheckXML has the verdicts of a conforming parser: expat, with namespaces.
 func TestCheckXML(t *testing.T) {
 	good := []string{
 		`<a/>`, `<a></a >`, "<a\n b='1'\tc=\"2\" />", `<ü.1-x/>`, `<a b="x > y 'z'"/>`, `<a>]] > ]&gt;</a>`,
@@ -34,15 +34,15 @@ func TestCheckXML(t *testing.T) {
 		`<?xml?><a/>`: "very start", `<?XML version="1.0"?><a/>`: "very start", `<?xml version="1.1"?><a/>`: "version 1.0", `<?xml encoding="utf-8" version="1.0"?><a/>`: "very start",
 		`<?xml version="1.0" encoding="utf-8'?><a/>`: "very start", `<?xml version="1.0" standalone="maybe"?><a/>`: "very start",
 		`<?xml version="1.0" encoding="UTF-16"?><a/>`: "declares the encoding", `<?xml version="1.0" encoding="ISO-8859-1"?><a>ä</a>`: "declares the encoding",
-		`<a b="1" b="2"/>`: `attribute "b" is there twice`, `<a xmlns:p="u" xmlns:q="u" p:x="" q:x=""/>`: "twice", `<a xmlns:p="u" xmlns:p="v"/>`: "twice", `<a xmlns="u" xmlns="u"/>`: "twice",
+		`<a b="1" b="2"/>`: `attribute "b" is repeated`, `<a xmlns:p="u" xmlns:q="u" p:x="" q:x=""/>`: "is repeated", `<a xmlns:p="u" xmlns:p="v"/>`: "is repeated", `<a xmlns="u" xmlns="u"/>`: "is repeated",
 		`<p:a/>`: `prefix "p"`, `<a p:b=""/>`: `prefix "p"`, `<a><b xmlns:p="u"/><p:c/></a>`: `prefix "p"`, `<xmlns:a/>`: `prefix "xmlns"`,
-		`<a xmlns:p=""/>`: "declares what cannot be", `<a xmlns:xmlns="u"/>`: "declares", `<a xmlns:xml="u"/>`: "declares", `<a xmlns:p="http://www.w3.org/XML/1998/namespace"/>`: "declares", `<a xmlns="http://www.w3.org/2000/xmlns/"/>`: "declares",
+		`<a xmlns:p=""/>`: "namespace declaration", `<a xmlns:xmlns="u"/>`: "namespace declaration", `<a xmlns:xml="u"/>`: "namespace declaration", `<a xmlns:p="http://www.w3.org/XML/1998/namespace"/>`: "namespace declaration", `<a xmlns="http://www.w3.org/2000/xmlns/"/>`: "namespace declaration",
 		`<a:b:c xmlns:a="u"/>`: "begins with", `<:a/>`: "begins with", `<a b="1"c="2"/>`: "begins with", `<a b=1/>`: "begins with", `<a b/>`: "begins with", `<a b="<"/>`: "begins with", `<1/>`: "begins with", `< a/>`: "begins with", `<a`: "begins with",
-		`<a></b>`: "closes no element", `</a>`: "closes no element", "<a>\n<b></a></b>": "line 2: </a> closes", "<a>\n<b>\n": `line 3: element "b" is not closed`,
+		`<a></b>`: "does not close", `</a>`: "does not close", "<a>\n<b></a></b>": "line 2: </a> does not close", "<a>\n<b>\n": `line 3: element "b" is not closed`,
 		`<a>&nbsp;</a>`: "begins with", `<a>&</a>`: "begins with", `<a>&#0;</a>`: "begins with", `<a>&#xD800;</a>`: "begins with", `<a>&#1114112;</a>`: "begins with", `<a>&#x41</a>`: "begins with", `<a>&#X41;</a>`: "begins with",
 		`<a>]]></a>`: `"]]>"`, `<a><!-- a -- b --></a>`: "begins with", `<a><!-- a ---></a>`: "begins with", `<a><![CDATA[x</a>`: "begins with", `<a><?1?></a>`: "begins with", `<a><?b+c?></a>`: "begins with", `<a><?b:c d?></a>`: "begins with", `<a><!FOO></a>`: "begins with",
 		`<a/><!DOCTYPE a>`: "document type", `<!DOCTYPE a><!DOCTYPE a><a/>`: "document type", `<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>`: "begins with", `<!DOCTYPE a PUBLIC "x"><a/>`: "begins with",
-		"<a>\x01</a>": "none of XML's", "<a>\ufffe</a>": "none of XML's", "<!-- \x02 --><a/>": "none of XML's",
+		"<a>\x01</a>": "is not allowed", "<a>\ufffe</a>": "is not allowed", "<!-- \x02 --><a/>": "is not allowed",
 	} {
 		if err := checkXML(body); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s\n%v, want %q", body, err, says)
@@ -50,7 +50,7 @@ func TestCheckXML(t *testing.T) {
 	}
 }
 
-// TestXMLReferences: the expressions of character references are those of XML's characters.
+// TestXMLReferences: the expressions accept exactly the references to XML's characters.
 func TestXMLReferences(t *testing.T) {
 	ref := regexp.MustCompile(`^` + xmlRef + `$`)
 	legal := func(n int) bool {
@@ -58,7 +58,7 @@ func TestXMLReferences(t *testing.T) {
 	}
 	for n := range 1_200_000 {
 		if n > 0x20000 && n < 0x10FF00 && n%97 != 0 {
-			continue // one like the other
+			continue // a sample is enough here
 		}
 		for _, text := range []string{fmt.Sprintf("&#%d;", n), fmt.Sprintf("&#x%X;", n), fmt.Sprintf("&#x00%x;", n)} {
 			if ref.MatchString(text) != legal(n) {
@@ -68,10 +68,10 @@ func TestXMLReferences(t *testing.T) {
 	}
 }
 
-// TestXMLOfAnyShapeIsReadInTime: whoever may write a ConfigMap must not hold up the controller.
-// What is four times as long takes about four times as long, on any machine; what took the
-// square would take sixteen times, each time that it is tried.
-func TestXMLOfAnyShapeIsReadInTime(t *testing.T) {
+// TestCheckXMLTakesLinearTime: a person who may write ConfigMaps must not be able to stall the
+// controller. Four times the text takes about four times as long on any machine; quadratic
+// time would be sixteen times as long in each try.
+func TestCheckXMLTakesLinearTime(t *testing.T) {
 	repeated := func(size int, each func(i int) string) string {
 		var b strings.Builder
 		for i := 0; b.Len() < size; i++ {
@@ -94,7 +94,7 @@ func TestXMLOfAnyShapeIsReadInTime(t *testing.T) {
 			took := func(size int) time.Duration {
 				text := body(size)
 				begin := time.Now()
-				_ = checkXML(text) // the time is what is asked for
+				_ = checkXML(text) // only the time matters
 				return time.Since(begin)
 			}
 			const tries, short, long = 8, MaxSize / 32, MaxSize / 8
@@ -106,13 +106,13 @@ func TestXMLOfAnyShapeIsReadInTime(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("%d bytes took, as often as %d, %.1f times as long", long, short, growth)
+			t.Errorf("%d bytes took, compared with %d, %.1f times as long", long, short, growth)
 		})
 	}
 }
 
-// TestTheChartReadsXMLAlike: the templates have the very expressions of this file.
-func TestTheChartReadsXMLAlike(t *testing.T) {
+// TestChartHasTheXMLExpressions: the chart's templates have the expressions of xml.go.
+func TestChartHasTheXMLExpressions(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/chart/templates/_xml.tpl")
 	if err != nil {
 		t.Fatal(err)

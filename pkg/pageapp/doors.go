@@ -16,12 +16,12 @@ import (
 	"maintenance-controller.io/pkg/bypass"
 )
 
-// doors are the ports of a page set with access settings, one for each app behind the
-// page. Without settings they are nil, and the page is served as if there were none.
+// doors are the ports of a page set with access settings, one for each app behind the page.
+// Without settings they are nil, and there is only the page.
 type doors struct {
 	*bypass.Server
 	byPort map[int]*bypass.Door
-	port   func(access.Door) int // where one listens, of a test's choice
+	port   func(access.Door) int // the port of a door; tests choose their own
 }
 
 func newDoors(settings access.Settings, o options, page http.Handler, logger *zap.Logger) *doors {
@@ -39,8 +39,8 @@ func newDoors(settings access.Settings, o options, page http.Handler, logger *za
 	return d
 }
 
-// listen opens the page's address and a port beside it for each door, all or none: as
-// soon as one is served, all are.
+// listen opens the page's address and a port for each door. If one of them fails it closes
+// the others, so that the page is ready only if all doors are.
 func (d *doors) listen(ctx context.Context, address string) ([]net.Listener, error) {
 	first, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -68,7 +68,7 @@ func (d *doors) listen(ctx context.Context, address string) ([]net.Listener, err
 	return all, nil
 }
 
-// handler sends a request to the door that it came by, or to the page.
+// handler passes a request to the door whose port it came through, or else to the page.
 func (d *doors) handler(page http.Handler) http.Handler {
 	if d == nil {
 		return page
@@ -90,8 +90,7 @@ func portOf(address net.Addr) int {
 	return 0
 }
 
-// stopTime is how long requests may go on when the Pod is stopped; httpserve's own if
-// zero.
+// stopTime is how long requests may continue after the drain; zero means httpserve's default.
 func (d *doors) stopTime() time.Duration {
 	if d == nil {
 		return 0
@@ -105,7 +104,7 @@ func (d *doors) drain() {
 	}
 }
 
-// follow keeps to the tokens, from before the first request.
+// follow reads the tokens, and returns a function that keeps them up to date.
 func (d *doors) follow(dir string) func(context.Context) error {
 	if d == nil {
 		return func(ctx context.Context) error {
@@ -122,7 +121,7 @@ func (d *doors) writeMetrics(w io.Writer) {
 	}
 }
 
-// route answers the controller, which asks who was let through and what fails.
+// route adds the path where the controller asks who was let through and what fails.
 func (d *doors) route(mux *http.ServeMux) {
 	if d == nil {
 		return
@@ -130,11 +129,11 @@ func (d *doors) route(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+access.SummaryPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		_ = json.NewEncoder(w).Encode(d.Summary()) // the client went away: nobody to tell
+		_ = json.NewEncoder(w).Encode(d.Summary()) // an error means that the client has gone away
 	})
 }
 
-// bypassLog writes one line for each request that was let through.
+// bypassLog writes a line for each request that was let through.
 func bypassLog(logger *zap.Logger) func(bypass.Entry) {
 	return func(e bypass.Entry) {
 		logger.Info("let through",

@@ -22,7 +22,7 @@ import (
 
 const token = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
-// withDoors mounts the page with a door to each app, and gives their ports here.
+// withDoors mounts the page with a door to each app, and returns the ports of the doors.
 func withDoors(t *testing.T, apps ...*httptest.Server) (options, []int) {
 	t.Helper()
 	settings := access.Settings{BypassSecret: "team", OpenPaths: []string{"/open"}}
@@ -93,12 +93,12 @@ func TestRunServesDoors(t *testing.T) {
 		status, _ = get(door, page.ReadyPath)
 		assert.Equal(t, 200, status)
 		_, body := get(door, "/", access.Header, token)
-		assert.Equal(t, want, body, "the port says which app")
+		assert.Equal(t, want, body, "the port selects the app")
 	}
 	status, _ := get(serving.Address, "/open", access.Header, token)
 	assert.Equal(t, 503, status, "the page's port lets nobody through")
 
-	for metrics := ""; !strings.Contains(metrics, `maintenance_page_let_through_total{door="d2",by="header"} 1`); { // counted after the answer
+	for metrics := ""; !strings.Contains(metrics, `maintenance_page_let_through_total{door="d2",by="header"} 1`); { // it is counted after the answer
 		require.NoError(t, t.Context().Err())
 		_, metrics = get(o.metricsListen, "/metrics")
 	}
@@ -119,9 +119,9 @@ func TestRunServesDoors(t *testing.T) {
 	_ = w.Close()
 }
 
-// TestRequestsEndBeforeThePodDoes: whoever has begun an upload to an app ends it, although
-// the Pod was told to stop.
-func TestRequestsEndBeforeThePodDoes(t *testing.T) {
+// TestStopWaitsForRequests: an upload to an app that has begun is completed although the Pod
+// is stopping.
+func TestStopWaitsForRequests(t *testing.T) {
 	began, end := make(chan struct{}), make(chan struct{})
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(began)
@@ -159,7 +159,7 @@ func TestRequestsEndBeforeThePodDoes(t *testing.T) {
 	stop()
 	next("draining")
 	go func() { _, _ = io.Copy(io.Discard, logs) }()
-	for { // until nobody new is taken in
+	for { // until no new connections are accepted
 		c, err := net.Dial("tcp", door)
 		if err != nil {
 			break
@@ -172,13 +172,13 @@ func TestRequestsEndBeforeThePodDoes(t *testing.T) {
 	_ = w.Close()
 	var none *doors
 	page := http.NewServeMux()
-	assert.Same(t, page, none.handler(page), "nothing stands in front of a page without doors")
-	assert.Zero(t, none.stopTime(), "it ends as soon as ever")
+	assert.Same(t, page, none.handler(page), "without doors the page's handler is used directly")
+	assert.Zero(t, none.stopTime(), "without doors the default applies")
 	assert.Equal(t, access.StopTime, (&doors{}).stopTime())
 }
 
-// TestAllDoorsOrNone: the page is not ready where a door does not listen.
-func TestAllDoorsOrNone(t *testing.T) {
+// TestDoorPortInUse: the page is not ready if a door cannot listen.
+func TestDoorPortInUse(t *testing.T) {
 	app := httptest.NewServer(http.NotFoundHandler())
 	defer app.Close()
 	o, ports := withDoors(t, app)
@@ -193,9 +193,9 @@ func TestLoadRefusesOtherSettings(t *testing.T) {
 	defer app.Close()
 	o, _ := withDoors(t, app)
 	_, err := load(o.pageDir, anySet, "")
-	assert.ErrorContains(t, err, "not of --page-set")
+	assert.ErrorContains(t, err, "not to --page-set")
 	_, err = load(mount(t, map[string]string{"page.html": "x", access.Key: "{}"}), anySet, "")
 	assert.ErrorContains(t, err, access.Key)
 	p := pages.Default()
-	assert.Equal(t, page.SetName(p.Hash()), page.SetName(access.Hash(p, access.Settings{})), "without settings a set is called as ever")
+	assert.Equal(t, page.SetName(p.Hash()), page.SetName(access.Hash(p, access.Settings{})), "without settings the name is that of the page alone")
 }

@@ -10,14 +10,14 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// content is what a page set's ConfigMap holds.
+// content of a page set's ConfigMap.
 type content struct {
 	page   page.Page
-	access access.Settings // lets nobody through if there are none
+	access access.Settings // zero if nobody is let through
 }
 
-// load reads the content in dir and checks that it is what set names, or that it has
-// the content hash if there is one.
+// load reads the content in dir. It checks the content against contentHash, or if that is
+// empty, against the name of the page set.
 func load(dir, set, contentHash string) (content, error) {
 	data, err := readDir(dir)
 	if err != nil {
@@ -29,10 +29,10 @@ func load(dir, set, contentHash string) (content, error) {
 	}
 	hash := access.Hash(c.page, c.access)
 	if contentHash != "" && hash != contentHash {
-		return content{}, fmt.Errorf("page in %s has the hash %s, not --content-hash %s: the mounted ConfigMap is not the one this Pod was made for", dir, hash, contentHash)
+		return content{}, fmt.Errorf("page in %s has the hash %s, not --content-hash %s: the mounted ConfigMap is not the one this Pod was created for", dir, hash, contentHash)
 	}
 	if got := page.SetName(hash); contentHash == "" && got != set {
-		return content{}, fmt.Errorf("page in %s is that of %s, not of --page-set %s: the mounted ConfigMap is not the one this Pod was made for", dir, got, set)
+		return content{}, fmt.Errorf("page in %s belongs to %s, not to --page-set %s: the mounted ConfigMap is not the one this Pod was created for", dir, got, set)
 	}
 	return c, nil
 }
@@ -48,8 +48,8 @@ func parseContent(data map[string]string) (c content, err error) {
 	return c, err
 }
 
-// readDir reads a mounted ConfigMap: each key is a symbolic link into a folder
-// whose name begins with "..", which the kubelet swaps as a whole.
+// readDir reads a mounted ConfigMap: each key is a symbolic link into a folder whose name
+// begins with "..", which the kubelet replaces as a whole.
 func readDir(dir string) (map[string]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -67,10 +67,10 @@ func readDir(dir string) (map[string]string, error) {
 			return nil, fmt.Errorf("read the page: %w", err)
 		}
 		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("page in %s: %q is no file", dir, entry.Name())
+			return nil, fmt.Errorf("page in %s: %q is not a file", dir, entry.Name())
 		}
 		if left -= info.Size(); left < 0 {
-			return nil, fmt.Errorf("page in %s: the files have more than %d bytes", dir, page.MaxSize+access.MaxSize)
+			return nil, fmt.Errorf("page in %s: the files are larger than %d bytes in total", dir, page.MaxSize+access.MaxSize)
 		}
 		body, err := os.ReadFile(path)
 		if err != nil {

@@ -12,16 +12,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// plan divides the memory that the cgroup allows: half for connections (they are
-// refused or closed beyond it), a quarter for all else that Go's runtime holds,
-// which collects harder instead of growing over both, and the last quarter for
-// what the kernel books on the cgroup. Zero means that there is no limit.
-type plan struct{ connections, runtime int64 }
+// memoryPlan divides the memory that the cgroup allows: half for connections, which are
+// refused or closed beyond that; a quarter for everything else in Go's runtime, which collects
+// garbage more often instead of using more than both; and the last quarter for what the
+// kernel charges to the cgroup. Zero means no limit.
+type memoryPlan struct{ connections, runtime int64 }
 
-func planFor(limit int64) plan { return plan{connections: limit / 2, runtime: limit / 4 * 3} }
+func planFor(limit int64) memoryPlan {
+	return memoryPlan{connections: limit / 2, runtime: limit / 4 * 3}
+}
 
-// boundMemory gives back what reading the page took, and keeps the runtime under
-// the cgroup's limit unless GOMEMLIMIT says otherwise. It returns what
+// boundMemory returns the memory that reading the page took to the operating system, and
+// keeps the runtime under the cgroup's limit unless GOMEMLIMIT is set. It returns how much
 // connections may take.
 func boundMemory(logger *zap.Logger) int64 {
 	limit := cgroupLimit(os.DirFS("/"))
@@ -34,15 +36,15 @@ func boundMemory(logger *zap.Logger) int64 {
 	return p.connections
 }
 
-// cgroupLimit is the least memory limit of this process's cgroup and those above
-// it, version 1 or 2, or 0 if there is none. In a container the mount may begin
-// at the cgroup itself, whatever its path says; then only the root is found.
+// cgroupLimit is the lowest memory limit of this process's cgroup and its ancestors, version
+// 1 or 2, or 0 if there is none. In a container the mount may begin at the cgroup itself,
+// whatever its path is; then only the root exists.
 func cgroupLimit(root fs.FS) int64 {
 	own, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
 		return 0
 	}
-	const none = math.MaxInt64 // version 1 writes this, rounded down to a page
+	const none = math.MaxInt64 // version 1 has this, rounded down to a page, for no limit
 	least := int64(none >> 12 << 12)
 	for line := range strings.Lines(string(own)) {
 		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")

@@ -15,7 +15,7 @@ func TestCgroupLimit(t *testing.T) {
 		{"no cgroup", nil, 0},
 		{"version 2, in a namespace", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "100663296\n"}, 96 << 20},
 		{"version 2, no limit", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, 0},
-		{"version 2, the pod's is less than the container's", map[string]string{"proc/self/cgroup": "0::/pod/box\n",
+		{"version 2, the Pod's is lower than the container's", map[string]string{"proc/self/cgroup": "0::/pod/box\n",
 			"sys/fs/cgroup/pod/memory.max": "100\n", "sys/fs/cgroup/pod/box/memory.max": "200\n"}, 100},
 		{"version 1, seen from outside", map[string]string{"proc/self/cgroup": v1,
 			"sys/fs/cgroup/memory/pods/a/memory.limit_in_bytes": "100663296\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 96 << 20},
@@ -42,7 +42,7 @@ func TestPlanLeavesRoomForTheKernel(t *testing.T) {
 	if p.connections >= p.runtime || p.runtime >= limit {
 		t.Errorf("%+v of %d", p, limit)
 	}
-	if none := planFor(0); none != (plan{}) {
+	if none := planFor(0); none != (memoryPlan{}) {
 		t.Errorf("without a limit: %+v", none)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"maintenance-controller.io/pkg/version"
 )
 
-// writeMetrics writes all metrics in Prometheus's text format. Errors are the
-// scraper's going away.
+// writeMetrics writes all metrics in Prometheus's text format. It ignores errors: they only
+// mean that the scraper has gone away.
 func writeMetrics(w io.Writer, pages *pageserver.Server, server *httpserve.Server) {
 	_, _ = pages.Metrics().WriteTo(w)
 	var open, ever strings.Builder
@@ -24,13 +24,13 @@ func writeMetrics(w io.Writer, pages *pageserver.Server, server *httpserve.Serve
 	metric := func(name, kind, help, samples string) {
 		_, _ = fmt.Fprintf(w, "# HELP %[1]s %[2]s\n# TYPE %[1]s %[3]s\n%[4]s", name, help, kind, samples)
 	}
-	metric("maintenance_page_connections", "gauge", "Connections open now, by the protocol their first bytes showed.", open.String())
-	metric("maintenance_page_connections_total", "counter", "Connections whose protocol was told, ever.", ever.String())
-	refused, evicted := server.Stats().Pressed()
-	metric("maintenance_page_connections_pressed_total", "counter", "Connections that were refused, or closed while they waited, because memory was used up.",
+	metric("maintenance_page_connections", "gauge", "Open connections, by the protocol of their first bytes.", open.String())
+	metric("maintenance_page_connections_total", "counter", "Connections so far, by the protocol of their first bytes.", ever.String())
+	refused, evicted := server.Stats().Pressure()
+	metric("maintenance_page_connections_pressed_total", "counter", "Connections that were refused, or closed while idle, because memory was used up.",
 		fmt.Sprintf("maintenance_page_connections_pressed_total{outcome=\"refused\"} %d\nmaintenance_page_connections_pressed_total{outcome=\"closed\"} %d\n", refused, evicted))
-	metric("maintenance_page_panics_total", "counter", "Panics that were contained to one request.",
+	metric("maintenance_page_panics_total", "counter", "Requests that panicked; all other requests went on.",
 		fmt.Sprintf("maintenance_page_panics_total %d\n", server.Stats().Panics()))
-	metric("maintenance_page_build_info", "gauge", "Always 1; the labels say which build this is.",
+	metric("maintenance_page_build_info", "gauge", "Always 1; the labels identify the build.",
 		fmt.Sprintf("maintenance_page_build_info{version=%q,commit=%q} 1\n", version.Version, version.Commit))
 }

@@ -42,14 +42,14 @@ func TestParseRefuses(t *testing.T) {
 		says string
 	}{
 		{"no set", nil, "", "MAINTENANCE_PAGE_SET"},
-		{"no set's name", []string{"--page-set=my-page"}, "", "16 hex digits"},
+		{"an invalid name of a page set", []string{"--page-set=my-page"}, "", "16 hex digits"},
 		{"an argument", []string{set, "serve"}, "", `"serve"`},
 		{"an unknown flag", []string{set, "--port=1"}, "", "--port"},
 		{"no folder", []string{set, "--page-dir="}, "", "--page-dir"},
 		{"no address", []string{set, "--listen="}, "", "--listen"},
-		{"cookies for ever", []string{set, "--bypass-cookie-lifetime=8761h"}, "", "--bypass-cookie-lifetime"},
+		{"a cookie lifetime that is too long", []string{set, "--bypass-cookie-lifetime=8761h"}, "", "--bypass-cookie-lifetime"},
 		{"a negative drain", []string{set, "--drain=-1s"}, "", "--drain"},
-		{"an environment variable that is no time", []string{set}, "soon", "MAINTENANCE_PAGE_DRAIN"},
+		{"an environment variable that is not a duration", []string{set}, "soon", "MAINTENANCE_PAGE_DRAIN"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			getenv := func(name string) (string, bool) {
@@ -74,7 +74,7 @@ func TestHelpExplainsEveryFlag(t *testing.T) {
 	}
 }
 
-// mount lays data out as the kubelet mounts a ConfigMap.
+// mount writes data into a folder as the kubelet mounts a ConfigMap.
 func mount(t *testing.T, data map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -119,12 +119,12 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ name, dir, says string }{
-		{"another page", mount(t, map[string]string{"page.html": "x"}), "not of --page-set " + anySet},
+		{"another page", mount(t, map[string]string{"page.html": "x"}), "not to --page-set " + anySet},
 		{"a 200", mount(t, map[string]string{"page.html": "x", "status": "200"}), "400 to 599"},
 		{"no folder", "/nonexistent", "read the page"},
-		{"a folder in it", folder, "is no file"},
+		{"a folder in it", folder, "is not a file"},
 		{"a dangling link", dangling, "read the page"},
-		{"too much", mount(t, map[string]string{"page.html": strings.Repeat("x", page.MaxSize+access.MaxSize+1)}), "more than"},
+		{"too much", mount(t, map[string]string{"page.html": strings.Repeat("x", page.MaxSize+access.MaxSize+1)}), "larger than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := load(test.dir, anySet, ""); err == nil || !strings.Contains(err.Error(), test.says) {
@@ -134,7 +134,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-// freePort is an address that nobody listens on right now.
+// freePort is an address on which nothing listens now.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

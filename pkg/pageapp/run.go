@@ -1,5 +1,5 @@
-// Package pageapp wires the page server: flags to configuration, and the list of parts
-// that it runs. It is to maintenance-page what pkg/app is to the controller.
+// Package pageapp wires the page server's program: it turns flags into configuration and runs
+// the parts. It is to maintenance-page what pkg/app is to maintenance-controller.
 package pageapp
 
 import (
@@ -23,7 +23,8 @@ import (
 	"maintenance-controller.io/pkg/version"
 )
 
-// Main serves until ctx ends and gives the exit code.
+// Main runs the page server until ctx ends, and returns the exit code: 0 after a stop or
+// --help, 1 after an error, 2 for invalid flags.
 func Main(ctx context.Context, p flagenv.Process) int {
 	o, err := parse(p.Args, p.Env, p.Stdout)
 	switch {
@@ -95,15 +96,15 @@ func run(ctx context.Context, o options, logs io.Writer) error {
 		return server.Serve(ctx, listeners...)
 	}
 	err = part.Run(ctx, []part.Part{
-		{Run: adminserver.Server{Flag: "metrics-listen", Address: o.metricsListen, Handler: metrics, Longest: 10 * time.Second}.Run},
+		{Run: httpserve.Port{Flag: "metrics-listen", Address: o.metricsListen, Handler: metrics, AnswerTimeout: 10 * time.Second, Memory: adminserver.Memory}.Run},
 		{Run: doors.follow(o.bypassDir)},
-		{Leader: true, Run: serve}, // it drains while metrics are still there
-	}, part.Alone)
+		{Leader: true, Run: serve}, // it stops first, so that there are metrics during the drain
+	}, part.AlwaysLead)
 	logger.Info("stopped")
 	return err
 }
 
-// accessLog writes one line a request. zap escapes what clients sent.
+// accessLog writes a line for each request. zap escapes what clients sent.
 func accessLog(logger *zap.Logger) func(pageserver.Access) {
 	return func(a pageserver.Access) {
 		logger.Info("request",
@@ -113,8 +114,8 @@ func accessLog(logger *zap.Logger) func(pageserver.Access) {
 	}
 }
 
-// debugLog takes net/http's remarks, which are about what clients do wrong
-// (broken handshakes, malformed requests): nobody here has to mend that.
+// debugLog gets net/http's remarks at debug level: they are about clients (broken handshakes,
+// malformed requests), and nobody here can fix those.
 func debugLog(logger *zap.Logger) *log.Logger {
 	if std, err := zap.NewStdLogAt(logger, zap.DebugLevel); err == nil {
 		return std

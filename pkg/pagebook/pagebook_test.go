@@ -16,8 +16,9 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// TestOneBrokenFormatLeavesTheOthers: and the reason reaches whoever asked for the page.
-func TestOneBrokenFormatLeavesTheOthers(t *testing.T) {
+// TestBrokenFormatLeavesTheOthers: a broken format is taken from the default page, and the reason is
+// reported.
+func TestBrokenFormatLeavesTheOthers(t *testing.T) {
 	standard := page.Page{Status: 503, Bodies: map[string]string{"page.html": "default", "page.json": `"default"`, "page.txt": "default"}}
 	cm := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "page-spring"},
@@ -33,7 +34,7 @@ func TestOneBrokenFormatLeavesTheOthers(t *testing.T) {
 
 	delete(cm.Data, "page.html")
 	_, _, err = read(cm, standard)
-	assert.ErrorContains(t, err, "is not valid JSON", "nothing is left of it")
+	assert.ErrorContains(t, err, "is not valid JSON", "no format is left")
 }
 
 type shelf []*corev1.ConfigMap
@@ -47,9 +48,9 @@ func (s shelf) Named(namespace, _ string) (found []*corev1.ConfigMap) {
 	return found
 }
 
-// TestSeveralConfigMapsOfOnePage: the oldest is shown, since a rollback applies an
-// older one again, and whoever asks for the page is told, not only the newer ones.
-func TestSeveralConfigMapsOfOnePage(t *testing.T) {
+// TestOldestConfigMapWins: a rollback applies an older ConfigMap again. Targets that ask for the
+// page are told as well, not only the newer ConfigMaps.
+func TestOldestConfigMapWins(t *testing.T) {
 	at := func(minute int, name, html string) *corev1.ConfigMap {
 		return &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, CreationTimestamp: metav1.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC)},
@@ -73,9 +74,9 @@ type placed map[Place][]*corev1.ConfigMap
 
 func (s placed) Named(namespace, name string) []*corev1.ConfigMap { return s[Place{namespace, name}] }
 
-// TestNamesThatPeopleWriteAreNotKept: a page is kept by where it is, however many
-// namespaces ask for it and by however many names that are no page's.
-func TestNamesThatPeopleWriteAreNotKept(t *testing.T) {
+// TestUnknownNamesAreNotCached: pages are cached by their place, however many namespaces ask for
+// them, and names that are no page's are not cached.
+func TestUnknownNamesAreNotCached(t *testing.T) {
 	standard := page.Page{Status: 503, RetryAfter: time.Minute, Bodies: map[string]string{"page.html": "default"}}
 	at := func(namespace, name string) []*corev1.ConfigMap { return pageOf(name, namespace+" "+name) }
 	b := New(Config{
@@ -88,18 +89,18 @@ func TestNamesThatPeopleWriteAreNotKept(t *testing.T) {
 		assert.Equal(t, "own spring", b.Resolve(namespace, "spring", time.Time{}).Content.Bodies["page.html"])
 		r := b.Resolve(namespace, typo, time.Time{})
 		assert.Equal(t, "default", r.Content.Bodies["page.html"])
-		assert.Equal(t, `annotation maintenance/custom-page names page "`+typo+`", which is not there: make a ConfigMap labelled maintenance/custom-page=`+typo+` in namespace `+namespace+` or own`, r.Problem)
+		assert.Equal(t, `annotation maintenance/custom-page names page "`+typo+`", which does not exist: create a ConfigMap labelled maintenance/custom-page=`+typo+` in namespace `+namespace+` or own`, r.Problem)
 	}
 	assert.Equal(t, "shop spring", b.Resolve("shop", "spring", time.Time{}).Content.Bodies["page.html"])
 	sale := b.Resolve("shop", "sale", time.Time{})
 	assert.Equal(t, "sale", sale.Name)
 	assert.Equal(t, sale.Content.Hash(), sale.Hash)
 	assert.Equal(t, installation.Installation{ID: "blue"}.SetName(sale.Hash), sale.Set)
-	assert.NotEmpty(t, b.Resolve("blog", "sale", time.Time{}).Problem, "it is in another's namespace")
-	assert.Len(t, b.resolved, 4, "the default page and the three that are there")
+	assert.NotEmpty(t, b.Resolve("blog", "sale", time.Time{}).Problem, "it is in another namespace")
+	assert.Len(t, b.resolved, 4, "the default page and the three that exist")
 }
 
-// pageOf is the page of that name, in one ConfigMap, with that body alone.
+// pageOf is a page in one ConfigMap, with only an HTML body.
 func pageOf(name, html string) []*corev1.ConfigMap {
 	return []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: "any", Name: "page-" + name}, Data: map[string]string{"page.html": html}}}
 }

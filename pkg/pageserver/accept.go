@@ -2,20 +2,21 @@ package pageserver
 
 import "strings"
 
-// Format is what a body is written in.
+// Format of a body.
 type Format uint8
 
-// The formats, in the order in which the server prefers them where the client
-// has no preference.
+// The formats, in the order in which the server prefers them if the client has no
+// preference.
 const (
-	HTML Format = iota
-	JSON
-	XML
-	Text
-	Problem // application/problem+json, RFC 9457; made from the page's JSON
+	HTML    Format = iota // text/html
+	JSON                  // application/json
+	XML                   // application/xml
+	Text                  // text/plain
+	Problem               // application/problem+json (RFC 9457), made from the page's JSON
 	formats
 )
 
+// String is the format's name in metrics and logs.
 func (f Format) String() string { return [...]string{"html", "json", "xml", "text", "problem"}[f] }
 
 func (f Format) contentType() string {
@@ -28,49 +29,49 @@ func (f Format) contentType() string {
 	}[f]
 }
 
-// rank is how closely a media range names a format (RFC 9110 12.5.1: the most
-// specific range that matches has precedence).
+// rank says how precisely a media range names a format (RFC 9110 12.5.1: the most specific
+// range that matches has precedence).
 type rank uint8
 
 const (
 	noMatch  rank = iota
 	anything      // */*
 	anyOf         // text/*
-	akin          // application/vnd.api+json, or a parameter that our type does not have
+	related       // application/vnd.api+json, or a parameter that our type does not have
 	exactly
 )
 
 // choice is what the header says about one format.
 type choice struct {
 	rank  rank
-	q     int
-	order int // of the range in the header
+	q     int // in thousandths
+	order int // position of the range in the header
 }
 
 // acceptance is what an Accept header says about all formats.
 type acceptance struct {
 	of      [formats]choice
 	browser bool // lists XHTML, as browsers do and API clients do not
-	foreign bool // names types that no page has, as <img> does
+	foreign bool // names types that no page has, as for an <img>
 }
 
-// negotiate chooses the format to answer with, out of those available, by the
-// Accept header: the highest q wins; of equals, a type that is named wins over a
-// wildcard, then the order of the header decides, for wildcards our own order.
+// negotiate chooses a format among those available by the Accept header. The highest q
+// wins. Of equals, a type that is named wins over a wildcard; then the order in the header
+// decides, and for wildcards our own order.
 //
 //	nothing, */*, or nothing acceptable  HTML
 //	text/html, application/json          HTML
-//	application/json, text/plain, */*    JSON   named beats */*
-//	application/json, problem+json       problem+json: who knows it wants it for errors
+//	application/json, text/plain, */*    JSON: a name beats */*
+//	application/json, problem+json       problem+json: a client that knows it wants it for errors
 //	image/avif, image/*, */*             text, the smallest: nobody will read it
-//	text/event-stream                    text: neither will this client
+//	text/event-stream                    text, for the same reason
 //	text/html;q=0, */*                   JSON
 func negotiate(accept string, available [formats]bool) Format {
 	a := parseAccept(accept)
 	best, found := HTML, false
 	for f := range formats {
 		c := a.of[f]
-		if !available[f] || c.rank == noMatch || c.q == 0 || (f == Problem && c.rank < akin) {
+		if !available[f] || c.rank == noMatch || c.q == 0 || (f == Problem && c.rank < related) {
 			continue
 		}
 		if !found || a.better(f, best) {
@@ -88,8 +89,8 @@ func negotiate(accept string, available [formats]bool) Format {
 	return best
 }
 
-// refuses says whether the header names the format, or a range that it is in,
-// with a q of 0.
+// refuses says whether the header names the format, or a range that includes it, with a q
+// of 0.
 func (a *acceptance) refuses(f Format) bool { return a.of[f].rank != noMatch && a.of[f].q == 0 }
 
 func fallback(available [formats]bool) Format {
@@ -106,7 +107,7 @@ func (a *acceptance) better(f, than Format) bool {
 	switch {
 	case x.q != y.q:
 		return x.q > y.q
-	case x.rank < akin || y.rank < akin:
+	case x.rank < related || y.rank < related:
 		return x.rank > y.rank
 	case a.browser && (f == HTML || than == HTML):
 		return f == HTML
@@ -132,7 +133,7 @@ func (a *acceptance) add(element string, order int) {
 	if !ok {
 		return
 	}
-	if media == "*" { // Java's URLConnection
+	if media == "*" { // sent by Java's URLConnection
 		media = "*/*"
 	}
 	mainType, subtype, ok := strings.Cut(media, "/")
@@ -141,7 +142,7 @@ func (a *acceptance) add(element string, order int) {
 	}
 	exact := exactly
 	if others {
-		exact = akin
+		exact = related
 	}
 	c := choice{exact, q, order}
 	switch {
@@ -195,21 +196,21 @@ func (a *acceptance) addApplication(subtype string, c choice) {
 		a.browser = a.browser || c.q > 0
 		a.record(HTML, c)
 	case hasSuffixFold(subtype, "+json"):
-		c.rank = akin
+		c.rank = related
 		a.record(JSON, c)
 	case hasSuffixFold(subtype, "+xml"):
-		c.rank = akin
+		c.rank = related
 		a.record(XML, c)
 	default:
 		a.foreign = a.foreign || c.q > 0
 	}
 }
 
-// record keeps the most specific statement about a format; of two equally
-// specific ones the more welcoming. A range that is only akin cannot refuse:
-// "application/json;v=2;q=0" says nothing about version-less JSON.
+// record keeps the most specific statement about a format, and of two equally specific ones
+// that with the higher q. A related range cannot refuse: "application/json;v=2;q=0" says
+// nothing about JSON without a version.
 func (a *acceptance) record(f Format, c choice) {
-	if c.rank == akin && c.q == 0 {
+	if c.rank == related && c.q == 0 {
 		return
 	}
 	old := &a.of[f]

@@ -76,7 +76,7 @@ func TestNegotiate(t *testing.T) {
 		{"q=0 on a subtree", "text/*;q=0, */*;q=0.5", JSON},
 		{"everything refused", "*/*;q=0", HTML},
 		{"parameter with q=0 says nothing", "application/json;v=2;q=0, application/json;q=0.5, text/plain;q=0.4", JSON},
-		{"exact q beats akin", "application/json;q=0.2, application/vnd.x+json, text/plain;q=0.5", Text},
+		{"exact q beats related", "application/json;q=0.2, application/vnd.x+json, text/plain;q=0.5", Text},
 
 		{"garbage", "\x00\xff;;;,,/,*/,/*,text", HTML},
 		{"garbage beside sense", "garbage, application/json", JSON},
@@ -132,9 +132,8 @@ func FuzzNegotiate(f *testing.F) {
 			t.Errorf("an empty element at the end changes %s to %s", got, again)
 		}
 		if got == Problem && !strings.Contains(strings.ToLower(accept), "problem+json") {
-			t.Errorf("%q got problem+json without a word of it", accept)
+			t.Errorf("%q got problem+json, which it does not name", accept)
 		}
-		// Whoever accepts one format exactly gets it where it is the only one.
 		a := parseAccept(accept)
 		for format := range formats {
 			if c := a.of[format]; c.q < 0 || c.q > maxQ || c.rank > exactly {

@@ -17,15 +17,15 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// content is one body in one coding with the header that never changes. Both are
-// only read.
+// content is one body in one coding, with the header fields that do not depend on the
+// request. It never changes.
 type content struct {
 	body   []byte
 	header http.Header
 }
 
-// newContent lays out a body. A nil one is of an answer that has none and says
-// no length, as 204 and gRPC's.
+// newContent adds the Content-Length. A nil body is for a response that has no content and
+// must not have a length, such as a 204.
 func newContent(body []byte, header http.Header) *content {
 	if body != nil {
 		header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -37,8 +37,8 @@ func newContent(body []byte, header http.Header) *content {
 type variant struct {
 	language string
 	plain    *content
-	// Codings are made when a client first asks for them: start stays quick, and
-	// the languages that nobody reads here cost no memory.
+	// Bodies are compressed when a client first asks for them: that keeps the start quick,
+	// and languages that nobody reads cost no memory.
 	coded [encodings]func() *content
 }
 
@@ -49,31 +49,32 @@ func (v *variant) in(e Encoding) *content {
 	return v.plain
 }
 
-// shelf holds the variants of one format.
+// shelf has the variants of one format.
 type shelf struct {
 	variants []variant
-	tags     []string // of the variants, for pickLanguage: see canonical
-	fallback int
+	tags     []string // language tags of the variants, in canonical form, for pickLanguage
+	fallback int      // index of the variant for visitors whom none suits
 }
 
+// catalog has all variants of a page.
 type catalog struct {
 	shelves   [formats]shelf
-	available [formats]bool
+	available [formats]bool // which shelves have variants
 }
 
 var formatByKey = map[string]Format{page.HTML: HTML, page.JSON: JSON, page.XML: XML, page.Text: Text}
 
-// newCatalog lays out every body of p.
+// newCatalog prepares all bodies of p.
 func newCatalog(p page.Page, h headers) (*catalog, error) {
 	c := &catalog{}
-	unsaid := languageOf(p.Bodies["page.html"])
+	declared := languageOf(p.Bodies["page.html"])
 	for _, key := range slices.Sorted(maps.Keys(p.Bodies)) {
 		language, name, ok := page.SplitKey(key)
 		if !ok {
 			continue
 		}
 		if language == "" {
-			language = unsaid
+			language = declared
 		}
 		format, body := formatByKey[name], p.Bodies[key]
 		v := newVariant(body, language, func(coding string) http.Header { return h.page(format, language, coding, p.ContentSecurityPolicy) })
@@ -102,8 +103,8 @@ func newCatalog(p page.Page, h headers) (*catalog, error) {
 	return c, nil
 }
 
-// put adds a variant. A visitor whom no variant suits gets the body without a
-// language in its key (preferLast); without one English, or else the first.
+// put adds a variant. Visitors whom no variant suits get the body without a language in its
+// key (see preferLast), or else the English one, or else the first.
 func (c *catalog) put(f Format, v variant) {
 	s := &c.shelves[f]
 	s.variants = append(s.variants, v)
@@ -130,12 +131,12 @@ func newVariant(body, language string, header func(coding string) http.Header) v
 	return v
 }
 
-// worthIt is the size under which a body fits in one packet with its header
-// anyway, so that compressing it would only cost the client time.
-const worthIt = 512
+// minCompressed is the smallest body that is compressed, in bytes. A smaller one fits in one
+// packet with its header anyway, so compressing it would only cost the client time.
+const minCompressed = 512
 
 func gzipped(body []byte) []byte {
-	if len(body) < worthIt {
+	if len(body) < minCompressed {
 		return nil
 	}
 	var out bytes.Buffer
@@ -152,12 +153,12 @@ func gzipped(body []byte) []byte {
 	return bytes.Clone(out.Bytes())
 }
 
-// brotliLevel compresses as well as gzip's best and better, in about its time
-// and memory; level 11 would take twenty times as long for 5 % less.
+// brotliLevel compresses at least as well as gzip's best level, in about the same time and
+// memory. Level 11 would take twenty times as long to save another 5 %.
 const brotliLevel = 5
 
 func brotlied(body []byte) []byte {
-	if len(body) < worthIt {
+	if len(body) < minCompressed {
 		return nil
 	}
 	var out bytes.Buffer
@@ -171,8 +172,8 @@ func brotlied(body []byte) []byte {
 	return bytes.Clone(out.Bytes())
 }
 
-// windowFor is the smallest brotli window that spans n bytes: the encoder's
-// memory grows with it.
+// windowFor is the smallest brotli window that spans n bytes, since the encoder's memory
+// grows with the window.
 func windowFor(n int) int {
 	window := 10
 	for window < 22 && 1<<window-16 < n {
@@ -181,12 +182,11 @@ func windowFor(n int) int {
 	return window
 }
 
-// htmlTag finds the language that an HTML page says it is in.
+// htmlTag finds the language that an HTML page declares.
 var htmlTag = regexp.MustCompile(`(?i)<html\s[^>]*?\blang\s*=\s*["']?([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)["'\s>]`)
 
-// languageOf reads <html lang>, within the first kilobyte as browsers do for
-// the charset. It stands for all bodies without a language in their key: they
-// come from one author.
+// languageOf reads <html lang> in the first kilobyte, where browsers look for the charset.
+// It counts for all bodies without a language in their key, since one author wrote them.
 func languageOf(html string) string {
 	if m := htmlTag.FindStringSubmatch(html[:min(len(html), 1024)]); m != nil {
 		return m[1]

@@ -2,13 +2,13 @@ package pageserver
 
 import "strings"
 
-// A browser app on another origin sees "status 0" instead of the 503 unless the
-// answer allows its origin, and never sends the request if the preflight fails.
-// Everything is allowed, credentials too: the page holds nothing about anybody.
-// The preflight is not to be cached (Max-Age 0), so that the app's own rules
-// apply again the moment maintenance ends.
+// A browser app on another origin sees "status 0" instead of the 503 unless the response
+// allows its origin, and it does not even send the request if the preflight fails.
+// Everything is allowed, including credentials, because the page has no private data. The
+// preflight must not be cached (Max-Age 0), so that the app's own rules apply again as soon
+// as maintenance ends.
 
-const maxAsked = 4 << 10 // bytes of Access-Control-Request-Headers that are echoed
+const maxRequestHeaders = 4 << 10 // bytes of Access-Control-Request-Headers that are echoed
 
 func (s *Server) preflight(q *query, r *reply) {
 	r.kind, r.status, r.content = kindPreflight, 204, s.preflighted
@@ -18,7 +18,7 @@ func (s *Server) preflight(q *query, r *reply) {
 		method = q.askedMethod
 	}
 	r.add("Access-Control-Allow-Methods", []string{method})
-	if q.askedFields != "" && len(q.askedFields) <= maxAsked && isTokenList(q.askedFields) {
+	if q.askedFields != "" && len(q.askedFields) <= maxRequestHeaders && isTokenList(q.askedFields) {
 		r.add("Access-Control-Allow-Headers", []string{q.askedFields})
 	}
 	if q.askedForPrivate {
@@ -26,8 +26,8 @@ func (s *Server) preflight(q *query, r *reply) {
 	}
 }
 
-// allowOrigin names the origin back where it has the form of one, because "*"
-// does not cover requests with credentials (Fetch, 3.3.5).
+// allowOrigin echoes the origin if it has the form of one, because "*" does not cover
+// requests with credentials (Fetch, 3.3.5).
 func (r *reply) allowOrigin(origin string) {
 	if !isOrigin(origin) {
 		r.add("Access-Control-Allow-Origin", []string{"*"})
@@ -37,8 +37,7 @@ func (r *reply) allowOrigin(origin string) {
 	r.add("Access-Control-Allow-Credentials", []string{"true"})
 }
 
-// isOrigin knows the serialized origins of RFC 6454 6.2: "null", or scheme,
-// host and port.
+// isOrigin recognises serialized origins (RFC 6454 6.2): "null", or scheme, host and port.
 func isOrigin(s string) bool {
 	if s == "null" {
 		return true

@@ -2,22 +2,23 @@ package pageserver
 
 import "strings"
 
-// Encoding is a content coding, RFC 9110 8.4.1.
+// Encoding is a content coding (RFC 9110 8.4.1).
 type Encoding uint8
 
 // The codings, worst first: of equal q-values the later one wins.
 const (
-	Identity Encoding = iota
-	Gzip
-	Brotli
+	Identity Encoding = iota // no compression
+	Gzip                     // RFC 1952
+	Brotli                   // RFC 7932
 	encodings
 )
 
+// String is the name of the coding in Content-Encoding.
 func (e Encoding) String() string { return [...]string{"identity", "gzip", "br"}[e] }
 
-// pickEncoding orders the codings by Accept-Encoding (RFC 9110 12.5.3). No
-// header means identity; identity unless refused is always the last resort, and
-// the answer even where everything is refused: a page beats a 406.
+// pickEncoding chooses a coding by Accept-Encoding (RFC 9110 12.5.3). No header means
+// identity. Identity is also the last resort, even if the client refuses it: a page is
+// better than a 406.
 func pickEncoding(header string) Encoding {
 	if header == "" {
 		return Identity

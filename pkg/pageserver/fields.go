@@ -2,17 +2,17 @@ package pageserver
 
 import "strings"
 
-// This file splits the list-valued request fields of RFC 9110 (5.6.1, 12.4.2)
-// without allocating: every visitor's request comes through here.
+// This file splits the list-valued request fields of RFC 9110 (5.6.1, 12.4.2) without
+// allocating, since it runs for every request.
 
 const maxQ = 1000 // a q-value in thousandths
 
-// nextElement cuts the first comma-separated element off a list, honouring
-// quoted strings. Empty elements, which 5.6.1.2 allows, come back as "".
+// nextElement cuts the first comma-separated element off a list, respecting quoted strings.
+// Empty elements, which RFC 9110 5.6.1.2 allows, are returned as "".
 func nextElement(list string) (element, rest string) { return cutUnquoted(list, ',') }
 
-// cutUnquoted cuts s at the first sep that is outside a quoted string and trims
-// what stands before it.
+// cutUnquoted cuts s at the first sep outside of a quoted string, and trims the part before
+// it.
 func cutUnquoted(s string, sep byte) (before, after string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
@@ -28,9 +28,8 @@ func cutUnquoted(s string, sep byte) (before, after string) {
 	return trim(s), ""
 }
 
-// weight takes the parameters that follow an element's value apart: q in
-// thousandths (1000 when absent), and whether any other parameter is there.
-// ok is false for a q that is no number; such an element says nothing usable.
+// weight reads the parameters of an element: q in thousandths (1000 if absent), and whether
+// there are others. ok is false if q is not a number; then the element is ignored.
 func weight(params string) (q int, others, ok bool) {
 	q = maxQ
 	for params != "" {
@@ -52,8 +51,8 @@ func weight(params string) (q int, others, ok bool) {
 	return q, others, true
 }
 
-// parseQ reads a q-value leniently: ".2" is what Java's URLConnection sends,
-// values over 1 count as 1, digits after the third are dropped.
+// parseQ reads a q-value leniently: Java's URLConnection sends ".2", values over 1 count as
+// 1, and digits after the third are ignored.
 func parseQ(s string) (int, bool) {
 	whole, fraction, _ := strings.Cut(s, ".")
 	if whole == "" && fraction == "" {
@@ -92,7 +91,7 @@ func trim(s string) string {
 	return s
 }
 
-// isToken says whether s is a token of RFC 9110 5.6.2, as a method is.
+// isToken says whether s is a token (RFC 9110 5.6.2), such as a method.
 func isToken(s string) bool {
 	for i := range len(s) {
 		if !isTokenByte(s[i]) {

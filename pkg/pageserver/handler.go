@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// ServeHTTP answers one request of any protocol that net/http speaks. What the
-// request's content says is never looked at, see upload.
+// ServeHTTP answers one request of any protocol that net/http speaks. It never looks at the
+// request's content, see upload.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := s.borrow()
 	defer s.giveBack(x)
@@ -29,10 +29,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(reply.status)
 	sent := 0
 	if r.Method != http.MethodHead && len(body) > 0 {
-		sent, _ = w.Write(body) // the client went away: nobody to tell
+		sent, _ = w.Write(body) // an error means that the client has gone away
 	}
 	u.finish(len(body))
-	s.note(reply, r.Method, sent, func() Access {
+	s.record(reply, r.Method, sent, func() Access {
 		return Access{Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method, Host: r.Host, Path: q.path, UserAgent: r.UserAgent()}
 	})
 }
@@ -55,8 +55,8 @@ func (q *query) read(r *http.Request) {
 	}
 }
 
-// path is the path as the client wrote it, of an origin-form target (RFC 9112
-// 3.2.1) or of another form.
+// path is the path as the client wrote it, in a target in origin-form (RFC 9112 3.2.1) or
+// another form.
 func path(r *http.Request) string {
 	if strings.HasPrefix(r.RequestURI, "/") {
 		path, _, _ := strings.Cut(r.RequestURI, "?")
@@ -65,8 +65,8 @@ func path(r *http.Request) string {
 	return r.URL.EscapedPath()
 }
 
-// note counts an answer and logs it. describe is called only if somebody reads it.
-func (s *Server) note(r *reply, method string, sent int, describe func() Access) {
+// record counts an answer and logs it. It calls describe only if there is a log.
+func (s *Server) record(r *reply, method string, sent int, describe func() Access) {
 	s.metrics.count(method, r.kind, r.status)
 	if s.log == nil || r.kind == kindReady {
 		return

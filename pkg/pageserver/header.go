@@ -6,27 +6,41 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// field is one header field of a response; one without a value is not sent.
+// field is a header field of a response. It is not sent if the value is empty.
 type field struct{ name, value string }
 
-// headers makes the header of every answer, of whatever kind. What all of them
-// carry stands in common, what one kind carries in its method: nothing else
-// adds a field that does not depend on the request.
-type headers struct {
-	set   string
-	until string // when maintenance ends, empty if that is not known
-}
-
-func (h headers) common() []field {
+// common are the fields of every answer that a page Pod makes itself.
+func common(set string) []field {
 	return []field{
 		{"Cache-Control", "no-store"},
 		{"X-Content-Type-Options", "nosniff"},
-		{page.MarkerHeader, h.set},
-		{page.UntilHeader, h.until},
+		{page.MarkerHeader, set},
 	}
 }
 
-// exposed lists what scripts of other origins may read (Fetch, 3.3.5).
+// SetCommon sets the fields of every answer that a Pod of a page set makes itself, for those that
+// other handlers make.
+func SetCommon(h http.Header, set string) {
+	for _, f := range common(set) {
+		if f.value != "" {
+			h.Set(f.name, f.value)
+		}
+	}
+}
+
+// headers makes the header of every kind of answer: common has the fields of all answers,
+// and each method those of one kind. Nothing else adds fields that do not depend on the
+// request.
+type headers struct {
+	set   string // name of the page set
+	until string // when maintenance ends; empty if that is not known
+}
+
+func (h headers) common() []field {
+	return append(common(h.set), field{page.UntilHeader, h.until})
+}
+
+// exposed lists the fields that scripts of other origins may read (Fetch, 3.3.5).
 func (h headers) exposed(own string) field {
 	value := own + "Retry-After, " + page.MarkerHeader
 	if h.until != "" {
@@ -45,7 +59,7 @@ func (h headers) of(own ...field) http.Header {
 	return header
 }
 
-// page is of a body in one format, language and coding.
+// page is the header of a body in one format, language and coding.
 func (h headers) page(f Format, language, coding, policy string) http.Header {
 	if f != HTML {
 		policy = ""
@@ -70,7 +84,7 @@ func (h headers) ready() http.Header { return h.of(field{"Content-Type", Text.co
 func (h headers) grpc(contentType string) http.Header {
 	return h.of(
 		field{"Content-Type", contentType},
-		field{"Grpc-Status", "14"}, // UNAVAILABLE, the one that clients retry
+		field{"Grpc-Status", "14"}, // UNAVAILABLE, which clients retry
 		field{"Grpc-Message", unavailable},
 		field{"Vary", "Origin"},
 		h.exposed("Grpc-Status, Grpc-Message, "))
@@ -83,5 +97,5 @@ func (h headers) connect() http.Header {
 		h.exposed(""))
 }
 
-// unavailable is what clients of remote procedure calls are told.
+// unavailable is the message for clients of remote procedure calls.
 const unavailable = "the service is under maintenance"

@@ -2,12 +2,11 @@ package pageserver
 
 import "strings"
 
-// pickLanguage chooses among the tags that a format has by Accept-Language,
-// with the lookup of RFC 4647 3.4: the client's ranges by descending q, each
-// shortened from the right until a tag fits ("de-AT" finds "de"); a range finds
-// a longer tag as well ("pt" finds "pt-BR") before it is shortened. Nothing
-// found, or "*", is fallback, an index into tags. Tags may be "" (unknown), and
-// are canonical, as the ranges are made to be.
+// pickLanguage chooses one of the tags of a format by Accept-Language, with the lookup of
+// RFC 4647 3.4: it tries the client's ranges by descending q, and shortens each from the
+// right until a tag matches ("de-AT" finds "de"). Before it is shortened, a range also finds
+// a longer tag ("pt" finds "pt-BR"). "*", or no match, gives fallback, an index into tags.
+// Tags are in canonical form, and "" if the language is unknown.
 func pickLanguage(header string, tags []string, fallback int) int {
 	if len(tags) < 2 || header == "" {
 		return fallback
@@ -31,11 +30,11 @@ func pickLanguage(header string, tags []string, fallback int) int {
 	return best
 }
 
-// Languages choose among tags as the page does.
+// Languages chooses a language for a visitor as the page does.
 type Languages struct{ tags []string }
 
-// NewLanguages takes the tags of BCP 47 that there are; the first is for whom none
-// suits.
+// NewLanguages takes the available languages as tags of BCP 47. The first is for visitors
+// whom none suits.
 func NewLanguages(tags []string) Languages {
 	l := Languages{tags: make([]string, 0, len(tags))}
 	for _, tag := range tags {
@@ -44,7 +43,7 @@ func NewLanguages(tags []string) Languages {
 	return l
 }
 
-// Pick gives the place of the tag that fits the lines of Accept-Language best.
+// Pick returns the index of the tag that fits the lines of Accept-Language best.
 func (l Languages) Pick(accept []string) int {
 	return pickLanguage(strings.Join(accept, ", "), l.tags, 0)
 }
@@ -74,8 +73,8 @@ func lookup(tag string, tags []string, fallback int) int {
 	return -1
 }
 
-// shorten drops the last subtag, and a single-character subtag that it leaves
-// at the end (RFC 4647 3.4: "zh-Hant-CN-x" becomes "zh-Hant-CN").
+// shorten removes the last subtag, and then a single-character subtag at the end (RFC 4647
+// 3.4: "zh-Hant-CN-x-a" becomes "zh-Hant-CN").
 func shorten(tag string) string {
 	i := strings.LastIndexByte(tag, '-')
 	if i < 0 {

@@ -79,7 +79,7 @@ func FuzzPickLanguage(f *testing.F) {
 			t.Fatalf("index %d is outside", got)
 		}
 		if tag := tags[got]; got != 2 && !strings.Contains(strings.ToLower(header), strings.ToLower(tag[:min(2, len(tag))])) && !strings.Contains(strings.ToLower(header), "cmn") {
-			t.Errorf("%q gets %q, of which it says nothing", header, tag)
+			t.Errorf("%q gets %q, which it does not name", header, tag)
 		}
 	})
 }
@@ -122,7 +122,7 @@ func FuzzPickEncoding(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		got := pickEncoding(header)
 		if got != Identity && !strings.Contains(header, "*") && !strings.Contains(strings.ToLower(header), got.String()) {
-			t.Errorf("%q gets %s, of which it says nothing", header, got)
+			t.Errorf("%q gets %s, which it does not name", header, got)
 		}
 	})
 }

@@ -2,11 +2,11 @@ package pageserver
 
 import "strings"
 
-// canonical makes tags comparable: "de_DE" is written with hyphens, a language
-// has one name ("cmn" is "zh"), and where a language is written in several
-// scripts the tag says which, by CLDR's likely subtags: "zh-TW" is "zh-Hant-TW",
-// "zh" is "zh-Hans". All of it is a small part of golang.org/x/text/language,
-// which a test holds it against and which would be a tenth of this program.
+// canonical makes tags comparable: it replaces underscores ("de_DE") by hyphens, uses one
+// name for each language ("cmn" is "zh"), and adds the script if the language has several,
+// by CLDR's likely subtags: "zh-TW" is "zh-Hant-TW", "zh" is "zh-Hans". This is a small part
+// of golang.org/x/text/language, which would be a tenth of the program; a test compares the
+// two.
 func canonical(tag string) string {
 	tag, _, _ = strings.Cut(tag, ".") // de_DE.UTF-8
 	if strings.IndexByte(tag, '_') >= 0 {
@@ -30,8 +30,8 @@ func canonical(tag string) string {
 	return language + "-" + script + "-" + rest
 }
 
-// currentName is what a language is called now, for names that clients still
-// send: withdrawn ones, and the chief member of a macrolanguage.
+// currentName is the current name of a language for names that clients still send: withdrawn
+// ones, and the main member of a macrolanguage. It is empty for all others.
 func currentName(language string) string {
 	switch language {
 	case "cmn":
@@ -58,8 +58,8 @@ func currentName(language string) string {
 	return ""
 }
 
-// likelyScript is the script of a language in a region, or in general, for the
-// languages whose script depends on the region; "" for all others.
+// likelyScript is the script of a language in a region, or in general, for languages whose
+// script depends on the region. It is empty for all others.
 func likelyScript(language, region string) string {
 	switch language {
 	case "az":

@@ -6,17 +6,17 @@ import (
 	"sync/atomic"
 )
 
-// Metrics counts answers. The Prometheus client library would be half of this
-// program's memory, so the text format is written by hand:
-// https://prometheus.io/docs/instrumenting/exposition_formats/.
+// Metrics counts answers. The Prometheus client library would take half of this program's
+// memory, so it writes the text format itself
+// (https://prometheus.io/docs/instrumenting/exposition_formats/).
 type Metrics struct {
 	requests [len(methods) + 1][kinds]atomic.Uint64
-	status   [kinds]atomic.Uint32 // the last of each kind: only readiness has two
+	status   [kinds]atomic.Uint32 // the last status of each kind: only readiness has two
 	unready  atomic.Uint64
 }
 
-// methods that have a name in the metrics; a client can invent others, and
-// each would be a new time series.
+// methods are those with a name in the metrics. Clients can invent others, each of which
+// would be a new time series.
 var methods = [...]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 
 func (m *Metrics) count(method string, k kind, status int) {
@@ -36,7 +36,8 @@ func (m *Metrics) count(method string, k kind, status int) {
 	m.requests[len(methods)][k].Add(1)
 }
 
-// Requests is the number of answers of a format ("html", "grpc", …).
+// Requests is the number of answers so far in a format ("html", "json", "xml", "text",
+// "problem", "grpc", "connect", "preflight" or "ready").
 func (m *Metrics) Requests(format string) uint64 {
 	var sum uint64
 	for k := range kinds {
@@ -49,7 +50,8 @@ func (m *Metrics) Requests(format string) uint64 {
 	return sum
 }
 
-// WriteTo writes the counters in the text format, without series that are 0.
+// WriteTo implements io.WriterTo. It writes the counters in the text format, without series
+// that are 0.
 func (m *Metrics) WriteTo(w io.Writer) (int64, error) {
 	const name = "maintenance_page_requests_total"
 	total, err := fmt.Fprintf(w, "# HELP %[1]s Requests answered, by method, format of the answer and HTTP status.\n# TYPE %[1]s counter\n", name)

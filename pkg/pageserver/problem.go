@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// problemVariant makes the base of a problem document (RFC 9457) from a page's
-// JSON; instance and retryAfter depend on the request, appendProblem adds them.
+// problemVariant makes the base of a problem document (RFC 9457) from a page's JSON.
+// appendProblem adds instance and retryAfter, which depend on the request.
 //
 //	page.json has…          the problem has…
-//	a string "type"         it, and page.json's "title" with it
+//	a string "type"         that, with page.json's "title"
 //	no "type"               "about:blank", whose title is the status phrase (RFC 9457 4.2.1)
-//	"detail" or "message"   it as "detail", if it is a string
-//	other members           them, as extension members
-//	no object               "type", "title", "status", "instance", "retryAfter" only
+//	"detail" or "message"   that as "detail", if it is a string
+//	other members           those, as extension members
+//	no object               only "type", "title", "status", "instance", "retryAfter"
 //
-// "until" is there too if it is known when maintenance ends, in place of the page's own.
+// If it is known when maintenance ends, "until" replaces the page's own.
 func problemVariant(language, body string, status int, h headers) variant {
 	var members map[string]any
 	if json.Unmarshal([]byte(body), &members) != nil || members == nil {
@@ -49,9 +49,9 @@ func problemVariant(language, body string, status int, h headers) variant {
 	return variant{language: language, plain: newContent(base, h.page(Problem, language, "", ""))}
 }
 
-// appendProblem completes the base document for one request. The path stands in
-// it as the instance only if it is made of the plain characters of a URI's path
-// (RFC 3986 3.3), so that nothing needs escaping.
+// appendProblem completes the base document for one request. The path becomes the instance
+// only if it has just the plain characters of a URI's path (RFC 3986 3.3), which need no
+// escaping.
 func appendProblem(dst, base []byte, retryAfter, path string) []byte {
 	dst = append(dst, base[:len(base)-1]...)
 	if isPlainPath(path) {
@@ -79,8 +79,8 @@ func isPlainPath(path string) bool {
 	return true
 }
 
-// statusText never is empty: a status that has no name of its own has its
-// class's (RFC 9110 15: an unknown status is treated as x00).
+// statusText is never empty: a status without a name gets that of its class (RFC 9110 15: an
+// unknown status is treated as x00).
 func statusText(status int) string {
 	if text := http.StatusText(status); text != "" {
 		return text

@@ -1,6 +1,6 @@
 package pageserver
 
-// query is what of a request decides the answer.
+// query holds the parts of a request that the answer depends on.
 type query struct {
 	method          string
 	path            string // without the query component
@@ -16,7 +16,7 @@ type query struct {
 	askedForPrivate bool   // Access-Control-Request-Private-Network: true
 }
 
-// kind is what sort of answer was given; the first ones are the page's formats.
+// kind of an answer; the first ones are the page's formats.
 type kind uint8
 
 const (
@@ -39,12 +39,12 @@ type reply struct {
 	kind    kind
 	status  int
 	content *content
-	body    []byte         // in place of content's, if it is made for the request
-	dynamic []dynamicField // what of the header depends on the request
+	body    []byte         // replaces content's if it depends on the request
+	dynamic []dynamicField // header fields that depend on the request
 }
 
-// dynamicField has its value as http.Header wants it, so that one that never
-// changes is made once. Its name is canonical.
+// dynamicField has its value in the form of http.Header, so that values need not be
+// allocated for each request. Its name is canonical.
 type dynamicField struct {
 	name   string
 	values []string
@@ -54,8 +54,8 @@ func (r *reply) add(name string, values []string) {
 	r.dynamic = append(r.dynamic, dynamicField{name, values})
 }
 
-// exchange is one request and its answer. They are borrowed and not on the stack,
-// because every connection has a stack, which would grow from 4 to 8 KiB.
+// exchange is one request and its answer. Exchanges come from a pool instead of the stack:
+// every connection has a stack, which would grow from 4 to 8 KiB.
 type exchange struct {
 	query query
 	reply reply
@@ -73,7 +73,7 @@ func (s *Server) giveBack(x *exchange) {
 	s.exchanges.Put(x)
 }
 
-// answer decides. It never fails: whatever the request, there is a page.
+// answer decides what to answer. It never fails: for every request there is a page.
 //
 //	OPTIONS with Origin and Access-Control-Request-Method  204, the preflight
 //	POST of application/grpc…                              200, trailers only: grpc-status 14

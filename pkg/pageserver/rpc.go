@@ -2,10 +2,10 @@ package pageserver
 
 import "strings"
 
-// Clients of remote procedure calls get their protocol's own UNAVAILABLE, which
-// they may retry. What a call's content says is not looked at.
+// Clients of remote procedure calls get their protocol's own UNAVAILABLE, which they may
+// retry. The content of a call does not matter.
 
-// isGRPC knows application/grpc, application/grpc+proto, application/grpc-web-text, …
+// isGRPC recognises application/grpc, application/grpc+proto, application/grpc-web-text, …
 func isGRPC(contentType string) bool {
 	const prefix = "application/grpc"
 	if !hasPrefixFold(contentType, prefix) {
@@ -15,8 +15,8 @@ func isGRPC(contentType string) bool {
 	return rest == "" || strings.IndexByte("+-; ", rest[0]) >= 0
 }
 
-// grpc answers UNAVAILABLE in a single header block, which the gRPC protocol
-// calls Trailers-Only; its HTTP status has to be 200.
+// grpc answers UNAVAILABLE in a single header block, which the gRPC protocol calls
+// Trailers-Only. Its HTTP status must be 200.
 func (s *Server) grpc(q *query, r *reply) {
 	r.kind, r.status, r.content = kindGRPC, 200, s.unavailable
 	if hasPrefixFold(q.contentType, "application/grpc-web") {
@@ -26,9 +26,9 @@ func (s *Server) grpc(q *query, r *reply) {
 	r.allowOrigin(q.origin)
 }
 
-// isConnect knows calls of the Connect protocol (https://connectrpc.com/docs/protocol/):
-// application/proto and application/connect+… are nobody else's, JSON is its own
-// with the version in a field or, in a GET, in the query.
+// isConnect recognises calls of the Connect protocol (https://connectrpc.com/docs/protocol/).
+// No other protocol uses application/proto and application/connect+…; JSON is a Connect call
+// if the version is in a header field or, with GET, in the query.
 func isConnect(q *query) bool {
 	switch media, _ := cutUnquoted(q.contentType, ';'); {
 	case q.method == "GET":
@@ -42,8 +42,8 @@ func isConnect(q *query) bool {
 	}
 }
 
-// connect answers a unary call with its error document. Clients of streams look
-// at the HTTP status alone where it is not 200, and read the same out of 503.
+// connect answers with the error document of a unary call. Clients of streams look only at
+// the HTTP status if it is not 200, and 503 means the same to them.
 func (s *Server) connect(q *query, r *reply) {
 	r.kind, r.status, r.content = kindConnect, 503, s.connectError
 	r.add("Retry-After", s.retryAfter.pick())

@@ -1,5 +1,5 @@
-// Package pageserver answers every request with a maintenance page, in the
-// format, language and coding that the client asked for.
+// Package pageserver answers every request with a maintenance page, in the format, language
+// and coding that the client asks for.
 package pageserver
 
 import (
@@ -13,25 +13,34 @@ import (
 
 const readyPath = page.ReadyPath
 
-// Access describes one answered request, for an access log. Its strings are
-// the client's words: whatever writes them must escape them.
+// Access describes one answered request, for an access log. Its strings come from the client
+// except Format and Language, and can hold anything: the log must escape them.
 type Access struct {
-	Remote, Protocol, Method, Host, Path, UserAgent string
-	Format, Language                                string
-	Status, Bytes                                   int
+	Remote    string // address and port of the client's connection
+	Protocol  string // HTTP/1.1, HTTP/2.0
+	Method    string // as in the request
+	Host      string // as in the request
+	Path      string // as in the request, without the query
+	UserAgent string // of the client; empty if it has none
+	Format    string // of the answer: html, json, xml, text, problem, grpc, connect or preflight
+	Language  string // of the answer, BCP 47; empty if that is not known
+	Status    int    // of the answer
+	Bytes     int    // of the answer's body that were written
 }
 
-// Config says what to serve.
+// Config of a Server.
 type Config struct {
-	Page    page.Page
-	PageSet string       // name of the page set, sent as the marker header
-	Log     func(Access) // called for each request but readiness checks, if set
-	// Now is the time that what is left until the page's end is counted from; nil is
-	// the system's clock.
+	// Page to serve. It needs a body; its other fields have defaults.
+	Page page.Page
+	// PageSet is the name of the page set, for page.MarkerHeader.
+	PageSet string
+	// Log is called for each request except readiness probes; nil logs none.
+	Log func(Access)
+	// Now is the clock for the time that is left until the page's end; time.Now if nil.
 	Now func() time.Time
 }
 
-// Server is an http.Handler that answers requests. Safe for concurrent use.
+// Server is an http.Handler that answers every request. It is safe for concurrent use.
 type Server struct {
 	status     int
 	catalog    *catalog
@@ -44,8 +53,8 @@ type Server struct {
 	ready, unready, preflighted, unavailable, unavailableWeb, connectError *content
 }
 
-// New lays out a page's answers. It fails on a page without any body, and on
-// one whose status is not 400 to 599.
+// New prepares the answers. It fails if the page has no body, or if its status is not 400 to
+// 599.
 func New(c Config) (*Server, error) {
 	p := c.Page.WithDefaults(page.Page{})
 	if p.Status < 400 || p.Status > 599 {
@@ -67,7 +76,7 @@ func New(c Config) (*Server, error) {
 	}, nil
 }
 
-// untilText is when maintenance ends, empty if that is not known.
+// untilText is when maintenance ends; empty if that is not known.
 func untilText(p page.Page) string {
 	if p.Until.IsZero() {
 		return ""
@@ -75,8 +84,8 @@ func untilText(p page.Page) string {
 	return p.Until.UTC().Format(time.RFC3339)
 }
 
-// Drain makes the readiness path answer 503 from now on; pages go on as before.
+// Drain makes the readiness path answer 503 from now on. All other answers stay the same.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Metrics counts what this server answered.
+// Metrics are the counters of this server's answers.
 func (s *Server) Metrics() *Metrics { return &s.metrics }

@@ -122,7 +122,7 @@ func TestHeadHasTheHeaderOfGet(t *testing.T) {
 	l := serve(t, Config{Page: pages.Default()})
 	for _, accept := range []string{"text/html", "application/json", "text/plain", "application/xml"} {
 		get, head := l.ask(t, "GET", "/", "Accept: "+accept), l.ask(t, "HEAD", "/", "Accept: "+accept)
-		get.Header.Del("Retry-After") // at random
+		get.Header.Del("Retry-After") // random
 		head.Header.Del("Retry-After")
 		if diff := cmp.Diff(get.Header, head.Header); diff != "" {
 			t.Errorf("%s (-get +head):\n%s", accept, diff)
@@ -130,7 +130,7 @@ func TestHeadHasTheHeaderOfGet(t *testing.T) {
 	}
 }
 
-func TestHeaderOfThePage(t *testing.T) {
+func TestPageHeader(t *testing.T) {
 	l := serve(t, Config{Page: pages.Default()})
 	got := l.ask(t, "GET", "/", "Accept-Language: de", "Accept: text/html").Header
 	for name, want := range map[string]string{
@@ -150,11 +150,11 @@ func TestHeaderOfThePage(t *testing.T) {
 		}
 	}
 	if got := l.ask(t, "GET", "/", "Accept: application/json").Header.Get("Content-Security-Policy"); got != "" {
-		t.Errorf("the policy of the HTML is on the JSON: %q", got)
+		t.Errorf("the JSON has the policy of the HTML: %q", got)
 	}
 }
 
-// Whatever the answer, a cache must not keep it and it says whose it is.
+// TestEveryAnswerHasTheCommonHeader: no cache may keep an answer, and each names its page set.
 func TestEveryAnswerHasTheCommonHeader(t *testing.T) {
 	l := serve(t, Config{Page: pages.Until(evening)})
 	answers := map[string]answer{
@@ -179,7 +179,7 @@ func TestEveryAnswerHasTheCommonHeader(t *testing.T) {
 	}
 }
 
-func TestStatusIsThePages(t *testing.T) {
+func TestPageStatus(t *testing.T) {
 	for _, status := range []int{400, 404, 429, 500, 503, 599} {
 		p := pages.Default()
 		p.Status = status
@@ -245,7 +245,7 @@ func TestEncodings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(r); err != nil || string(got) != plain {
-			t.Errorf("%s does not unpack to the page: %v", coding, err)
+			t.Errorf("%s does not decompress to the page: %v", coding, err)
 		}
 	}
 	if a := l.ask(t, "GET", "/", "Accept-Encoding: gzip, br", "Accept: text/plain"); a.Header.Get("Content-Encoding") != "" {
@@ -283,7 +283,7 @@ func TestLargePage(t *testing.T) {
 	}
 }
 
-func TestNothingOfTheRequestIsReflectedUnescaped(t *testing.T) {
+func TestRequestIsNotReflectedUnescaped(t *testing.T) {
 	l := serve(t, Config{Page: pages.Default()})
 	const evil = `<script>alert(1)</script>`
 	for _, accept := range []string{"text/html", "application/json", "application/problem+json", "application/xml", "text/plain"} {

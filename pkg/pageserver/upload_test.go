@@ -13,7 +13,7 @@ import (
 	"maintenance-controller.io/pages"
 )
 
-// raw is a connection to the page on which a test frames requests itself.
+// raw is a connection on which a test writes requests itself.
 type raw struct {
 	*testing.T
 	net.Conn
@@ -40,7 +40,7 @@ func (c raw) send(s string) {
 	}
 }
 
-// page reads one answer and says whether it announced the end of the connection.
+// page reads one answer, and says whether it announced the end of the connection.
 func (c raw) page() (closes bool) {
 	c.Helper()
 	response, err := http.ReadResponse(c.Reader, nil)
@@ -60,11 +60,11 @@ func (c raw) wantEnd() {
 	}
 }
 
-func TestExpectationIsAnsweredAtOnce(t *testing.T) {
+func TestExpectContinueIsAnsweredAtOnce(t *testing.T) {
 	c := serve(t, Config{Page: pages.Default()}).dial(t)
 	c.send("PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
 	if !c.page() { // the first answer, so no 100 came before
-		t.Error("the connection is kept, although nobody knows whether the content comes")
+		t.Error("the connection is kept although the content may still come")
 	}
 }
 
@@ -72,7 +72,7 @@ func TestUploadIsAnsweredBeforeItEnds(t *testing.T) {
 	t.Parallel()
 	for name, head := range map[string]string{
 		"of known length":       "Content-Length: 10000000000\r\n\r\nabc",
-		"small, but it pauses":  "Content-Length: 10\r\n\r\nabc",
+		"small, with a pause":   "Content-Length: 10\r\n\r\nabc",
 		"in chunks":             "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
 		"in chunks, one broken": "Transfer-Encoding: chunked\r\n\r\nz\r\n",
 	} {
@@ -83,7 +83,7 @@ func TestUploadIsAnsweredBeforeItEnds(t *testing.T) {
 			if !c.page() {
 				t.Error("the connection is kept in the middle of a request")
 			}
-			// What still comes belongs to the content, whatever it looks like.
+			// Whatever follows belongs to the content.
 			c.send("DELETE /hidden HTTP/1.1\r\nHost: a\r\n\r\n")
 			c.wantEnd()
 		})
@@ -101,7 +101,8 @@ func TestSmallUploadKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// The client of HTTP/2 still sends, and gets the answer all the same.
+// TestUploadOverHTTP2IsAnsweredBeforeItEnds: an HTTP/2 client gets the answer while it is
+// still sending.
 func TestUploadOverHTTP2IsAnsweredBeforeItEnds(t *testing.T) {
 	l := serve(t, Config{Page: pages.Default()})
 	var protocols http.Protocols

@@ -8,27 +8,27 @@ import (
 	"maintenance-controller.io/pkg/page"
 )
 
-// Bounds of the waiting time of a page that says when maintenance ends.
+// Bounds of Retry-After if it is known when maintenance ends.
 const (
-	// leastWait is what clients are asked to wait when the end is this moment, or past:
-	// the app is about to be back. A page whose own waiting time is shorter keeps that.
-	leastWait = 30 * time.Second
-	// mostSpread is the most by which clients come back later than the end, so that they
-	// do not all come at once.
-	mostSpread = time.Minute
+	// minWait is how long clients should wait at the end and after it, when the app is about
+	// to be back. A page's own Retry-After is used instead if it is shorter.
+	minWait = 30 * time.Second
+	// maxSpread is how much later than the end clients return at most. They are spread so
+	// that they do not all return at the same time.
+	maxSpread = time.Minute
 )
 
-// wait gives the value of Retry-After, in whole seconds (RFC 9110 10.2.3).
+// wait chooses the value of Retry-After, in whole seconds (RFC 9110 10.2.3).
 //
-//	no end is known      the page's waiting time, to a quarter more
-//	the end is to come   until then, and to a quarter more, at most mostSpread
-//	it is past           leastWait, and to a quarter more
+//	the end is not known   the page's Retry-After, and up to a quarter more
+//	before the end         the time until then, and up to a quarter or maxSpread more
+//	after the end          minWait, and up to a quarter more
 //
-// It is never more than page.MaxRetryAfter and mostSpread.
+// It is never more than page.MaxRetryAfter and maxSpread together.
 type wait struct {
-	fixed jitter
-	until time.Time
-	least time.Duration
+	fixed jitter    // for an end that is not known
+	until time.Time // the end; zero if it is not known
+	min   time.Duration
 	now   func() time.Time
 }
 
@@ -36,21 +36,21 @@ func newWait(p page.Page, now func() time.Time) wait {
 	if now == nil {
 		now = time.Now
 	}
-	return wait{fixed: newJitter(p.RetryAfter), until: p.Until, least: min(leastWait, p.RetryAfter), now: now}
+	return wait{fixed: newJitter(p.RetryAfter), until: p.Until, min: min(minWait, p.RetryAfter), now: now}
 }
 
 func (w *wait) pick() []string {
 	if w.until.IsZero() {
 		return w.fixed.pick()
 	}
-	left := min(max(w.until.Sub(w.now()), w.least), page.MaxRetryAfter)
+	left := min(max(w.until.Sub(w.now()), w.min), page.MaxRetryAfter)
 	seconds := int((left + time.Second - 1) / time.Second)
-	spread := min(seconds/4, int(mostSpread/time.Second))
+	spread := min(seconds/4, int(maxSpread/time.Second))
 	return []string{strconv.Itoa(seconds + rand.IntN(spread+1))}
 }
 
-// jitter gives waiting times from the page's to a quarter more, so that clients
-// which obey Retry-After do not all come back in the same second.
+// jitter has values of Retry-After from the page's to a quarter more, so that clients do not
+// all return in the same second.
 type jitter [][]string
 
 func newJitter(base time.Duration) jitter {

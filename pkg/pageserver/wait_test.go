@@ -22,12 +22,12 @@ func TestRetryAfterFollowsTheEnd(t *testing.T) {
 		least, most int
 	}{
 		"hours":                     {pages.Until(evening), 6 * time.Hour, 6 * 3600, 6*3600 + 60},
-		"a second less":             {pages.Until(evening), 6*time.Hour - time.Second, 6*3600 - 1, 6*3600 + 59},
+		"a second earlier":          {pages.Until(evening), 6*time.Hour - time.Second, 6*3600 - 1, 6*3600 + 59},
 		"a part of a second counts": {pages.Until(evening), time.Minute - time.Millisecond, 60, 75},
 		"two minutes":               {pages.Until(evening), 2 * time.Minute, 120, 150},
-		"this moment":               {pages.Until(evening), time.Second, 30, 37},
-		"past, and still here":      {pages.Until(evening), -time.Hour, 30, 37},
-		"past, of a quick page":     {quick, -time.Hour, 10, 12},
+		"at the end":                {pages.Until(evening), time.Second, 30, 37},
+		"after the end":             {pages.Until(evening), -time.Hour, 30, 37},
+		"after the end, quick page": {quick, -time.Hour, 10, 12},
 		"weeks":                     {pages.Until(evening), 90 * 24 * time.Hour, 7 * 86400, 7*86400 + 60},
 		"never":                     {pages.Until(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)), 0, 7 * 86400, 7*86400 + 60},
 		"no end":                    {pages.Default(), time.Hour, 300, 375},
@@ -48,15 +48,15 @@ func TestRetryAfterFollowsTheEnd(t *testing.T) {
 				seen[value] = true
 			}
 			if len(seen) < 3 {
-				t.Errorf("everybody comes back at once: %v", seen)
+				t.Errorf("all clients return at the same time: %v", seen)
 			}
 		})
 	}
 }
 
-// TestTheEndIsInEveryAnswer: whatever a client accepts, it learns when maintenance ends;
-// of a page that says nothing about it from the header.
-func TestTheEndIsInEveryAnswer(t *testing.T) {
+// TestUntilIsInEveryAnswer: in every format, the answer says when maintenance ends. If a
+// custom page does not say it, the header does.
+func TestUntilIsInEveryAnswer(t *testing.T) {
 	const want = "2026-01-31T17:05:00Z"
 	own := page.Page{Until: evening, Bodies: map[string]string{"page.html": "<p>own", "page.json": `{"message":"own","until":"soon"}`}}
 	builtIn, custom := serve(t, Config{Page: pages.Until(evening)}), serve(t, Config{Page: own})
@@ -72,7 +72,7 @@ func TestTheEndIsInEveryAnswer(t *testing.T) {
 			t.Errorf("%s lacks %s: %s", accept, said, a.Body)
 		}
 		if exposed := a.Header.Get("Access-Control-Expose-Headers"); !strings.Contains(exposed, page.UntilHeader) {
-			t.Errorf("%s: browsers of other origins cannot read it: %s", accept, exposed)
+			t.Errorf("%s: scripts of other origins cannot read it: %s", accept, exposed)
 		}
 		for name, l := range map[string]served{"built-in": builtIn, "custom": custom} {
 			if got := l.ask(t, "HEAD", "/", "Accept: "+accept).Header.Get(page.UntilHeader); got != want {
@@ -81,13 +81,13 @@ func TestTheEndIsInEveryAnswer(t *testing.T) {
 		}
 	}
 	if a := custom.ask(t, "GET", "/"); a.Body != "<p>own" {
-		t.Errorf("what people write is served as it is: %q", a.Body)
+		t.Errorf("a person's body is not served unchanged: %q", a.Body)
 	}
 	var problem struct{ Until string }
 	if err := json.Unmarshal([]byte(custom.ask(t, "GET", "/", "Accept: application/problem+json").Body), &problem); err != nil || problem.Until != want {
 		t.Errorf("%v: %+v", err, problem)
 	}
 	if a := serve(t, Config{Page: pages.Default()}).ask(t, "GET", "/"); a.Header.Get(page.UntilHeader) != "" || strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), page.UntilHeader) {
-		t.Errorf("a page without an end says one: %v", a.Header)
+		t.Errorf("a page without an end announces one: %v", a.Header)
 	}
 }

@@ -1,6 +1,6 @@
-// Package pageset describes page sets: the ConfigMap, Pods, Service and
-// PodDisruptionBudget that serve one page in one namespace. It builds them and
-// judges what is there; it writes nothing.
+// Package pageset describes page sets: the ConfigMap, Pods, Service, PodDisruptionBudget
+// and NetworkPolicy that serve one page in one namespace. It builds them and judges
+// existing ones; it writes nothing.
 package pageset
 
 import (
@@ -26,38 +26,38 @@ import (
 // ID names a page set.
 type ID struct{ Namespace, Name string }
 
-// String is for logs.
+// String is for logs: namespace/name.
 func (id ID) String() string { return id.Namespace + "/" + id.Name }
 
-// Template is what the controller's configuration says of page sets.
+// Template is what the controller's configuration says about page sets.
 type Template struct {
-	Image          string
-	PullPolicy     corev1.PullPolicy
-	PullSecrets    []string
-	Labels         map[string]string
-	Annotations    map[string]string
-	NodeSelector   map[string]string
-	Tolerations    []corev1.Toleration
-	Affinity       *corev1.Affinity
+	Image          string                            // of the page server
+	PullPolicy     corev1.PullPolicy                 // empty leaves it to the API server
+	PullSecrets    []string                          // names of Secrets in the set's namespace
+	Labels         map[string]string                 // added to the Pods; the set's own labels win
+	Annotations    map[string]string                 // added to the Pods
+	NodeSelector   map[string]string                 // of the Pods
+	Tolerations    []corev1.Toleration               // of the Pods
+	Affinity       *corev1.Affinity                  // of the Pods; nil for none
 	Spread         []corev1.TopologySpreadConstraint // nil spreads over nodes; one without a selector is about the set's own Pods
 	PodSecurity    *corev1.PodSecurityContext        // nil means RestrictedPod
 	Security       *corev1.SecurityContext           // nil means RestrictedContainer
-	Resources      corev1.ResourceRequirements
-	PriorityClass  string
-	Replicas       int
-	Drain          time.Duration // how long a Pod goes on answering when it is stopped
-	Service        ServiceOptions
-	ServiceClasses map[string]ServiceOptions // by ingress class, on top of Service
-	NetworkPolicy  PolicyMode
+	Resources      corev1.ResourceRequirements       // of the container
+	PriorityClass  string                            // name of a PriorityClass; empty for the cluster's default
+	Replicas       int                               // how many Pods a set has
+	Drain          time.Duration                     // how long a Pod goes on answering when it is stopped
+	Service        ServiceOptions                    // for every set
+	ServiceClasses map[string]ServiceOptions         // by ingress class, on top of Service
+	NetworkPolicy  PolicyMode                        // when a set has one
 	// CookieLifetime is how long a link lets somebody through; 0 is the page server's own.
 	CookieLifetime time.Duration
 }
 
-// MetricsPort of a page Pod, where it also says who was let through.
+// MetricsPort of a page Pod, which also serves the bypass report.
 const MetricsPort = 9090
 
-// labels of everything in the set. Never a label of the app's: GitOps tools
-// prune by them, and other Services select by them.
+// labels of everything in the set. Never a label of the app's: GitOps tools prune by them,
+// and other Services select by them.
 func labels(id ID) map[string]string {
 	return map[string]string{
 		annotations.ManagedByLabel: annotations.ManagedBy,
@@ -67,8 +67,8 @@ func labels(id ID) map[string]string {
 	}
 }
 
-// ConfigMap holds the page. It owns the rest of the set, which carries the id of the
-// installation that is on it.
+// ConfigMap holds the page. It owns the rest of the set, which carries the same
+// installation id. usedBy is the used-by record.
 func ConfigMap(id ID, p page.Page, usedBy string) *corev1.ConfigMap {
 	immutable := true
 	return &corev1.ConfigMap{
@@ -81,16 +81,16 @@ func ConfigMap(id ID, p page.Page, usedBy string) *corev1.ConfigMap {
 	}
 }
 
-// owner makes an object count as managed (kubectl drain and the cluster
-// autoscaler look for a controller). It does not block the owner's deletion: to
-// set that, one may need the right to write the owner's finalizers.
+// owner makes an object count as managed, because kubectl drain and the cluster autoscaler
+// look for a controller. It does not block the owner's deletion: setting that may require
+// the right to write the owner's finalizers.
 func owner(cm *corev1.ConfigMap) []metav1.OwnerReference {
 	controller, block := true, false
 	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: cm.Name, UID: cm.UID, Controller: &controller, BlockOwnerDeletion: &block}}
 }
 
-// Budget keeps one Pod in a drain. maxUnavailable would not work: the owner, a
-// ConfigMap, has no scale subresource.
+// Budget keeps one Pod running during a drain. maxUnavailable would not work, because the
+// owner, a ConfigMap, has no scale subresource.
 func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
 	id := ID{cm.Namespace, cm.Name}
 	one, always := intstr.FromInt32(1), policyv1.AlwaysAllow
@@ -106,8 +106,8 @@ func Budget(cm *corev1.ConfigMap) *policyv1.PodDisruptionBudget {
 	return budget
 }
 
-// Pod of the set, to be created with a generated name. It passes PodSecurity
-// "restricted" and fixes no user id: OpenShift assigns one.
+// Pod of the set, to be created with a generated name. It meets PodSecurity "restricted"
+// and sets no user id, because OpenShift assigns one.
 func Pod(cm *corev1.ConfigMap, t Template) *corev1.Pod {
 	id := ID{cm.Namespace, cm.Name}
 	pod := &corev1.Pod{
@@ -152,7 +152,7 @@ func podSpec(cm *corev1.ConfigMap, t Template) corev1.PodSpec {
 	return spec
 }
 
-// spread completes the constraints with the set's own Pods, where they name none.
+// spread adds a selector of the set's own Pods to constraints without a selector.
 func spread(id ID, t Template) []corev1.TopologySpreadConstraint {
 	constraints := slices.Clone(t.Spread)
 	if constraints == nil {
@@ -166,14 +166,14 @@ func spread(id ID, t Template) []corev1.TopologySpreadConstraint {
 	return constraints
 }
 
-// RestrictedPod is the security context of a page Pod that PodSecurity
-// "restricted" asks for. A fresh copy each time, to be changed at will.
+// RestrictedPod is the security context of a page Pod that PodSecurity "restricted"
+// requires. Each call gives a new copy, which may be changed.
 func RestrictedPod() *corev1.PodSecurityContext {
 	yes := true
 	return &corev1.PodSecurityContext{RunAsNonRoot: &yes, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
 }
 
-// RestrictedContainer is the same for its container, which writes no files.
+// RestrictedContainer is the same for the container, which writes no files.
 func RestrictedContainer() *corev1.SecurityContext {
 	yes, no := true, false
 	return &corev1.SecurityContext{
@@ -188,7 +188,7 @@ func RestrictedContainer() *corev1.SecurityContext {
 func container(cm *corev1.ConfigMap, t Template) corev1.Container {
 	args := []string{"--page-dir=/page", "--page-set=" + cm.Name, fmt.Sprintf("--drain=%s", t.Drain)}
 	if hash := cm.Annotations[annotations.ContentHash]; hash != "" && cm.Name != page.SetName(hash) {
-		args = append(args, "--content-hash="+hash) // the name does not tell it
+		args = append(args, "--content-hash="+hash) // the name does not contain it
 	}
 	return corev1.Container{
 		Name:            "page",
@@ -200,11 +200,13 @@ func container(cm *corev1.ConfigMap, t Template) corev1.Container {
 			{Name: page.PortName, ContainerPort: page.Port, Protocol: corev1.ProtocolTCP},
 			{Name: "metrics", ContainerPort: MetricsPort, Protocol: corev1.ProtocolTCP},
 		},
-		// Cloud load balancers derive their health check from this probe, so it
-		// is on the serving port.
+		// Cloud load balancers derive their health check from this probe, so it is on the
+		// serving port. Ten failures: a node that is too busy to probe in time is so for all its
+		// Pods, and without an endpoint visitors get an error in place of a page that comes late.
+		// A Pod that is deleted or whose process ends leaves the endpoints at once all the same.
 		ReadinessProbe: &corev1.Probe{
 			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: page.ReadyPath, Port: intstr.FromString(page.PortName)}},
-			PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: 3,
+			PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: 10,
 		},
 		Resources:       t.Resources,
 		SecurityContext: cmp.Or(t.Security, RestrictedContainer()),
@@ -221,7 +223,7 @@ func merge(all ...map[string]string) map[string]string {
 	return out
 }
 
-// hash tells two templates apart.
+// hash distinguishes templates.
 func hash(parts ...any) string {
 	raw, err := json.Marshal(parts)
 	if err != nil {

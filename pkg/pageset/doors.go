@@ -14,17 +14,18 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// Where a page Pod has the tokens.
+// Where a page Pod finds the tokens.
 const (
 	bypassVolume = "bypass"
 	bypassDir    = "/bypass"
 )
 
-// doorMemory is the least limit of memory of a page Pod with doors.
+// doorMemory is the minimum memory limit of a page Pod with doors.
 func doorMemory() resource.Quantity { return resource.MustParse("256Mi") }
 
-// Settings say who is let through by a set, and by which doors. Of a later version's
-// they are what this one knows: its doors are to stay while slots lead there.
+// Settings are the bypass settings of a set: who is let through, and by which doors; zero
+// for a set without. Of a later version's settings they are what this version knows: the
+// set's doors must stay while slots lead there.
 func Settings(cm *corev1.ConfigMap) access.Settings {
 	text := cm.Data[access.Key]
 	if text == "" {
@@ -34,12 +35,12 @@ func Settings(cm *corev1.ConfigMap) access.Settings {
 		return s
 	}
 	var s access.Settings
-	_ = json.Unmarshal([]byte(text), &s) // what is no JSON has no doors
+	_ = json.Unmarshal([]byte(text), &s) // anything but JSON has no doors
 	return s
 }
 
-// withDoors gives the ports of a set's Service with those of its doors. A door is led to
-// by name: only Pods of this set's own settings have it.
+// withDoors adds the ports of a set's doors to those of its Service. They lead to the Pods'
+// ports by name: only Pods with this set's own settings have them.
 func withDoors(ports []corev1.ServicePort, s access.Settings) []corev1.ServicePort {
 	for _, d := range s.Doors {
 		ports = append(ports, corev1.ServicePort{
@@ -70,13 +71,13 @@ func addDoors(spec *corev1.PodSpec, s access.Settings, t Template) {
 	if t.CookieLifetime > 0 {
 		c.Args = append(c.Args, fmt.Sprintf("--bypass-cookie-lifetime=%s", t.CookieLifetime))
 	}
-	spec.Volumes = append(spec.Volumes, tokens(s.BypassSecret))
+	spec.Volumes = append(spec.Volumes, tokenVolume(s.BypassSecret))
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: bypassVolume, MountPath: bypassDir, ReadOnly: true})
 }
 
-// tokens is the one key of the Secret that lets people through. A Secret that is not
-// there lets nobody through, and keeps no page from being shown.
-func tokens(secret string) corev1.Volume {
+// tokenVolume holds the one key of the Secret that lets people through. A missing Secret
+// lets nobody through, and does not keep the page from being shown.
+func tokenVolume(secret string) corev1.Volume {
 	mode, optional := int32(0o444), true
 	return corev1.Volume{Name: bypassVolume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 		SecretName: secret, DefaultMode: &mode, Optional: &optional,
@@ -84,7 +85,7 @@ func tokens(secret string) corev1.Volume {
 	}}}
 }
 
-// doorPorts are what visitors must reach beside the page.
+// doorPorts are the ports that visitors must reach besides the page's.
 func doorPorts(s access.Settings) (ports []networkingv1.NetworkPolicyPort) {
 	tcp := corev1.ProtocolTCP
 	for _, d := range s.Doors {
@@ -94,11 +95,12 @@ func doorPorts(s access.Settings) (ports []networkingv1.NetworkPolicyPort) {
 	return ports
 }
 
-// LetOut lets the Pods of a set with doors reach the apps of their namespace, and DNS,
-// where another policy keeps in what Pods begin. Where none does, this one would.
-func LetOut(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+// AllowEgress lets the Pods of a set with doors reach the apps of their namespace, and DNS.
+// It is needed where another policy restricts egress; where none does, this one would
+// restrict it.
+func AllowEgress(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
 	tcp, udp := corev1.ProtocolTCP, corev1.ProtocolUDP
-	dns, openShift := intstr.FromInt32(53), intstr.FromInt32(5353) // there its Pods listen
+	dns, openShift := intstr.FromInt32(53), intstr.FromInt32(5353) // where OpenShift's DNS Pods listen
 	policy.Spec.PolicyTypes = append(policy.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 	policy.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{
 		{To: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},

@@ -31,7 +31,7 @@ func doored(change ...func(*access.Settings)) *corev1.ConfigMap {
 	return cm
 }
 
-func TestSettingsAreContent(t *testing.T) {
+func TestSettingsArePartOfTheContent(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, access.Key, page.AccessKey)
 	cm := doored()
@@ -40,14 +40,14 @@ func TestSettingsAreContent(t *testing.T) {
 	assert.Len(t, Settings(cm).Doors, 2)
 	assert.Equal(t, access.Hash(plain, Settings(cm)), cm.Annotations[annotations.ContentHash], "the page server finds the same")
 	assert.Equal(t, access.Settings{}, Settings(configMap()))
-	// A later version's doors stay while slots lead there.
+	// Doors of a later version stay while slots lead there.
 	later := doored()
 	later.Data[access.Key] = `{"version":2,"new":true,"doors":[{"name":"d1","of":"the future"}]}`
 	require.Len(t, Settings(later).Doors, 1)
 	assert.Len(t, Service(later, Template{}, nil).Spec.Ports, 2)
 }
 
-func TestDoorsAreReached(t *testing.T) {
+func TestDoorsAreReachable(t *testing.T) {
 	t.Parallel()
 	svc, pod := Service(doored(), Template{}, nil), Pod(doored(), Template{})
 	require.Len(t, svc.Spec.Ports, 3)
@@ -66,7 +66,7 @@ func TestDoorsAreReached(t *testing.T) {
 	policy := Policy(doored())
 	assert.Len(t, policy.Spec.Ingress[0].Ports, 4)
 	assert.Empty(t, policy.Spec.Egress, "it keeps no Pod in")
-	out := LetOut(Policy(doored()))
+	out := AllowEgress(Policy(doored()))
 	assert.Contains(t, out.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 	assert.Len(t, out.Spec.Egress, 2)
 	assert.Nil(t, out.Spec.Egress[0].To[0].NamespaceSelector, "its own namespace alone")
@@ -77,8 +77,8 @@ func TestDoorsAreReached(t *testing.T) {
 	assert.Equal(t, []int{53, 53, 5353, 5353}, dns)
 }
 
-// TestTokensAreMounted, and nothing else of the Secret.
-func TestTokensAreMounted(t *testing.T) {
+// TestOnlyTokensAreMounted and nothing else of the Secret.
+func TestOnlyTokensAreMounted(t *testing.T) {
 	t.Parallel()
 	spec := Pod(doored(), Template{CookieLifetime: time.Hour}).Spec
 	require.Len(t, spec.Volumes, 2)
@@ -95,7 +95,7 @@ func TestTokensAreMounted(t *testing.T) {
 	assert.NotContains(t, without.Containers[0].Args, "--bypass-cookie-lifetime=1h0m0s")
 }
 
-func TestPodsWithDoorsHaveMemoryAndTime(t *testing.T) {
+func TestPodsWithDoorsGetMoreMemoryAndTime(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ limit, want string }{"less": {"96Mi", "256Mi"}, "more": {"1Gi", "1Gi"}, "none": {"", "0"}} {
 		tpl := Template{Drain: 10 * time.Second}

@@ -20,38 +20,38 @@ import (
 // Phase of a page set.
 type Phase int
 
-// Phases, in the order of a set's life.
+// The phases. Zero is a set that does not exist.
 const (
-	Absent   Phase = iota
-	Starting       // on its way; nobody needs to do anything
-	Blocked        // it cannot start until somebody does something
-	Conflict       // an object that is not ours has its name
-	Serving        // visitors can be sent to it
+	Absent   Phase = iota // it does not exist, and is being created if it is claimed
+	Starting              // it is coming up, and nobody needs to do anything
+	Blocked               // it cannot start until somebody acts
+	Conflict              // a foreign object has its name
+	Serving               // visitors can be sent to it
 )
 
-// Status of a page set. Message says what is missing, for a person. Since is when a
-// set that serves was first seen to have endpoints.
+// Status of a page set. Message says for people what is missing. Since is when a serving
+// set was first seen with endpoints; zero if that is not known.
 type Status struct {
-	Phase   Phase
+	Phase   Phase // zero is Absent
 	Message string
 	Since   time.Time
 }
 
-// Observed is what there is of a set. Any part may be nil.
+// Observed is what exists of a set. Any part may be nil.
 type Observed struct {
-	ConfigMap *corev1.ConfigMap
+	ConfigMap *corev1.ConfigMap // that everything of the set belongs to
 	Service   *corev1.Service
-	Pods      []*corev1.Pod
-	Slices    []*discoveryv1.EndpointSlice
+	Pods      []*corev1.Pod                // that carry the set's label
+	Slices    []*discoveryv1.EndpointSlice // EndpointSlices of the set's Service
 }
 
-// Alive says whether the set's ConfigMap is there to stay.
+// Alive says whether the set's ConfigMap exists and is not being deleted.
 func (o Observed) Alive() bool { return o.ConfigMap != nil && o.ConfigMap.DeletionTimestamp == nil }
 
-// Own lists the Pods that belong to the live ConfigMap, by UID: leftovers of a
-// deleted namesake still run, and still serve, for seconds. They come by name: what is
-// said of the first must not change with the order of a map. A Pod that somebody took
-// our labels off is not among them: it is replaced, and goes with its ConfigMap.
+// Own lists the Pods that belong to the live ConfigMap, by UID: leftovers of a deleted set
+// of the same name still run and serve for seconds. They are sorted by name, so that a
+// message about the first one does not change with the order of a map. A Pod whose labels
+// somebody removed is not among them: it is replaced, and deleted with its ConfigMap.
 func (o Observed) Own() []*corev1.Pod {
 	if !o.Alive() {
 		return nil
@@ -72,9 +72,9 @@ func Owns(uid types.UID, object metav1.Object) bool {
 	return ref != nil && ref.UID == uid
 }
 
-// Status judges the set. It serves if an EndpointSlice that its own Service
-// owns lists a ready endpoint that is one of its own Pods. A set that records
-// no user may be collected at any moment and does not count as serving.
+// Status judges the set. It serves if an EndpointSlice that its own Service owns lists a
+// ready endpoint that is one of its own Pods. A set that records no user may be collected
+// at any moment and does not count as serving.
 func (o Observed) Status() Status {
 	switch {
 	case o.ConfigMap == nil:
@@ -89,20 +89,20 @@ func (o Observed) Status() Status {
 		return Status{Phase: Serving}
 	}
 	for _, p := range o.Own() {
-		if why := trouble(p); why != "" {
+		if why := startProblem(p); why != "" {
 			return Status{Phase: Blocked, Message: fmt.Sprintf("page Pod %s: %s", p.Name, why)}
 		}
 	}
 	return Status{Phase: Starting, Message: "the page Pods are starting"}
 }
 
-// reachable says whether the set has a Service that is there to stay.
+// reachable says whether the set has a Service that is not being deleted.
 func (o Observed) reachable() bool {
 	return o.Alive() && o.Service != nil && Owns(o.ConfigMap.UID, o.Service) && o.Service.DeletionTimestamp == nil
 }
 
-// Endpoints says whether an EndpointSlice of the set's own Service lists one of its
-// own Pods as ready, whoever uses the set.
+// Endpoints says whether an EndpointSlice of the set's own Service lists one of its own
+// Pods as ready, regardless of who uses the set.
 func (o Observed) Endpoints() bool {
 	if !o.reachable() {
 		return false
@@ -116,7 +116,7 @@ func (o Observed) Endpoints() bool {
 			continue
 		}
 		for _, e := range slice.Endpoints {
-			ready := e.Conditions.Ready == nil || *e.Conditions.Ready // nil means true, says the API
+			ready := e.Conditions.Ready == nil || *e.Conditions.Ready // nil means true, according to the API
 			if ready && e.TargetRef != nil && own[e.TargetRef.UID] {
 				return true
 			}
@@ -125,14 +125,13 @@ func (o Observed) Endpoints() bool {
 	return false
 }
 
-// stuck are the reasons of a waiting container that mend themselves only when
-// somebody acts.
-var stuck = []string{"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
+// stuckReasons are the reasons of a waiting container that last until somebody acts.
+var stuckReasons = []string{"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
 
-// trouble says why a Pod does not start, if somebody must act.
-func trouble(p *corev1.Pod) string {
+// startProblem says why a Pod does not start, if somebody must act; empty otherwise.
+func startProblem(p *corev1.Pod) string {
 	for _, c := range p.Status.ContainerStatuses {
-		if w := c.State.Waiting; w != nil && slices.Contains(stuck, w.Reason) {
+		if w := c.State.Waiting; w != nil && slices.Contains(stuckReasons, w.Reason) {
 			return strings.TrimSuffix(fmt.Sprintf("%s: %s", w.Reason, w.Message), ": ")
 		}
 	}
@@ -144,36 +143,36 @@ func trouble(p *corev1.Pod) string {
 	return ""
 }
 
-// Ours says whether the object is one of ours, or has the shape of their names:
-// it is never a target.
+// Ours says whether the object is the controller's own, or is named like one: it is never a
+// target.
 func Ours(object metav1.Object) bool {
 	return object.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(object.GetName())
 }
 
-// Foreign says why a ConfigMap with a set's name is not that set; empty if it is.
-// Labels do not count: who takes them off makes it no other set, see Labelled.
+// Foreign says why a ConfigMap with a set's name is not that set; empty if it is. Labels do
+// not count, because somebody may have removed them: see HasLabels.
 func Foreign(cm *corev1.ConfigMap) string {
 	h := page.HashData(cm.Data)
 	switch {
 	case cm.Annotations[annotations.ContentHash] == "" && cm.Labels[annotations.ManagedByLabel] != annotations.ManagedBy:
-		return "it is not ours"
-	case h != cm.Annotations[annotations.ContentHash] || !installation.Names(installation.Of(cm), h, cm.Name) || len(cm.BinaryData) > 0:
-		return "its content is not what its name says"
+		return "it is not the controller's"
+	case h != cm.Annotations[annotations.ContentHash] || !installation.ValidSetName(installation.Of(cm), h, cm.Name) || len(cm.BinaryData) > 0:
+		return "its content does not match its name"
 	default:
 		return ""
 	}
 }
 
-// Shows says whether the ConfigMap is a set of the installation that shows the
-// content with this hash, whatever its name: two contents may begin with the same
-// hash, and a set may be from before its installation had an id.
-func Shows(cm *corev1.ConfigMap, hash string, own installation.Installation) bool {
+// ShowsContent says whether the ConfigMap is a set of the installation that shows the
+// content with this hash, regardless of its name: two contents may have hashes with the
+// same beginning, and a set may be older than its installation's id.
+func ShowsContent(cm *corev1.ConfigMap, hash string, own installation.Installation) bool {
 	return cm != nil && cm.DeletionTimestamp == nil && cm.Annotations[annotations.ContentHash] == hash && own.Owns(installation.Of(cm)) && Foreign(cm) == ""
 }
 
-// Labelled says whether an object of a set has the labels that it was made with:
+// HasLabels says whether an object of a set still has the labels that it was made with:
 // without them no watch shows it.
-func Labelled(there, made metav1.Object) bool {
+func HasLabels(there, made metav1.Object) bool {
 	for key, value := range made.GetLabels() {
 		if key != annotations.Installation && there.GetLabels()[key] != value {
 			return false
@@ -182,14 +181,14 @@ func Labelled(there, made metav1.Object) bool {
 	return true
 }
 
-// Relabel gives an object of a set the labels back that it was made with.
-func Relabel(there, made metav1.Object) {
+// RestoreLabels gives an object of a set the labels back that it was made with.
+func RestoreLabels(there, made metav1.Object) {
 	there.SetLabels(merge(there.GetLabels(), made.GetLabels()))
 }
 
-// Ready says whether the Pod answers requests and is to stay.
+// Ready says whether the Pod answers requests and is not being deleted.
 func Ready(p *corev1.Pod) bool {
-	if !Lives(p) {
+	if !Alive(p) {
 		return false
 	}
 	for _, c := range p.Status.Conditions {
@@ -200,7 +199,8 @@ func Ready(p *corev1.Pod) bool {
 	return false
 }
 
-// Lives says whether the Pod runs or may still run: it is neither going nor gone.
-func Lives(p *corev1.Pod) bool {
+// Alive says whether the Pod runs or may still run: it has not ended and is not being
+// deleted.
+func Alive(p *corev1.Pod) bool {
 	return p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded
 }

@@ -30,7 +30,7 @@ func configMap() *corev1.ConfigMap {
 	return cm
 }
 
-func TestAPodIsFreeOfWhatRestrictedForbids(t *testing.T) {
+func TestPodMeetsRestricted(t *testing.T) {
 	pod := Pod(configMap(), Template{Image: "image", Replicas: 2, Labels: map[string]string{"team": "web", annotations.PageSetLabel: "forged"}})
 	assert.Equal(t, "web", pod.Labels["team"])
 	assert.Equal(t, idOf(plain).Name, pod.Labels[annotations.PageSetLabel], "no label of the configuration takes the place of ours")
@@ -45,7 +45,7 @@ func TestAPodIsFreeOfWhatRestrictedForbids(t *testing.T) {
 	assert.True(t, Owns("cm", pod))
 }
 
-func TestWhatTheConfigurationSaysReachesThePods(t *testing.T) {
+func TestConfigurationReachesThePods(t *testing.T) {
 	tpl := Template{
 		Image: "registry.example/page:1", PullPolicy: corev1.PullAlways, PullSecrets: []string{"pull"}, PriorityClass: "high", Drain: 20 * time.Second,
 		Annotations: map[string]string{"team": "web"}, NodeSelector: map[string]string{"disk": "ssd"}, Tolerations: []corev1.Toleration{{Key: "dedicated"}},
@@ -70,7 +70,15 @@ func TestWhatTheConfigurationSaysReachesThePods(t *testing.T) {
 	assert.Equal(t, "http", svc.Spec.Ports[0].Name, "Traefik would speak TLS to another")
 }
 
-func TestTheTemplateHashTellsTemplatesApart(t *testing.T) {
+// TestBusyNodeKeepsEndpoints: probes of a node that stands still for some seconds fail for all Pods at
+// the same time.
+func TestBusyNodeKeepsEndpoints(t *testing.T) {
+	probe := Pod(configMap(), Template{}).Spec.Containers[0].ReadinessProbe
+	assert.GreaterOrEqual(t, probe.PeriodSeconds*probe.FailureThreshold, int32(10), "seconds without an answer")
+	assert.Equal(t, int32(1), probe.PeriodSeconds, "a new Pod serves as soon as it can")
+}
+
+func TestTemplateHashDiffersByTemplate(t *testing.T) {
 	of := func(change func(*Template)) string {
 		tpl := Template{Image: "image", Replicas: 2}
 		change(&tpl)
@@ -87,12 +95,12 @@ func TestTheTemplateHashTellsTemplatesApart(t *testing.T) {
 	}
 }
 
-// TestAPlainSetIsMadeAsEver: a change of these values replaces every page Pod, and writes
-// to every Service of a set, at the next update of the controller.
-func TestAPlainSetIsMadeAsEver(t *testing.T) {
+// TestTemplateHashesAreStable: changing these values replaces every page Pod, and writes to
+// every Service of a set, at the next update of the controller.
+func TestTemplateHashesAreStable(t *testing.T) {
 	tpl := Template{Image: "image", Replicas: 2}
 	assert.Equal(t, "maintenance-6a4bb36aa05914be", idOf(plain).Name)
-	assert.Equal(t, "68ad7f72081d5366", Pod(configMap(), tpl).Annotations[annotations.Template])
+	assert.Equal(t, "de2acd542f047cdc", Pod(configMap(), tpl).Annotations[annotations.Template])
 	assert.Equal(t, "f52c210ef0734e90", Service(configMap(), tpl, nil).Annotations[annotations.Template])
 }
 
@@ -117,8 +125,8 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// TestLostLabels: a set is no other for them, and they can be put back beside those
-// that others have put there.
+// TestLostLabels: a set without its labels is still that set, and they can be restored next
+// to labels that others have added.
 func TestLostLabels(t *testing.T) {
 	made := configMap()
 	for key := range made.Labels {
@@ -126,18 +134,18 @@ func TestLostLabels(t *testing.T) {
 		delete(cm.Labels, key)
 		cm.Labels["team"] = "shop"
 		assert.Empty(t, Foreign(cm))
-		assert.False(t, Labelled(cm, made), key)
-		Relabel(cm, made)
-		assert.True(t, Labelled(cm, made), key)
+		assert.False(t, HasLabels(cm, made), key)
+		RestoreLabels(cm, made)
+		assert.True(t, HasLabels(cm, made), key)
 		assert.Equal(t, "shop", cm.Labels["team"])
 	}
 	installation.Installation{ID: "a"}.Mark(made)
-	assert.True(t, Labelled(configMap(), made), "one from before there were ids is not written for that")
+	assert.True(t, HasLabels(configMap(), made), "one from before there were ids is not written for that")
 }
 
-// TestPartsCarryTheIDOfTheirConfigMap, and what the page Pods check is what tells the
-// content, of which the name of a set with an id does not.
-func TestPartsCarryTheIDOfTheirConfigMap(t *testing.T) {
+// TestPartsInheritTheInstallationID, and the page Pods check the content hash, which the
+// name of a set with an id does not contain.
+func TestPartsInheritTheInstallationID(t *testing.T) {
 	before := configMap()
 	p, err := page.Parse(before.Data)
 	require.NoError(t, err)
@@ -160,16 +168,16 @@ func TestPartsCarryTheIDOfTheirConfigMap(t *testing.T) {
 	assert.Equal(t, Pod(before, tmpl).Annotations[annotations.Template], Pod(now, tmpl).Annotations[annotations.Template], "no Pod is rolled for an id")
 }
 
-func TestShows(t *testing.T) {
+func TestShowsContent(t *testing.T) {
 	cm := configMap()
 	hash := cm.Annotations[annotations.ContentHash]
 	own := installation.Installation{ID: "blue"}
-	assert.True(t, Shows(cm, hash, own), "from before there were ids")
-	assert.False(t, Shows(cm, hash[:16]+hash[:48], own), "the name is the same, the content is not")
-	assert.False(t, Shows(nil, hash, own))
+	assert.True(t, ShowsContent(cm, hash, own), "from before there were ids")
+	assert.False(t, ShowsContent(cm, hash[:16]+hash[:48], own), "the name is the same, the content is not")
+	assert.False(t, ShowsContent(nil, hash, own))
 	cm.Annotations[annotations.Installation] = "red"
-	assert.False(t, Shows(cm, hash, own))
-	assert.True(t, Shows(cm, hash, installation.Installation{ID: "blue", Adopted: []string{"red"}}))
+	assert.False(t, ShowsContent(cm, hash, own))
+	assert.True(t, ShowsContent(cm, hash, installation.Installation{ID: "blue", Adopted: []string{"red"}}))
 }
 
 // pod gives a Pod of the set, ready unless changed.
@@ -229,16 +237,17 @@ func slice(owner types.UID, pods ...types.UID) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// TestThePortSaysNoProtocol: implementations of the Gateway API take a port without an
-// appProtocol for what the route speaks. Traefik refuses http for a GRPCRoute.
-func TestThePortSaysNoProtocol(t *testing.T) {
+// TestServicePortHasNoAppProtocol: implementations of the Gateway API assume that a port
+// without an appProtocol speaks what the route speaks. Traefik refuses http for a
+// GRPCRoute.
+func TestServicePortHasNoAppProtocol(t *testing.T) {
 	ports := Service(configMap(), Template{}, nil).Spec.Ports
 	require.Len(t, ports, 1)
 	assert.Nil(t, ports[0].AppProtocol)
 }
 
-// TestServing: leftovers of a deleted namesake do not count.
-func TestServing(t *testing.T) {
+// TestStatus: leftovers of a deleted set of the same name do not count.
+func TestStatus(t *testing.T) {
 	service := func() *corev1.Service {
 		s := Service(configMap(), Template{}, nil)
 		s.UID = "svc"
@@ -283,9 +292,9 @@ func unschedulable(p *corev1.Pod) {
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"}}
 }
 
-// TestTheSamePodIsNamed whatever order a map gives them in: all users are written what
-// is said of it.
-func TestTheSamePodIsNamed(t *testing.T) {
+// TestMessageNamesTheSamePodEachTime regardless of map order: the message is written to all
+// users.
+func TestMessageNamesTheSamePodEachTime(t *testing.T) {
 	stuck := func(p *corev1.Pod) {
 		starting(p)
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}
@@ -304,9 +313,9 @@ func TestUsedBy(t *testing.T) {
 	refs := []target.Ref{{Kind: "IngressRoute", Namespace: "shop", Name: "a"}, {Kind: "Ingress", Namespace: "shop", Name: "b"}, {Kind: "Ingress", Namespace: "shop", Name: "a"}, {Kind: "Ingress", Namespace: "shop", Name: "a"}}
 	record := UsedBy(refs)
 	assert.Equal(t, "Ingress/a,Ingress/b,IngressRoute/a", record)
-	assert.Len(t, Users("shop", record), 3)
+	assert.Len(t, ParseUsedBy("shop", record), 3)
 	assert.Empty(t, UsedBy(nil))
-	assert.Empty(t, Users("shop", ""))
+	assert.Empty(t, ParseUsedBy("shop", ""))
 
 	var many []target.Ref
 	for i := range 10_000 {
@@ -314,7 +323,7 @@ func TestUsedBy(t *testing.T) {
 	}
 	record = UsedBy(many)
 	require.LessOrEqual(t, len(record), maxUsedBy)
-	listed := Users("shop", record)
+	listed := ParseUsedBy("shop", record)
 	assert.Contains(t, record, fmt.Sprintf(",+%d", 10_000-len(listed)))
 	assert.False(t, strings.HasPrefix(listed[len(listed)-1].Name, "+"))
 }
@@ -322,7 +331,7 @@ func TestUsedBy(t *testing.T) {
 func FuzzUsers(f *testing.F) {
 	f.Add("Ingress/a,IngressRoute/b,+3")
 	f.Fuzz(func(t *testing.T, record string) {
-		for _, ref := range Users("shop", record) {
+		for _, ref := range ParseUsedBy("shop", record) {
 			if ref.Kind == "" || ref.Name == "" || ref.Namespace != "shop" {
 				t.Fatalf("%q names %v", record, ref)
 			}
@@ -330,7 +339,7 @@ func FuzzUsers(f *testing.F) {
 	})
 }
 
-func TestTheServiceIsFittedToTheClassesOfItsUsers(t *testing.T) {
+func TestServiceFitsTheClassesOfItsUsers(t *testing.T) {
 	tpl := Template{
 		Service: ServiceOptions{Type: corev1.ServiceTypeClusterIP, Annotations: map[string]string{"all": "1"}},
 		ServiceClasses: map[string]ServiceOptions{
@@ -360,7 +369,7 @@ func TestTheServiceIsFittedToTheClassesOfItsUsers(t *testing.T) {
 		assert.Equal(t, c.wantAnnots, svc.Annotations, name)
 	}
 	plainService, fitted := Service(configMap(), tpl, nil), Service(configMap(), tpl, []string{"alb"})
-	assert.Equal(t, []string{"alb"}, FittedTo(fitted))
+	assert.Equal(t, []string{"alb"}, FittedClasses(fitted))
 	assert.True(t, tpl.Fits(plainService, []string{"nginx", ""}))
 	assert.False(t, tpl.Fits(plainService, []string{"nginx", "alb"}))
 	assert.True(t, tpl.Fits(fitted, []string{"nginx", "alb"}))

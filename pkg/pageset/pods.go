@@ -11,27 +11,28 @@ import (
 
 // PodChange is what to do about the Pods of a set.
 type PodChange struct {
-	Create int
-	Delete []*corev1.Pod
-	// Failed are those of Delete that ended by themselves: new ones may do the same.
+	Create int           // how many Pods to create
+	Delete []*corev1.Pod // Pods to delete
+	// Failed are those of Delete that ended on their own: new Pods may do the same.
 	Failed []*corev1.Pod
 	// Ready says that as many current Pods as wanted are ready.
 	Ready bool
 }
 
-// ChangePods keeps replicas Pods of the current template alive.
+// ChangePods keeps the given number of Pods of the current template alive. own are all Pods
+// of the set.
 //
-//	gone or failed                     → deleted (its name is not used again) and replaced
+//	ended or failed                    → deleted (its name is not used again) and replaced
 //	of an older template               → replaced first, deleted when enough current ones are ready
-//	more current ones than wanted      → the newest that are not ready go first
-//	current and starting               → waited for, never doubled
+//	more current ones than wanted      → deleted, beginning with the newest that are not ready
+//	current and starting               → awaited, never created twice
 func ChangePods(own []*corev1.Pod, template string, replicas int) PodChange {
 	var change PodChange
 	var current, outdated []*corev1.Pod
 	for _, p := range own {
 		switch {
-		case p.DeletionTimestamp != nil: // on its way out
-		case !Lives(p):
+		case p.DeletionTimestamp != nil: // already being deleted
+		case !Alive(p):
 			change.Delete = append(change.Delete, p)
 			change.Failed = append(change.Failed, p)
 		case p.Annotations[annotations.Template] == template:
@@ -55,8 +56,8 @@ func ChangePods(own []*corev1.Pod, template string, replicas int) PodChange {
 		change.Delete = append(change.Delete, outdated...)
 		return change
 	}
-	// An outdated Pod that serves nobody makes room for a current one, should
-	// the namespace's quota be what keeps that from starting.
+	// An outdated Pod that serves nobody makes room for a current one, in case the
+	// namespace's quota keeps that one from starting.
 	for _, p := range outdated {
 		if !Ready(p) {
 			change.Delete = append(change.Delete, p)
@@ -65,7 +66,7 @@ func ChangePods(own []*corev1.Pod, template string, replicas int) PodChange {
 	return change
 }
 
-// keepFirst orders ready Pods before others, then older before newer.
+// keepFirst sorts ready Pods before others, then older before newer.
 func keepFirst(a, b *corev1.Pod) int {
 	if ra, rb := Ready(a), Ready(b); ra != rb {
 		if ra {

@@ -14,16 +14,16 @@ import (
 // PolicyMode says when a page set has a NetworkPolicy.
 type PolicyMode string
 
-// Modes. In a namespace where everything is denied that is not allowed, nobody
-// could reach the page Pods without one.
+// The modes. In a namespace that denies all traffic by default, nobody could reach the page
+// Pods without a policy.
 const (
-	PolicyAuto   PolicyMode = "auto" // where another NetworkPolicy exists in the namespace
-	PolicyAlways PolicyMode = "always"
-	PolicyNever  PolicyMode = "never"
+	PolicyAuto   PolicyMode = "auto"   // if another NetworkPolicy exists in the namespace
+	PolicyAlways PolicyMode = "always" // in every namespace
+	PolicyNever  PolicyMode = "never"  // in none
 )
 
-// Policy lets everybody reach the ports of the set's Pods, and nothing else: it
-// is about no other Pod, and about no traffic that the Pods would begin: see LetOut.
+// Policy lets everybody reach the ports of the set's Pods. It concerns no other Pods, and
+// no traffic that the Pods begin: see AllowEgress.
 func Policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
 	id := ID{cm.Namespace, cm.Name}
 	tcp := corev1.ProtocolTCP

@@ -9,8 +9,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// TestWhereAServiceLeads: what the API server or a webhook adds leads nowhere else.
-func TestWhereAServiceLeads(t *testing.T) {
+// TestLeadsTo: what the API server or a webhook adds does not lead elsewhere.
+func TestLeadsTo(t *testing.T) {
 	want := Service(configMap(), Template{}, nil).Spec
 	for name, tc := range map[string]struct {
 		edit  func(spec *corev1.ServiceSpec)

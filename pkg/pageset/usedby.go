@@ -8,16 +8,16 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// maxUsedBy bounds the used-by record in bytes. It is for people and for
-// finding targets at start; nothing depends on it being complete.
+// maxUsedBy limits the used-by record in bytes. The record is for people, and for finding
+// targets at startup; nothing depends on it being complete.
 const maxUsedBy = 64 << 10
 
-// UsedBy is the record of a set's users: Ingress/a,IngressRoute/b, sorted. One
-// that would be longer than 64 KiB ends in +N for the N that are left out.
+// UsedBy is the record of a set's users, sorted: Ingress/a,IngressRoute/b. One that would
+// exceed 64 KiB ends in +N for the N users that are left out.
 func UsedBy(users []target.Ref) string {
 	entries := make([]string, 0, len(users))
 	for _, u := range users {
-		entries = append(entries, u.User())
+		entries = append(entries, u.UsedByEntry())
 	}
 	slices.Sort(entries)
 	entries = slices.Compact(entries)
@@ -35,11 +35,11 @@ func UsedBy(users []target.Ref) string {
 	return b.String()
 }
 
-// Users reads a used-by record; what is no entry is passed over.
-func Users(namespace, usedBy string) []target.Ref {
+// ParseUsedBy reads a used-by record and skips invalid entries.
+func ParseUsedBy(namespace, usedBy string) []target.Ref {
 	var users []target.Ref
 	for entry := range strings.SplitSeq(usedBy, ",") {
-		if ref, err := target.ParseUser(namespace, entry); err == nil {
+		if ref, err := target.ParseUsedByEntry(namespace, entry); err == nil {
 			users = append(users, ref)
 		}
 	}

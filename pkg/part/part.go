@@ -1,5 +1,5 @@
-// Package part runs the parts of a program side by side: what serves in every replica,
-// and what works in the one that leads.
+// Package part runs the parts of a program concurrently: servers in every replica, and writers in
+// the replica that leads.
 package part
 
 import (
@@ -8,18 +8,18 @@ import (
 	"sync"
 )
 
-// Part is something that a program runs beside others.
+// Part is something that a program runs concurrently with others.
 type Part struct {
-	// Leader says that of all replicas only the one that holds the Lease runs it:
-	// whatever writes. The others run in each replica.
+	// Leader is true for parts that only the replica holding the Lease runs, which are all parts
+	// that write. The others run in every replica.
 	Leader bool
 	// Run works until ctx ends. An error ends the program.
 	Run func(ctx context.Context) error
 }
 
-// Run runs the parts of every replica until ctx ends and the leader's parts,
-// which lead runs for as long as this replica leads, have ended: probes and metrics are
-// answered until there is nothing left to tell. The first error ends all.
+// Run runs the parts. lead calls work while this replica leads. When ctx ends, the leader's parts
+// stop first: probes and metrics are served until they have stopped. The first error ends all parts
+// and is returned.
 func Run(ctx context.Context, parts []Part, lead func(ctx context.Context, work func(context.Context) error) error) error {
 	var everywhere, leaders []Part
 	for _, p := range parts {
@@ -35,18 +35,18 @@ func Run(ctx context.Context, parts []Part, lead func(ctx context.Context, work 
 	defer end()
 	served := make(chan error, 1)
 	go func() {
-		err := together(serving, everywhere)
-		stop() // without them nobody should lead
+		err := runAll(serving, everywhere)
+		stop() // a replica without its servers must not lead
 		served <- err
 	}()
-	err := lead(working, func(ctx context.Context) error { return together(ctx, leaders) })
+	err := lead(working, func(ctx context.Context) error { return runAll(ctx, leaders) })
 	end()
 	return errors.Join(<-served, err)
 }
 
-// together runs parts side by side, and returns when all have ended. The first to
-// fail ends the others.
-func together(ctx context.Context, parts []Part) error {
+// runAll runs parts concurrently, and returns when all have stopped. The first failure stops the
+// others.
+func runAll(ctx context.Context, parts []Part) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
@@ -62,5 +62,5 @@ func together(ctx context.Context, parts []Part) error {
 	return errors.Join(errs...)
 }
 
-// Alone is the lead of a program that has no other replicas.
-func Alone(ctx context.Context, work func(context.Context) error) error { return work(ctx) }
+// AlwaysLead is the lead function of a program without other replicas.
+func AlwaysLead(ctx context.Context, work func(context.Context) error) error { return work(ctx) }

@@ -15,7 +15,7 @@ func standing(ctx context.Context, _ func(context.Context) error) error {
 	return nil
 }
 
-func TestServersOutliveTheWork(t *testing.T) {
+func TestServersStopAfterTheLeader(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var ended []string
 	until := func(name string, leader bool) Part {
@@ -26,11 +26,11 @@ func TestServersOutliveTheWork(t *testing.T) {
 		}}
 	}
 	stop()
-	require.NoError(t, Run(ctx, []Part{until("server", false), until("controller", true)}, Alone))
+	require.NoError(t, Run(ctx, []Part{until("server", false), until("controller", true)}, AlwaysLead))
 	assert.Equal(t, []string{"controller", "server"}, ended)
 }
 
-func TestAReplicaThatStandsByServes(t *testing.T) {
+func TestStandbyServes(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	served := false
 	server := Part{Run: func(ctx context.Context) error {
@@ -44,7 +44,7 @@ func TestAReplicaThatStandsByServes(t *testing.T) {
 	assert.True(t, served)
 }
 
-func TestAPartThatFailsEndsTheOthers(t *testing.T) {
+func TestFailureStopsAllParts(t *testing.T) {
 	fails := func(leader bool) Part {
 		return Part{Leader: leader, Run: func(context.Context) error { return errors.New("address in use") }}
 	}
@@ -57,7 +57,7 @@ func TestAPartThatFailsEndsTheOthers(t *testing.T) {
 		"a server ends another server": {fails(false), waits(false), waits(true)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.ErrorContains(t, Run(t.Context(), parts, Alone), "address in use")
+			assert.ErrorContains(t, Run(t.Context(), parts, AlwaysLead), "address in use")
 		})
 	}
 }

@@ -7,34 +7,36 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/manual"
 	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
 
-// ErrNoProgress is an update that was accepted and changed nothing. To send it again
-// at once would be answered the same.
-var ErrNoProgress = refusal.New("the API server took the update and stored nothing of it: an admission webhook undoes what the controller writes, " +
-	"see \"GitOps\" in the README (README.md#gitops) for how to find it")
+// ErrNoProgress means that the API server accepted an update and stored nothing of it.
+// Sending it again at once would get the same answer.
+var ErrNoProgress = refusal.New("the API server accepted the update but stored nothing of it: an admission webhook reverts what the controller writes, " +
+	"see " + manual.Webhooks().String() + " for how to find it")
 
-// Answered gives the decision as it stands once the API server has answered its
-// Update: what was sent is not always what is stored. Slots that came back on the app,
-// or beside the page, have been put there by a webhook, which counts as a revert like
-// anybody's, as do backends of the app that it has added; what came back as it leads to the
-// page all the same is remembered to be what the webhook wants, and an annotation that
-// came back otherwise, not to be stored. An answer with the version that was sent is ErrNoProgress.
+// Answered adjusts the decision to what the API server stored of its Update, which is not
+// always what was sent. Slots that came back on the app, or on a value that does not lead
+// to the page, and backends that were added, were written by a webhook: this counts as a
+// revert like any other. A slot that still leads to the page but came back with something
+// added is remembered as what the webhook wants. A status that came back changed is
+// remembered as not stored. An answer with the resourceVersion that was sent is
+// ErrNoProgress.
 func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, error) {
 	sent, answer := unstructured.Unstructured{Object: d.Update}, unstructured.Unstructured{Object: stored}
-	undone, near := stays(kind, d.Update, stored)
-	d.Memory = d.Memory.unsaid(sent, answer)
-	if d.Memory.Undone = undone; undone {
-		d.Memory = d.Memory.kept(sent.GetUID())
-		d.Events = slices.DeleteFunc(slices.Clone(d.Events), func(e Event) bool { return !e.Reason.Warning() }) // it has not come about
+	undone, near := compareSlots(kind, d.Update, stored)
+	d.Memory = d.Memory.withUnstored(sent, answer)
+	if d.Memory.SwapUndone = undone; undone {
+		d.Memory = d.Memory.stamped(sent.GetUID())
+		d.Events = slices.DeleteFunc(slices.Clone(d.Events), func(e Event) bool { return !e.Reason.Warning() }) // none of it happened
 		return d, nil
 	}
-	if insisted := digest(near); insisted != "" && insisted != d.Memory.Insisted {
-		d.Memory.Insisted = insisted
-		d.Memory = d.Memory.kept(sent.GetUID())
+	if insisted := digestOf(near); insisted != "" && insisted != d.Memory.KeptByWebhook {
+		d.Memory.KeptByWebhook = insisted
+		d.Memory = d.Memory.stamped(sent.GetUID())
 		return d, nil
 	}
 	if answer.GetResourceVersion() == sent.GetResourceVersion() {
@@ -43,27 +45,28 @@ func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, e
 	return d, nil
 }
 
-// unsaid remembers a status that is not stored as it was sent.
-func (m Memory) unsaid(sent, answer unstructured.Unstructured) Memory {
-	said := annotations.StatusOf(sent.GetAnnotations()).Digest()
-	m.Unsaid, m.UnsaidAt = "", time.Time{}
-	if annotations.StatusOf(answer.GetAnnotations()).Digest() != said {
-		m.Unsaid = said
+// withUnstored remembers a status that was not stored as it was sent.
+func (m Memory) withUnstored(sent, answer unstructured.Unstructured) Memory {
+	want := annotations.StatusOf(sent.GetAnnotations()).Digest()
+	m.UnstoredStatus, m.UnstoredAt = "", time.Time{}
+	if annotations.StatusOf(answer.GetAnnotations()).Digest() != want {
+		m.UnstoredStatus = want
 	}
-	return m.kept(sent.GetUID())
+	return m.stamped(sent.GetUID())
 }
 
-// stays compares slots that were sent on a page with what was stored of them: undone
-// if any does not lead there, or not alone, or if there are more, which are the app's;
-// near are those that do with something else beside it.
-func stays(kind target.Kind, sent, stored map[string]any) (undone bool, near []swap.Slot) {
+// compareSlots compares slots that were sent on a page with what was stored of them. undone
+// says that one of them does not lead to the page, or not to the page alone, or that there
+// are more slots, which are the app's. near lists those that lead to the page with
+// something added.
+func compareSlots(kind target.Kind, sent, stored map[string]any) (undone bool, near []swap.Slot) {
 	wanted, err := kind.Slots(sent)
 	if err != nil {
-		return false, nil // it was read before it was written
+		return false, nil // this object was read before it was written
 	}
 	got, err := kind.Slots(stored)
 	if err != nil {
-		return false, nil // the next look tells
+		return false, nil // the next reconcile reports it
 	}
 	undone = swap.OnPage(wanted) && slices.ContainsFunc(got, func(g swap.Slot) bool {
 		return !g.OnPage() && !slices.ContainsFunc(wanted, func(w swap.Slot) bool { return w.ID == g.ID })
@@ -73,8 +76,8 @@ func stays(kind target.Kind, sent, stored map[string]any) (undone bool, near []s
 		if !w.OnPage() || at < 0 {
 			continue
 		}
-		switch got[at].Became(w) {
-		case swap.Beside:
+		switch got[at].ComparedTo(w) {
+		case swap.Mismatch:
 			undone = true
 		case swap.Near:
 			near = append(near, got[at])

@@ -18,9 +18,9 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// TestAWebhookThatPutsTheBackendBack is met as any tool that does: what it changes is
-// booked on the controller, whose request it was.
-func TestAWebhookThatPutsTheBackendBack(t *testing.T) {
+// TestWebhookThatRestoresTheBackendIsContested: the API server attributes what a webhook
+// changes to the controller, which sent the request.
+func TestWebhookThatRestoresTheBackendIsContested(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	insists := func(sent map[string]any) map[string]any {
@@ -31,10 +31,10 @@ func TestAWebhookThatPutsTheBackendBack(t *testing.T) {
 			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:rules":{}}}`)}}})
 		return u.Object
 	}
-	s.stores = insists
+	s.onUpdate = insists
 	sent := 0
 	for range 60 { // seconds
-		for range 20 { // as often as it is looked again at once
+		for range 20 { // reconciles that follow at once
 			d := s.step()
 			if d.Update == nil {
 				break
@@ -49,17 +49,17 @@ func TestAWebhookThatPutsTheBackendBack(t *testing.T) {
 	assert.Contains(t, s.annotations()[annotations.Message], "an admission webhook keeps writing the backends back")
 	assert.Contains(t, s.events[len(s.events)-1].Message, "admission webhook")
 	assert.NotContains(t, s.events[len(s.events)-1].Message, ownership.Manager)
-	assert.Zero(t, s.told(MaintenanceStarted), "it has not")
+	assert.Zero(t, s.eventCount(MaintenanceStarted), "it has not")
 
-	s.stores = nil
-	s.later(maxDelay)
+	s.onUpdate = nil
+	s.later(maxSwapDelay)
 	assert.Equal(t, setA, s.backends(), "the webhook has gone")
 	s.annotate(annotations.DefaultEnabled, "false")
 	s.settle()
 	assert.Equal(t, "app-a", s.backends())
 }
 
-// TestAnUpdateThatChangesNothingIsAnError: to send it again would change as much.
+// TestAnUpdateThatChangesNothingIsAnError: sending it again would change just as little.
 func TestAnUpdateThatChangesNothingIsAnError(t *testing.T) {
 	object := newScene(t, "a").object
 	at := func(version string) map[string]any {
@@ -74,9 +74,9 @@ func TestAnUpdateThatChangesNothingIsAnError(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// TestMemoryIsOfTheObject and not of its name: one that is made anew began when it
-// began, and nobody has reverted it.
-func TestMemoryIsOfTheObject(t *testing.T) {
+// TestMemoryBelongsToTheObjectNotTheName: an object that is created anew began when it was
+// created, and nobody has reverted it.
+func TestMemoryBelongsToTheObjectNotTheName(t *testing.T) {
 	s := newScene(t, "a")
 	s.uid("one")
 	s.annotate(annotations.DefaultEnabled, "true")
@@ -85,18 +85,18 @@ func TestMemoryIsOfTheObject(t *testing.T) {
 	require.Equal(t, annotations.Active, s.state())
 	require.EqualValues(t, "one", s.memory.UID)
 
-	// kubectl replace --force, of a manifest that asks for maintenance.
+	// kubectl replace --force with a manifest that asks for maintenance.
 	s.object = newScene(t, "a").object
 	s.uid("two")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	assert.Equal(t, setA, s.backends())
 	assert.Equal(t, s.now.Format(time.RFC3339), s.annotations()[annotations.Since])
-	assert.Zero(t, s.told(BackendReverted))
-	assert.Equal(t, 2, s.told(MaintenanceStarted))
+	assert.Zero(t, s.eventCount(BackendReverted))
+	assert.Equal(t, 2, s.eventCount(MaintenanceStarted))
 }
 
-// stamped is what a webhook makes of an object that notes each write on it.
+// stamped is what a webhook makes of an object if it stamps every write.
 func (s *scene) stamped(sent map[string]any, without string) map[string]any {
 	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(sent)}
 	all := u.GetAnnotations()
@@ -110,8 +110,9 @@ func (s *scene) stamped(sent map[string]any, without string) map[string]any {
 	return u.Object
 }
 
-// inAMinute counts what is sent in a minute of looking again at once after each write.
-func (s *scene) inAMinute() (sent int) {
+// updatesInAMinute counts the updates of one minute in which each write is followed by
+// another reconcile.
+func (s *scene) updatesInAMinute() (sent int) {
 	s.Helper()
 	for range 60 {
 		for range 20 {
@@ -125,44 +126,44 @@ func (s *scene) inAMinute() (sent int) {
 	return sent
 }
 
-// TestAWebhookThatTakesAnAnnotationOff and stamps what it sees: each write changes the
-// object, and is no progress all the same.
-func TestAWebhookThatTakesAnAnnotationOff(t *testing.T) {
+// TestWebhookThatRemovesAnAnnotation, and also stamps the object: each write changes it
+// without being progress.
+func TestWebhookThatRemovesAnAnnotation(t *testing.T) {
 	for _, key := range []string{annotations.State, annotations.Message, annotations.Since, annotations.PageSet} {
 		t.Run(key, func(t *testing.T) {
 			s := newScene(t, "a")
 			s.installation = "blue"
-			s.stores = func(sent map[string]any) map[string]any { return s.stamped(sent, key) }
+			s.onUpdate = func(sent map[string]any) map[string]any { return s.stamped(sent, key) }
 			s.annotate(annotations.DefaultEnabled, "true")
 			s.sets[setA] = pageset.Status{Phase: pageset.Blocked, Message: "quota"}
-			assert.Less(t, s.inAMinute(), 5)
+			assert.Less(t, s.updatesInAMinute(), 5)
 			s.sets[setA] = pageset.Status{Phase: pageset.Serving}
-			assert.Less(t, s.inAMinute(), 8)
+			assert.Less(t, s.updatesInAMinute(), 8)
 			assert.Equal(t, setA, s.backends())
 			if key != annotations.Since {
-				assert.Positive(t, s.told(InvalidAnnotation))
+				assert.Positive(t, s.eventCount(InvalidAnnotation))
 			}
-			s.stores = nil
-			s.later(quiet)
+			s.onUpdate = nil
+			s.later(rewriteInterval)
 			s.later(time.Minute)
 			assert.Equal(t, annotations.Active, s.state(), "the webhook has gone")
-			s.stores = func(sent map[string]any) map[string]any {
+			s.onUpdate = func(sent map[string]any) map[string]any {
 				u := unstructured.Unstructured{Object: s.stamped(sent, "")}
 				u.SetAnnotations(annotations.Status{State: annotations.Active}.Write(u.GetAnnotations()))
 				return u.Object
 			}
 			s.annotate(annotations.DefaultEnabled, "false")
-			assert.Less(t, s.inAMinute(), 5, "one that puts one back")
+			assert.Less(t, s.updatesInAMinute(), 5, "one that puts one back")
 			assert.Equal(t, "app-a", s.backends())
 		})
 	}
 }
 
-// TestAWebhookThatAddsABackend of its own to each object that has none: what it added is
-// swapped, and it adds the next.
-func TestAWebhookThatAddsABackend(t *testing.T) {
+// TestWebhookThatAddsABackend: it adds its own backend to each object without one. That
+// backend is swapped, and the webhook adds the next.
+func TestWebhookThatAddsABackend(t *testing.T) {
 	s := newScene(t, "a")
-	s.stores = func(sent map[string]any) map[string]any {
+	s.onUpdate = func(sent map[string]any) map[string]any {
 		u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(sent)}
 		rules, _, _ := unstructured.NestedSlice(u.Object, "spec", "rules")
 		for _, r := range rules {
@@ -174,7 +175,7 @@ func TestAWebhookThatAddsABackend(t *testing.T) {
 		return u.Object
 	}
 	s.annotate(annotations.DefaultEnabled, "true")
-	assert.Less(t, s.inAMinute(), 20)
+	assert.Less(t, s.updatesInAMinute(), 20)
 	assert.Equal(t, annotations.Contested, s.state())
 	assert.Contains(t, s.annotations()[annotations.Message], "an admission webhook")
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,51 +14,43 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// How a tool that keeps writing the backends back is met.
-const (
-	patience = 3                // reverts in a row that are answered at once
-	quiet    = time.Minute      // after which a target counts as left in peace
-	hiccup   = 10 * time.Second // for which a page may be away while a Pod is replaced
-	maxDelay = 60 * time.Second // between a revert and the next swap
-)
-
 // enter brings the target into maintenance, or keeps it there.
 func (d *draft) enter() {
-	d.status.Restoring, d.out.Memory.ByItself = "", d.in.Wanted.Cause
+	d.status.Restoring, d.out.Memory.AutoCause = "", d.in.Wanted.Cause
 	if len(d.in.Slots) == 0 {
-		d.nothing()
+		d.nothingToSwap()
 		return
 	}
-	d.letThrough()
+	d.applyAccess()
 	for _, part := range d.in.Notes.LeftAlone {
-		d.tell(BackendLeftAlone, "%s", part)
+		d.report(BackendSkipped, "%s", part)
 	}
 	for _, part := range d.in.Notes.InFront {
-		d.tell(PageHidden, "%s", part)
+		d.report(PageHidden, "%s", part)
 	}
-	if d.sealed() {
-		d.keepUnread()
+	if d.copiesLocked() {
+		d.keepUnreadCopies()
 		return
 	}
 	d.out.Events = append(d.out.Events, d.in.Front...)
-	if len(d.unread) > 0 {
-		d.tell(RestoreFailed, "%s: no backend is on a page, so that it is written anew", d.unreadable())
+	if len(d.unreadCopies) > 0 {
+		d.report(RestoreFailed, "%s: no backend is on a page, so it is written anew", d.unreadCopiesText())
 	}
 	d.choosePage()
 	d.rememberOwners()
 	plan, err := d.planSwap()
 	if err != nil {
-		d.tell(PageNotReady, "%v", err)
+		d.report(PageNotReady, "%v", err)
 		return
 	}
-	if len(plan.Strange) > 0 && d.strange(plan.Strange) {
+	if len(plan.Unrestorable) > 0 && d.skipUnrestorable(plan.Unrestorable) {
 		return
 	}
 	if len(plan.Lost) > 0 {
-		d.tellLost(plan.Lost)
+		d.reportLost(plan.Lost)
 	}
-	d.tellDropped(plan.Dropped)
-	if len(plan.Unfit) > 0 && d.tooFull(plan.Unfit) {
+	d.reportDropped(plan.Dropped)
+	if len(plan.NoRoom) > 0 && d.noRoom(plan.NoRoom) {
 		return
 	}
 	if len(plan.Writes) == 0 {
@@ -67,338 +58,157 @@ func (d *draft) enter() {
 		return
 	}
 	if ok, why := d.serving(); !ok {
-		if !d.bridge(plan) {
+		if !d.stayOnServingSet(plan) {
 			d.wait(plan, why)
 		}
 		return
 	}
-	if d.reverted(plan) && d.putOff(plan) {
+	if d.reverted(plan) && d.delaySwap(plan) {
 		return
 	}
 	d.swap(plan)
 }
 
-// nothing: the target has no backend that could be swapped.
-func (d *draft) nothing() {
-	why := "there is no backend to swap: the target has none, or only such as must stay (ACME solvers, actions, parents of other routes)"
+// nothingToSwap handles a target without a backend that can be swapped.
+func (d *draft) nothingToSwap() {
+	why := "there is no backend to swap: the target has none, or only backends that must stay (ACME solvers, actions, parents of other routes)"
 	why = cmp.Or(d.in.Notes.Refused, why)
-	d.tell(NothingToSwap, "%s", why)
-	d.status.Cause = "" // nothing begins
-	if d.remembers() {
-		d.annotate(said(d.status, annotations.Blocked, why+". What its backends were is kept until maintenance ends"))
+	d.report(NothingToSwap, "%s", why)
+	d.status.Cause = "" // nothing has begun
+	if d.hasOriginals() {
+		d.annotate(withState(d.status, annotations.Blocked, why+". Its original backends are kept until maintenance ends"))
 		return
 	}
 	d.out.Memory = Memory{}
 	if annotations.HasWritten(d.object.GetAnnotations()) {
-		d.clean()
+		d.cleanUp()
 		return
 	}
-	d.drop()
+	d.dropCopies()
 }
 
-// choosePage claims the wanted page set. A page that goes or breaks while its
-// targets are in maintenance leaves them the last good one, which is the set
-// that they are on.
+// choosePage claims the wanted page set. If a page is deleted or breaks while a target is
+// in maintenance, the target keeps its last good version, which is the set that it is on.
 func (d *draft) choosePage() {
 	if d.page.Problem != "" {
 		if d.onPage && d.status.PageSet != "" && d.known.Page == d.in.Request.Page &&
 			slices.Contains(d.out.Claims, d.status.PageSet) && d.in.Sets[d.status.PageSet].Phase != pageset.Absent {
 			d.page.Set, d.page.Name = d.status.PageSet, d.in.Request.Page
-			d.tell(PageNotFound, "%s: visitors keep the last good version of it", d.page.Problem)
+			d.report(PageNotFound, "%s: visitors keep its last good version", d.page.Problem)
 		} else {
-			d.tell(PageNotFound, "%s: visitors get the default page", d.page.Problem)
+			d.report(PageNotFound, "%s: visitors get the default page", d.page.Problem)
 		}
 	}
 	if d.page.Broken != "" {
-		d.tell(PageNotFound, "%s; visitors get the default page in its place, and the page's other formats", d.page.Broken)
+		d.report(PageNotFound, "%s; visitors get the default page in that format, and the page in its other formats", d.page.Broken)
 	}
 	if d.page.Rivals != "" {
-		d.tell(NameConflict, "%s", d.page.Rivals)
+		d.report(NameConflict, "%s", d.page.Rivals)
 	}
-	if !slices.Contains(d.out.Claims, d.page.Set) && !d.barred() {
+	if !slices.Contains(d.out.Claims, d.page.Set) && !d.setRefused() {
 		d.out.Claims = append(d.out.Claims, d.page.Set)
 	}
 }
 
-// tooFull tells that originals do not fit. It stops a swap that has not begun;
-// in one that stands, only the slots that do not fit stay on the app.
-func (d *draft) tooFull(unfit []swap.Slot) bool {
-	message := fmt.Sprintf("annotation %s has no room for the originals of %s: all annotations together may have %d bytes; %s",
-		annotations.Original, nameSlots(unfit), annotations.MaxTotalSize, d.room())
-	d.tell(InvalidAnnotation, "%s", message)
+// noRoom reports originals that do not fit into the annotation. It stops a swap that has
+// not begun, and is true then; in maintenance that has begun, only the slots that do not
+// fit stay on the app.
+func (d *draft) noRoom(unfit []swap.Slot) bool {
+	message := fmt.Sprintf("annotation %s has no room for the originals of %s: all annotations together are limited to %d bytes; %s",
+		annotations.Original, nameSlots(unfit), annotations.MaxTotalSize, d.roomAdvice())
+	d.report(InvalidAnnotation, "%s", message)
 	if d.onPage {
 		return false
 	}
-	d.annotate(said(d.status, annotations.Blocked, message))
+	d.annotate(withState(d.status, annotations.Blocked, message))
 	return true
 }
 
-// room says what makes room for the originals. What kubectl apply annotates is as large
-// as the object and comes back with every client-side apply; a server-side one keeps it
-// as well if it is there.
-func (d *draft) room() string {
+// roomAdvice says how to make room for the originals. kubectl's annotation is as large as
+// the object and comes back with every client-side apply; a server-side apply keeps it too
+// if it is there.
+func (d *draft) roomAdvice() string {
 	applied := len(d.object.GetAnnotations()[corev1.LastAppliedConfigAnnotation])
 	if applied <= annotations.MaxTotalSize/4 {
 		return "remove large ones"
 	}
-	return fmt.Sprintf("%d bytes are kubectl's %s: take it off, and apply with --server-side from then on, or split the object in two", applied, corev1.LastAppliedConfigAnnotation)
+	return fmt.Sprintf("%d bytes are kubectl's %s: remove it and apply with --server-side from then on, or split the object in two", applied, corev1.LastAppliedConfigAnnotation)
 }
 
-// wait for the page: visitors keep what they have, be it the app or an older page.
+// wait for the page: visitors keep what they have, the app or an older page.
 func (d *draft) wait(plan swap.Plan, why string) {
 	state := annotations.Pending
 	if phase := d.in.Sets[d.page.Set].Phase; phase == pageset.Conflict {
 		state = annotations.Blocked
-		d.tell(NameConflict, "%s", why)
+		d.report(NameConflict, "%s", why)
 	} else if phase == pageset.Blocked {
 		state = annotations.Blocked
-		d.tell(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
+		d.report(PageNotReady, "the page cannot be shown yet, visitors are not affected: %s", why)
 	}
-	if why = d.withWhose(why); d.onPage && len(d.halfway(plan)) == 0 {
-		d.keep(state, why)
+	if why = d.withRequestedBy(why); d.onPage && len(d.misdirected(plan)) == 0 {
+		d.keepOldPage(state, why)
 		return
 	}
-	d.leaveToApp(plan, said(d.status, state, why))
+	d.leaveToApp(plan, withState(d.status, state, why))
 }
 
-// keep leaves a target on the page that it is on, while the one that it is to be on does
-// not serve, and does not call it active if that page is away, or not all of it is there.
-func (d *draft) keep(state, why string) {
-	status := d.status
-	onApp := slices.ContainsFunc(d.in.Slots, func(s swap.Slot) bool { return !s.OnPage() })
-	switch {
-	case slices.Contains(d.out.Claims, status.PageSet) && d.away(status.PageSet, &status):
-	case onApp:
-		status = said(status, state, why)
-	case status.State != annotations.Active:
-		status = d.followed(status)
-	}
-	d.annotate(status)
-}
-
-// reverted says whether somebody else wrote backends of the app into slots that
-// had been swapped, and tells who. A host that is new, or a restore of ours that
-// was taken back half way, is no revert.
-func (d *draft) reverted(plan swap.Plan) bool {
-	m := &d.out.Memory
-	// Who replaces the whole object takes the annotation away as well.
-	swapped := d.status.PageSet != "" || m.SwitchedTo != ""
-	slots := d.revertedSlots(plan)
-	if len(slots) == 0 || !swapped {
-		return false
-	}
-	if !m.ResumeAt.IsZero() {
-		return true // this revert is counted
-	}
-	by := ownership.LastWriter(d.managers(), paths(slots))
-	if by == ownership.Manager && !m.Undone {
-		return false
-	}
-	if d.in.Now.Sub(m.SwitchedAt) > quiet {
-		m.Reverts = 0
-	}
-	m.Reverts++
-	m.ResumeAt = d.in.Now
-	then := "they are swapped again"
-	if m.Reverts > patience {
-		delay := min(maxDelay, time.Second<<min(m.Reverts-patience-1, 10))
-		m.ResumeAt = d.in.Now.Add(delay)
-		then = fmt.Sprintf("the state is contested, and they are swapped again in %s, since this is the %dth time in a row", delay, m.Reverts)
-	}
-	who, todo := d.adversary(by)
-	d.tell(BackendReverted, "%s wrote the backends of %s while the target is annotated: %s; %s", who, nameSlots(slots), then, todo)
-	return true
-}
-
-// revertedSlots are those that were on the page, and those that a webhook added when it
-// was to be shown: it would add more to the next swap.
-func (d *draft) revertedSlots(plan swap.Plan) []swap.Slot {
-	if len(plan.Reverted) > 0 || !d.out.Memory.Undone {
-		return plan.Reverted
-	}
-	return slices.DeleteFunc(slices.Clone(d.in.Slots), swap.Slot.OnPage)
-}
-
-// putOff says whether the next swap of a contested target is still to wait.
-func (d *draft) putOff(plan swap.Plan) bool {
-	m := &d.out.Memory
-	left := m.ResumeAt.Sub(d.in.Now)
-	if left <= 0 {
-		return false
-	}
-	d.again(left)
-	status := d.status
-	if status.State != annotations.Contested {
-		status = said(status, annotations.Contested, d.contested())
-	}
-	d.leaveToApp(plan, status)
-	return true
-}
-
-func (d *draft) contested() string {
-	who, todo := d.adversary(ownership.LastWriter(d.managers(), paths(d.in.Slots)))
-	return d.withWhose(fmt.Sprintf("%s keeps writing the backends back, visitors get the app in between; %s", who, todo))
-}
-
-// adversary names who writes the backends back, and what to do about it. The API
-// server books what an admission webhook changes on whoever sent the request.
-func (d *draft) adversary(by string) (who, todo string) {
-	if d.out.Memory.Undone {
-		return "an admission webhook", `see "GitOps" in the README (README.md#gitops) for how to find it, and exempt the target from it`
-	}
-	return fmt.Sprintf("field manager %q", annotations.Clip(by)), advice(by)
-}
-
-// swap points every slot at the page set, and remembers what it held in the
-// same request.
+// swap points every slot at the page set and records what it held in the same request.
 func (d *draft) swap(plan swap.Plan) {
 	m := &d.out.Memory
 	first := d.status.Since == "" && m.SwitchedTo == ""
-	d.keepFollowers(d.object.GetGeneration())
+	d.rememberFollowers(d.object.GetGeneration())
 	m.SwitchedAt, m.SwitchedTo, m.ResumeAt = d.in.Now, d.page.Set, time.Time{}
-	status := said(d.recorded(&plan), annotations.Switching, d.whose())
-	if m.Reverts > patience {
-		why := d.contested()
+	status := withState(d.withNewRecord(&plan), annotations.Switching, d.requestedBy())
+	if m.Reverts > immediateReverts {
+		why := d.contestedMessage()
 		if d.status.State == annotations.Contested {
-			why = cmp.Or(d.status.Message, why) // whoever wrote last may be the controller by now
+			why = cmp.Or(d.status.Message, why) // the last writer may be the controller by now
 		}
-		status = said(status, annotations.Contested, why)
+		status = withState(status, annotations.Contested, why)
 	}
-	status.Since = d.since()
+	status.Since = d.startedAt()
 	switch {
 	case first:
-		d.tell(MaintenanceStarted, "visitors get page %q (page set %s)%s%s", annotations.Clip(d.page.Name), d.page.Set, m.byItself(), d.terms())
+		d.report(MaintenanceStarted, "visitors get page %q (page set %s)%s%s", annotations.Clip(d.page.Name), d.page.Set, m.becauseAuto(), d.terms())
 	case d.onPage && d.status.PageSet != d.page.Set:
-		d.tell(PageChanged, "visitors get page %q (page set %s, before %s)%s", annotations.Clip(d.page.Name), d.page.Set, annotations.Clip(d.status.PageSet), d.terms())
+		d.report(PageChanged, "visitors get page %q (page set %s, before %s)%s", annotations.Clip(d.page.Name), d.page.Set, annotations.Clip(d.status.PageSet), d.terms())
 	}
 	d.update(plan.Writes, status)
-	d.again(d.in.Settings.SettleOf(d.in.Classes))
+	d.recheckAfter(d.in.Settings.SettleOf(d.in.Classes))
 }
 
-// rememberOwners adds the managers of the fields that a write is about to take: of
-// slots on the app, and of those that somebody else has written as they were on the
-// page, such as who reorders rules.
+// rememberOwners records the managers of the fields that a write is about to take: of slots
+// on the app, and of slots that somebody else wrote with the page's value, for example
+// while reordering rules.
 func (d *draft) rememberOwners() {
 	var taken []swap.Slot
 	for _, s := range d.in.Slots {
-		if !s.OnPage() || s.Merge != nil || !ownership.Holds(d.managers(), s.Owned()) {
+		if !s.OnPage() || s.Merge != nil || !ownership.ControllerOwns(d.managers(), s.OwnershipPath()) {
 			taken = append(taken, s)
 		}
 	}
 	if len(taken) == 0 {
 		return
 	}
-	// Ownership that cannot be read is not given back; that must not stop maintenance.
-	if losers, err := ownership.Losers(d.managers(), paths(taken)); err == nil {
+	// Ownership that cannot be read is not given back; this must not stop maintenance.
+	if losers, err := ownership.OwnersOf(d.managers(), paths(taken)); err == nil {
 		if merged, err := ownership.Merge(d.known.Owners, losers); err == nil {
 			d.known.Owners = merged
 		}
 	}
 }
 
-// keepOrigin plans the origin Service of the target as it would be restored now.
-func (d *draft) keepOrigin(record swap.Record) {
+// planOrigin plans the origin Service of the target, from the object as it would be
+// restored now.
+func (d *draft) planOrigin(record swap.Record) {
 	if d.in.Kind.Origin == nil {
 		return
 	}
 	restored, err := swap.Apply(d.in.Object, swap.Back(d.in.Slots, record).Writes)
 	if err != nil {
-		return // swapping tells
+		return // the swap reports it
 	}
 	if want := d.in.Kind.Origin(restored); want != nil && (d.in.Origin == nil || !pageset.LeadsTo(*d.in.Origin, *want)) {
 		d.out.WriteOrigin = want
-	}
-}
-
-// stay: every slot is where it should be. What is left is to say so, and to
-// mend what somebody did to our annotations.
-func (d *draft) stay(plan swap.Plan) {
-	m := &d.out.Memory
-	m.ResumeAt = time.Time{}
-	if m.SwitchedTo != d.page.Set {
-		d.keepFollowers(d.object.GetGeneration() - 1) // the swap is the last change, or an earlier one
-		m.SwitchedAt, m.SwitchedTo = d.in.Now, d.page.Set
-	}
-	if d.in.Sets[d.page.Set].Phase == pageset.Serving {
-		m.WaitingSince = time.Time{}
-	}
-	status := d.recorded(&plan)
-	switch {
-	case d.away(d.page.Set, &status):
-	case status.State == annotations.Active:
-		status = said(status, annotations.Active, d.whose()) // somebody else may have asked for it since
-	case !d.refusedPage(&status):
-		status = d.followed(status)
-	}
-	status.Since = d.since()
-	d.long(status.Since)
-	d.annotate(status)
-}
-
-// followed gives the state of a target whose slots are all on a page that serves: active
-// once ingress controllers have had the time to follow.
-func (d *draft) followed(status annotations.Status) annotations.Status {
-	left, late := d.unsettled()
-	if left <= 0 {
-		if len(late) > 0 {
-			d.tell(NotFollowed, "not seen by %s for %d times the settle time: its visitors may get the app", strings.Join(late, ", "), patientTimes)
-		}
-		return said(status, annotations.Active, d.whose())
-	}
-	d.again(left)
-	if status.State == annotations.Contested {
-		return status
-	}
-	return said(status, annotations.Switching, d.whose())
-}
-
-// since is when it began: what the annotation says, or what is remembered of it
-// should somebody have taken it away.
-func (d *draft) since() string {
-	m := &d.out.Memory
-	if _, err := time.Parse(time.RFC3339, d.status.Since); err == nil {
-		m.Since = d.status.Since
-	}
-	m.Since = cmp.Or(m.Since, d.in.Now.UTC().Format(time.RFC3339))
-	return m.Since
-}
-
-// away says whether the page that visitors are sent to has not served for longer
-// than it takes to replace a Pod, and tells so.
-func (d *draft) away(name string, status *annotations.Status) bool {
-	set := d.in.Sets[name]
-	m := &d.out.Memory
-	if set.Phase == pageset.Serving {
-		m.AwaySince = time.Time{}
-		return false
-	}
-	if m.AwaySince.IsZero() {
-		m.AwaySince = d.in.Now
-	}
-	if left := m.AwaySince.Add(hiccup).Sub(d.in.Now); left > 0 {
-		d.again(left)
-		return false
-	}
-	d.tell(PageNotReady, "visitors are sent to page set %s, which does not serve: %s", name, set.Message)
-	*status = said(*status, annotations.Blocked, "the page does not serve: "+set.Message)
-	return true
-}
-
-// long reminds of maintenance that lasts: search engines start to drop pages
-// that answer 503 for more than a day or two.
-func (d *draft) long(sinceText string) {
-	since, err := time.Parse(time.RFC3339, sinceText)
-	if err != nil {
-		return
-	}
-	lasts := d.in.Now.Sub(since)
-	switch {
-	case lasts >= 48*time.Hour:
-		d.tell(MaintenanceLong, "in maintenance for more than 48 h: search engines drop pages that answer 503 for so long")
-	case lasts >= 24*time.Hour:
-		d.tell(MaintenanceLong, "in maintenance for more than 24 h: search engines start to drop pages that answer 503 for longer than a day or two")
-		d.again(48*time.Hour - lasts)
-	default:
-		d.again(24*time.Hour - lasts)
 	}
 }

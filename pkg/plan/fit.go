@@ -11,20 +11,20 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// halfway gives the slots that somebody wrote so that visitors get nothing, or not
-// what they should: beside the page, or one of a target whose slots lead somewhere
-// only together.
-func (d *draft) halfway(plan swap.Plan) []swap.Slot {
-	if d.in.Kind.Whole && d.onPage && len(plan.Reverted) > 0 {
+// misdirected gives the slots that somebody wrote such that visitors get nothing, or the
+// wrong thing: a slot that names a page set and does not lead there, or all slots of a
+// reverted target whose slots only work together.
+func (d *draft) misdirected(plan swap.Plan) []swap.Slot {
+	if d.in.Kind.SwitchesAtomically && d.onPage && len(plan.Reverted) > 0 {
 		return d.in.Slots
 	}
-	return plan.Spoilt
+	return plan.Misdirected
 }
 
-// leaveToApp writes the status of a target that is not swapped now. What was
-// reverted by half is reverted in full, so that visitors get the app meanwhile.
+// leaveToApp writes the status of a target that is not swapped now. A partial revert is
+// completed, so that visitors get the app in the meantime.
 func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
-	half := d.halfway(plan)
+	half := d.misdirected(plan)
 	if len(half) == 0 {
 		d.annotate(status)
 		return
@@ -35,26 +35,26 @@ func (d *draft) leaveToApp(plan swap.Plan, status annotations.Status) {
 	d.update(writes, d.withRecord(status, plan.Record))
 }
 
-// planSwap plans the swap. A value that leads to the page and came back from a write
-// of the page's own counts as the page's: a webhook wants it so, and would make it so
-// again.
+// planSwap plans the swap. If the page's own value came back from a write with additions
+// that still lead to the page, it counts as the page's: a webhook wants it so and would add
+// them again.
 func (d *draft) planSwap() (swap.Plan, error) {
-	m, slots := &d.out.Memory, d.slotsTo(d.page.Set)
+	m, slots := &d.out.Memory, d.slotsWithDoors(d.page.Set)
 	plan, err := swap.To(d.page.Set, slots, d.known, d.budget())
-	if near := digest(plan.Near); near == "" {
-		m.Insisted = ""
-	} else if near == m.Insisted {
+	if near := digestOf(plan.Near); near == "" {
+		m.KeptByWebhook = ""
+	} else if near == m.KeptByWebhook {
 		slots = slices.Clone(slots)
 		for i := range slots {
-			slots[i].Insisted = true
+			slots[i].KeptByWebhook = true
 		}
 		return swap.To(d.page.Set, slots, d.known, d.budget())
 	}
 	return plan, err
 }
 
-// digest tells slots and what they hold from others; empty for none.
-func digest(slots []swap.Slot) string {
+// digestOf identifies slots together with what they hold; empty for none.
+func digestOf(slots []swap.Slot) string {
 	if len(slots) == 0 {
 		return ""
 	}
@@ -65,15 +65,15 @@ func digest(slots []swap.Slot) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// strange tells of slots that stay on the app, since what they hold could not be put
-// back, and says whether that leaves nothing to swap.
-func (d *draft) strange(slots []swap.Slot) bool {
+// skipUnrestorable reports slots that stay on the app because what they hold could not be
+// restored, and says whether nothing is left to swap.
+func (d *draft) skipUnrestorable(slots []swap.Slot) bool {
 	for _, s := range slots {
-		d.tell(BackendLeftAlone, "the backend of %s stays as it is, since it could not be put back: %v", nameSlots([]swap.Slot{s}), s.Check(s.Value))
+		d.report(BackendSkipped, "the backend of %s is left as it is because it could not be restored: %v", nameSlots([]swap.Slot{s}), s.Check(s.Value))
 	}
-	if d.onPage || len(slots) < len(d.in.Slots) && !d.in.Kind.Whole {
+	if d.onPage || len(slots) < len(d.in.Slots) && !d.in.Kind.SwitchesAtomically {
 		return false
 	}
-	d.nothing()
+	d.nothingToSwap()
 	return true
 }

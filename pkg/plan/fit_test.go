@@ -15,8 +15,8 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// portOf writes the port of the first backend, and leaves its name.
-func (s *scene) portOf(number int64) {
+// setPort changes the port of the first backend and keeps its name.
+func (s *scene) setPort(number int64) {
 	s.object = withBackend(s.object, func(service map[string]any) { service["port"] = map[string]any{"number": number} })
 }
 
@@ -34,7 +34,7 @@ func (s *scene) port() any {
 	return port
 }
 
-// writtenBy books the rules on a field manager.
+// writtenBy attributes the rules to a field manager.
 func (s *scene) writtenBy(manager string, object map[string]any) map[string]any {
 	u := unstructured.Unstructured{Object: object}
 	at := metav1.NewTime(s.now)
@@ -43,24 +43,25 @@ func (s *scene) writtenBy(manager string, object map[string]any) map[string]any 
 	return u.Object
 }
 
-// TestAPortThatNobodyListensOn is no page, whatever its backend is called.
-func TestAPortThatNobodyListensOn(t *testing.T) {
+// TestWrongPortCountsAsARevert: a port where nothing listens is not the page, whatever the
+// backend's name.
+func TestWrongPortCountsAsARevert(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	s.later(time.Minute)
 	require.Equal(t, annotations.Active, s.state())
 
-	s.portOf(8080)
+	s.setPort(8080)
 	s.settle()
 	assert.EqualValues(t, 80, s.port())
 	assert.Equal(t, setA+" "+setA, s.backends())
 	assert.Equal(t, annotations.Switching, s.state())
-	assert.Equal(t, 1, s.told(BackendReverted))
+	assert.Equal(t, 1, s.eventCount(BackendReverted))
 
-	// Who keeps doing so gets the app in between, and not nothing.
+	// If it is repeated, visitors get the app in between instead of nothing.
 	for range 3 {
-		s.portOf(8080)
+		s.setPort(8080)
 		s.settle()
 	}
 	assert.Equal(t, annotations.Contested, s.state())
@@ -73,13 +74,13 @@ func TestAPortThatNobodyListensOn(t *testing.T) {
 	assert.EqualValues(t, 80, s.port())
 }
 
-// TestAPortThatNobodyListensOnWhileThePageIsAway: the app is better than nothing.
-func TestAPortThatNobodyListensOnWhileThePageIsAway(t *testing.T) {
+// TestWrongPortWhileThePageIsAwayRestoresTheApp: the app is better than nothing.
+func TestWrongPortWhileThePageIsAwayRestoresTheApp(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	s.sets[setA] = pageset.Status{Phase: pageset.Starting}
-	s.portOf(8080)
+	s.setPort(8080)
 	s.settle()
 	assert.Equal(t, "app-a "+setA, s.backends())
 	assert.Equal(t, annotations.Pending, s.state())
@@ -88,41 +89,41 @@ func TestAPortThatNobodyListensOnWhileThePageIsAway(t *testing.T) {
 	assert.Equal(t, setA+" "+setA, s.backends())
 }
 
-// TestAWebhookThatInsists on something beside the page is let have it, if the page is
-// shown all the same; one that sends visitors elsewhere is met as any tool.
-func TestAWebhookThatInsists(t *testing.T) {
+// TestWebhookThatAddsAFieldIsTolerated if the page is shown all the same; a webhook that
+// sends visitors elsewhere is treated like any other tool.
+func TestWebhookThatAddsAFieldIsTolerated(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
-	s.stores = func(sent map[string]any) map[string]any {
+	s.onUpdate = func(sent map[string]any) map[string]any {
 		return s.writtenBy(ownership.Manager, withBackend(sent, func(service map[string]any) { service["weight"] = int64(1) }))
 	}
 	s.settle()
 	s.later(time.Minute)
 	assert.Equal(t, annotations.Active, s.state())
 	assert.Equal(t, setA, s.backends())
-	assert.Zero(t, s.told(BackendReverted))
+	assert.Zero(t, s.eventCount(BackendReverted))
 	assert.Less(t, s.writes, 4)
 
-	// After a restart it is found out again, by one write that changes nothing.
+	// After a restart this is found out again, by one write that changes nothing.
 	s.memory = Memory{}
 	before := s.writes
 	s.settle()
 	assert.LessOrEqual(t, s.writes, before+2)
-	assert.Zero(t, s.told(BackendReverted))
+	assert.Zero(t, s.eventCount(BackendReverted))
 	s.later(time.Minute)
 	assert.Equal(t, annotations.Active, s.state())
 
-	// A person's edit is none of a webhook's.
-	s.stores = nil
+	// A person's edit is not a webhook's.
+	s.onUpdate = nil
 	s.object = s.writtenBy("kubectl-edit", withBackend(s.object, func(service map[string]any) { service["weight"] = int64(2) }))
 	s.settle()
-	assert.Equal(t, 1, s.told(BackendReverted))
+	assert.Equal(t, 1, s.eventCount(BackendReverted))
 	withBackend(s.object, func(service map[string]any) { assert.NotContains(t, service, "weight") })
 
-	s.stores = func(sent map[string]any) map[string]any {
+	s.onUpdate = func(sent map[string]any) map[string]any {
 		return withBackend(sent, func(service map[string]any) { service["port"] = map[string]any{"number": int64(8080)} })
 	}
-	s.portOf(8080)
+	s.setPort(8080)
 	for range 60 {
 		s.step()
 		s.now = s.now.Add(time.Second)
@@ -131,14 +132,14 @@ func TestAWebhookThatInsists(t *testing.T) {
 	assert.Less(t, s.writes, before+40)
 }
 
-// TestABackendThatCouldNotBePutBack stays, and people are told.
-func TestABackendThatCouldNotBePutBack(t *testing.T) {
+// TestUnrestorableBackendIsSkipped and reported.
+func TestUnrestorableBackendIsSkipped(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.object = withBackend(s.object, func(service map[string]any) { service["fallback"] = setB })
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	assert.Equal(t, "app-a "+setA, s.backends())
-	assert.Equal(t, 1, s.told(BackendLeftAlone))
+	assert.Equal(t, 1, s.eventCount(BackendSkipped))
 	s.annotate(annotations.DefaultEnabled, "false")
 	s.settle()
 	assert.Equal(t, "app-a app-b", s.backends())
@@ -148,6 +149,6 @@ func TestABackendThatCouldNotBePutBack(t *testing.T) {
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	assert.Equal(t, "app-a", s.backends())
-	assert.Equal(t, 1, s.told(NothingToSwap))
+	assert.Equal(t, 1, s.eventCount(NothingToSwap))
 	assert.Empty(t, s.state())
 }

@@ -10,11 +10,12 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// patientTimes the settle time is how long a controller that shows in the object's
-// status what it has seen is waited for.
-const patientTimes = 10
+// observeTimeoutFactor times the settle time is how long to wait for a controller that
+// reports in the object's status what it has observed.
+const observeTimeoutFactor = 10
 
-// SettleOf gives the settle time of an object of these classes: the longest of theirs.
+// SettleOf gives the settle time for an object of these ingress classes: the longest of
+// theirs, and Settle if there are none.
 func (s Settings) SettleOf(classes []string) time.Duration {
 	longest := time.Duration(-1)
 	for _, class := range classes {
@@ -37,12 +38,12 @@ func (d *draft) followers() []target.Follower {
 	return d.in.Kind.Followers(d.in.Object)
 }
 
-// keepFollowers remembers who has seen the object as it is before a swap, or may have:
-// only those can show that they have seen the swap. Who refuses it already does not do
-// so for the page's sake.
-func (d *draft) keepFollowers(seen int64) {
+// rememberFollowers records which controllers have observed at least generation seen of the
+// object: only those can show that they have observed the swap. Those that reject the
+// object before the first swap do not reject it because of the page.
+func (d *draft) rememberFollowers(seen int64) {
 	m := &d.out.Memory
-	current, refusing := lines(m.Followers), lines(m.Refusing)
+	current, refusing := splitLines(m.Followers), splitLines(m.Refusing)
 	first := m.SwitchedTo == ""
 	for _, f := range d.followers() {
 		if f.Seen >= seen && !slices.Contains(current, f.Name) {
@@ -56,16 +57,17 @@ func (d *draft) keepFollowers(seen int64) {
 	m.Followers, m.Refusing, m.FollowedAt = strings.Join(current, "\n"), strings.Join(refusing, "\n"), time.Time{}
 }
 
-func lines(text string) []string {
+func splitLines(text string) []string {
 	if text == "" {
 		return nil
 	}
 	return strings.Split(text, "\n")
 }
 
-// late names those who have not shown yet that they have seen the object as it is.
-func (d *draft) late() (names []string) {
-	current := lines(d.out.Memory.Followers)
+// lateFollowers names the controllers that have not yet shown that they observed the
+// current object.
+func (d *draft) lateFollowers() (names []string) {
+	current := splitLines(d.out.Memory.Followers)
 	for _, f := range d.followers() {
 		if slices.Contains(current, f.Name) && f.Seen < d.object.GetGeneration() {
 			names = append(names, f.Name)
@@ -74,40 +76,42 @@ func (d *draft) late() (names []string) {
 	return names
 }
 
-// unsettled is for how much longer ingress controllers may be following, and who has
-// not even shown that he has begun to. To be seen is no proof: the clock starts then.
-func (d *draft) unsettled() (left time.Duration, late []string) {
+// settleTimeLeft is how much longer ingress controllers may take to follow, and which of
+// them have not even observed the swap. Having observed it does not mean having followed:
+// the settle time starts then.
+func (d *draft) settleTimeLeft() (left time.Duration, late []string) {
 	m := &d.out.Memory
 	settle := d.in.Settings.SettleOf(d.in.Classes)
 	begin := m.SwitchedAt
-	switch late = d.late(); {
-	case settle == 0: // nobody is waited for
+	switch late = d.lateFollowers(); {
+	case settle == 0: // do not wait
 	case len(late) > 0:
 		m.FollowedAt = time.Time{}
-		return m.SwitchedAt.Add(patientTimes * settle).Sub(d.in.Now), late
+		return m.SwitchedAt.Add(observeTimeoutFactor * settle).Sub(d.in.Now), late
 	case m.Followers != "":
 		if m.FollowedAt.IsZero() {
 			m.FollowedAt = d.in.Now
 		}
 		begin = m.FollowedAt
 	}
-	if m.Reverts > patience {
-		settle = max(settle, quiet)
+	if m.Reverts > immediateReverts {
+		settle = max(settle, revertWindow)
 	}
 	return begin.Add(settle).Sub(d.in.Now), nil
 }
 
-// refusedPage says whether a controller refuses the object since it leads to the page,
-// and tells it in its own words. The swap stands: to take it back would end maintenance.
-func (d *draft) refusedPage(status *annotations.Status) bool {
+// rejectedOnPage says whether a controller rejects the object since it leads to the page,
+// and reports that in the controller's words. The swap stands: undoing it would end
+// maintenance.
+func (d *draft) rejectedOnPage(status *annotations.Status) bool {
 	since, _ := time.Parse(time.RFC3339, d.status.Since)
 	for _, f := range d.followers() {
-		if f.Refused == "" || f.Seen < d.object.GetGeneration() || slices.Contains(lines(d.out.Memory.Refusing), f.Name) || f.Since.Before(since) {
+		if f.Refused == "" || f.Seen < d.object.GetGeneration() || slices.Contains(splitLines(d.out.Memory.Refusing), f.Name) || f.Since.Before(since) {
 			continue
 		}
 		why := fmt.Sprintf("%s: %s", f.Name, f.Refused)
-		d.tell(PageRefused, "%s", why)
-		*status = said(*status, annotations.Blocked, why)
+		d.report(RouteRejected, "%s", why)
+		*status = withState(*status, annotations.Blocked, why)
 		d.out.Memory.FollowedAt = time.Time{}
 		return true
 	}

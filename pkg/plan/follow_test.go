@@ -19,7 +19,7 @@ import (
 
 const follower = "example.com/gateway"
 
-// routeScene is a route with two rules, on a Gateway whose controller has seen it.
+// routeScene is a route with two rules, on a Gateway whose controller has observed it.
 func routeScene(t *testing.T) *scene {
 	t.Helper()
 	rule := func(path, app string) any {
@@ -31,12 +31,13 @@ func routeScene(t *testing.T) *scene {
 		"metadata": map[string]any{"name": "my-app", "namespace": "shop", "generation": int64(4)},
 		"spec":     map[string]any{"parentRefs": []any{map[string]any{"name": "web"}}, "rules": []any{rule("/a", "app-a"), rule("/b", "app-b")}},
 	}
-	s.seen(4, "")
+	s.observedByController(4, "")
 	return s
 }
 
-// seen has the Gateway's controller write what it has seen, and why it does not accept it.
-func (s *scene) seen(generation int64, refused string) {
+// observedByController writes what the Gateway's controller has observed, and why it does
+// not accept the route.
+func (s *scene) observedByController(generation int64, refused string) {
 	s.object = runtime.DeepCopyJSON(s.object)
 	condition := map[string]any{"type": "ResolvedRefs", "status": "True", "observedGeneration": generation, "lastTransitionTime": s.now.UTC().Format(time.RFC3339)}
 	if refused != "" {
@@ -55,10 +56,10 @@ func (s *scene) enabled() *scene {
 	return s
 }
 
-// storing makes the scene book a new generation for each change of the spec.
-func storing(s *scene) *scene {
+// countGenerations gives the object a new generation whenever its spec changes.
+func countGenerations(s *scene) *scene {
 	last := s.object["spec"]
-	s.stores = func(sent map[string]any) map[string]any {
+	s.onUpdate = func(sent map[string]any) map[string]any {
 		u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(sent)}
 		if !assert.ObjectsAreEqual(last, u.Object["spec"]) {
 			u.SetGeneration(u.GetGeneration() + 1)
@@ -69,57 +70,56 @@ func storing(s *scene) *scene {
 	return s
 }
 
-// TestTheClockStartsWhenTheSwapIsSeen: a controller that shows what it has seen is
-// waited for, and the settle time begins then.
-func TestTheClockStartsWhenTheSwapIsSeen(t *testing.T) {
-	s := storing(routeScene(t)).enabled()
+// TestSettleTimeStartsWhenTheSwapIsObserved if the controller reports what it has observed.
+func TestSettleTimeStartsWhenTheSwapIsObserved(t *testing.T) {
+	s := countGenerations(routeScene(t)).enabled()
 	s.settle()
 	require.Equal(t, int64(5), s.generation())
 	s.later(10 * time.Second)
 	assert.Equal(t, annotations.Switching, s.state(), "it has not been seen")
-	s.seen(5, "")
+	s.observedByController(5, "")
 	s.settle()
 	s.later(3*time.Second - time.Millisecond)
 	assert.Equal(t, annotations.Switching, s.state(), "it may be following")
 	s.later(time.Millisecond)
 	assert.Equal(t, annotations.Active, s.state())
-	assert.Zero(t, s.told(NotFollowed))
+	assert.Zero(t, s.eventCount(SwapNotObserved))
 
-	s.seen(4, "gone") // at rest, status is ignored
+	s.observedByController(4, "gone") // at rest, status is ignored
 	s.later(time.Hour)
 	assert.Equal(t, annotations.Active, s.state())
 }
 
-// TestWhoDoesNotFollowIsNamed, and holds nothing up for ever.
-func TestWhoDoesNotFollowIsNamed(t *testing.T) {
-	s := storing(routeScene(t)).enabled()
+// TestControllerThatDoesNotObserveTheSwapIsNamed, and does not delay the state for ever.
+func TestControllerThatDoesNotObserveTheSwapIsNamed(t *testing.T) {
+	s := countGenerations(routeScene(t)).enabled()
 	s.settle()
 	s.later(30*time.Second - time.Millisecond)
 	assert.Equal(t, annotations.Switching, s.state())
 	s.later(time.Millisecond)
 	assert.Equal(t, annotations.Active, s.state())
-	require.Equal(t, 1, s.told(NotFollowed))
+	require.Equal(t, 1, s.eventCount(SwapNotObserved))
 	assert.Contains(t, s.events[len(s.events)-1].Message, follower)
 }
 
-// TestWhoIsNotWaitedFor: who says nothing, who had not seen the route before, and who
-// is no parent of it any more.
-func TestWhoIsNotWaitedFor(t *testing.T) {
+// TestControllersThatAreNotWaitedFor: those that report nothing, had not observed the route
+// before, or are no longer a parent.
+func TestControllersThatAreNotWaitedFor(t *testing.T) {
 	for name, change := range map[string]func(*scene){
 		"nobody says anything": func(s *scene) { delete(s.object, "status") },
-		"behind before":        func(s *scene) { s.seen(3, "") },
+		"behind before":        func(s *scene) { s.observedByController(3, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := storing(routeScene(t))
+			s := countGenerations(routeScene(t))
 			change(s)
 			s.enabled().settle()
 			s.later(3 * time.Second)
 			assert.Equal(t, annotations.Active, s.state())
-			assert.Zero(t, s.told(NotFollowed))
+			assert.Zero(t, s.eventCount(SwapNotObserved))
 		})
 	}
 	t.Run("no parent any more", func(t *testing.T) {
-		s := storing(routeScene(t)).enabled()
+		s := countGenerations(routeScene(t)).enabled()
 		s.settle()
 		s.object = runtime.DeepCopyJSON(s.object)
 		s.object["spec"].(map[string]any)["parentRefs"] = []any{map[string]any{"name": "other"}}
@@ -128,32 +128,32 @@ func TestWhoIsNotWaitedFor(t *testing.T) {
 		assert.Equal(t, annotations.Active, s.state())
 	})
 	t.Run("the settle time is nothing", func(t *testing.T) {
-		s := storing(routeScene(t)).enabled()
+		s := countGenerations(routeScene(t)).enabled()
 		s.classes, s.byClass = []string{"quick"}, map[string]time.Duration{"quick": 0}
 		s.settle()
 		s.later(time.Millisecond)
 		assert.Equal(t, annotations.Active, s.state())
-		assert.Zero(t, s.told(NotFollowed))
+		assert.Zero(t, s.eventCount(SwapNotObserved))
 	})
 }
 
-// TestARouteThatIsRefusedOnThePage is blocked in the controller's words, stays swapped,
-// and goes on once it is accepted.
-func TestARouteThatIsRefusedOnThePage(t *testing.T) {
-	s := storing(routeScene(t)).enabled()
+// TestRouteRejectedOnThePage is blocked with the controller's message, stays swapped, and
+// continues once it is accepted.
+func TestRouteRejectedOnThePage(t *testing.T) {
+	s := countGenerations(routeScene(t)).enabled()
 	s.settle()
 	s.later(time.Second)
-	s.seen(5, "no such Service")
+	s.observedByController(5, "no such Service")
 	s.settle()
 	assert.Equal(t, annotations.Blocked, s.state())
 	assert.Contains(t, s.annotations()[annotations.Message], "ResolvedRefs is False: no such Service")
-	assert.Equal(t, 1, s.told(PageRefused))
+	assert.Equal(t, 1, s.eventCount(RouteRejected))
 	s.later(time.Hour)
 	assert.Equal(t, annotations.Blocked, s.state())
 	slots, err := s.kind.Slots(s.object)
 	require.NoError(t, err)
 	assert.True(t, slots[0].OnPage() && slots[1].OnPage())
-	s.seen(5, "")
+	s.observedByController(5, "")
 	s.settle()
 	assert.NotEqual(t, annotations.Active, s.state(), "it follows now")
 	s.later(3 * time.Second)
@@ -161,12 +161,12 @@ func TestARouteThatIsRefusedOnThePage(t *testing.T) {
 	assert.Empty(t, s.annotations()[annotations.Message])
 }
 
-// TestARouteThatWasRefusedBefore is not refused for the page's sake, whether that is
-// remembered or was forgotten by a restart.
-func TestARouteThatWasRefusedBefore(t *testing.T) {
+// TestRouteRejectedBeforeTheSwap is not rejected because of the page, whether that is
+// remembered or forgotten in a restart.
+func TestRouteRejectedBeforeTheSwap(t *testing.T) {
 	for _, forgets := range []bool{false, true} {
-		s := storing(routeScene(t))
-		s.seen(4, "no such Service")
+		s := countGenerations(routeScene(t))
+		s.observedByController(4, "no such Service")
 		old := s.object["status"]
 		s.later(time.Minute)
 		s.enabled().settle()
@@ -180,27 +180,27 @@ func TestARouteThatWasRefusedBefore(t *testing.T) {
 		s.settle()
 		s.later(3 * time.Second)
 		assert.Equal(t, annotations.Active, s.state(), "forgets: %v", forgets)
-		assert.Zero(t, s.told(PageRefused))
+		assert.Zero(t, s.eventCount(RouteRejected))
 	}
 }
 
-// TestTheSwapIsWaitedForAfterARestart: who works next does not know who had seen the
-// route before the swap.
-func TestTheSwapIsWaitedForAfterARestart(t *testing.T) {
-	s := storing(routeScene(t)).enabled()
+// TestObservationIsWaitedForAfterARestart although the new process does not know who had
+// observed the route before the swap.
+func TestObservationIsWaitedForAfterARestart(t *testing.T) {
+	s := countGenerations(routeScene(t)).enabled()
 	s.settle()
 	s.memory = Memory{}
 	s.settle()
 	s.later(4 * time.Second)
 	assert.Equal(t, annotations.Switching, s.state())
-	s.seen(5, "")
+	s.observedByController(5, "")
 	s.settle()
 	s.later(3 * time.Second)
 	assert.Equal(t, annotations.Active, s.state())
 }
 
-// TestTheLongestSettleTimeCounts, of all classes of a target.
-func TestTheLongestSettleTimeCounts(t *testing.T) {
+// TestLongestSettleTimeCounts among all classes of a target.
+func TestLongestSettleTimeCounts(t *testing.T) {
 	s := Settings{Settle: 3 * time.Second, SettleByClass: map[string]time.Duration{"alb": time.Minute, "quick": time.Second}}
 	for want, classes := range map[time.Duration][]string{3 * time.Second: nil, time.Minute: {"quick", "alb"}, time.Second: {"quick"}} {
 		assert.Equal(t, want, s.SettleOf(classes), "%v", classes)
@@ -208,8 +208,8 @@ func TestTheLongestSettleTimeCounts(t *testing.T) {
 	assert.Equal(t, 3*time.Second, s.SettleOf([]string{"quick", "traefik"}))
 }
 
-// TestAnIngressSettlesByItsClass as well.
-func TestAnIngressSettlesByItsClass(t *testing.T) {
+// TestIngressSettlesByItsClass as well.
+func TestIngressSettlesByItsClass(t *testing.T) {
 	s := newScene(t, "a")
 	s.classes, s.byClass = []string{"alb"}, map[string]time.Duration{"alb": time.Minute}
 	s.annotate(annotations.DefaultEnabled, "true")
@@ -220,25 +220,25 @@ func TestAnIngressSettlesByItsClass(t *testing.T) {
 	assert.Equal(t, annotations.Active, s.state())
 }
 
-// TestARestoreThatIsRefusedInPart: the rules that the API server does not refuse get
-// their app, and the others stay on the page and say why, until they are mended.
-func TestARestoreThatIsRefusedInPart(t *testing.T) {
-	s := storing(routeScene(t)).enabled()
+// TestPartlyRefusedRestore: rules that the API server does not refuse get their app, and
+// the others stay on the page and say why until they are fixed.
+func TestPartlyRefusedRestore(t *testing.T) {
+	s := countGenerations(routeScene(t)).enabled()
 	s.settle()
 	s.annotate(annotations.DefaultEnabled, "false")
 	invalid := apierrors.NewInvalid(s.kind.Resource.GroupVersion().WithKind("HTTPRoute").GroupKind(), "my-app", nil)
 	invalid.ErrStatus.Details.Causes = []metav1.StatusCause{{Field: "spec.rules[1]", Message: "exactly one PathPrefix match"}, {Field: "spec.rules[10]", Message: "another"}, {Field: "metadata.name", Message: "odd"}}
 	slots, err := s.kind.Slots(s.object)
 	require.NoError(t, err)
-	state, fewer := Refuse(State{Kind: s.kind, Slots: slots}, invalid)
+	state, fewer := ExcludeRefused(State{Kind: s.kind, Slots: slots}, invalid)
 	require.True(t, fewer)
-	assert.Equal(t, map[string]string{"spec.rules[1].backendRefs": "exactly one PathPrefix match"}, state.Refused)
-	_, fewer = Refuse(state, invalid)
+	assert.Equal(t, map[string]string{"spec.rules[1].backendRefs": "exactly one PathPrefix match"}, state.RefusedFields)
+	_, fewer = ExcludeRefused(state, invalid)
 	assert.False(t, fewer, "nothing new")
-	_, fewer = Refuse(State{Slots: slots, Wanted: wanted.Answer{On: true}}, invalid)
+	_, fewer = ExcludeRefused(State{Slots: slots, Wanted: wanted.Answer{On: true}}, invalid)
 	assert.False(t, fewer, "no restore")
 
-	s.refused = state.Refused
+	s.refused = state.RefusedFields
 	s.settle()
 	slots, err = s.kind.Slots(s.object)
 	require.NoError(t, err)
@@ -246,7 +246,7 @@ func TestARestoreThatIsRefusedInPart(t *testing.T) {
 	assert.Equal(t, annotations.Blocked, s.state())
 	assert.Contains(t, s.annotations()[annotations.Message], "exactly one PathPrefix match")
 	assert.NotEmpty(t, s.annotations()[annotations.Original], "of what is still on the page")
-	assert.Equal(t, 1, s.told(RestoreFailed))
+	assert.Equal(t, 1, s.eventCount(RestoreFailed))
 
 	s.refused = nil
 	s.settle()
@@ -257,7 +257,7 @@ func TestARestoreThatIsRefusedInPart(t *testing.T) {
 	assert.Nil(t, s.backup)
 }
 
-func TestFieldsOfAnAnswer(t *testing.T) {
+func TestFieldsOverlap(t *testing.T) {
 	for fields, same := range map[[2]string]bool{
 		{"spec.rules[1].backendRefs", "spec.rules[1]"}:                        true,
 		{"spec.rules[1].backendRefs", "spec.rules[1].backendRefs[0].filters"}: true,
@@ -267,6 +267,6 @@ func TestFieldsOfAnAnswer(t *testing.T) {
 		{"spec.rules[1].backendRefs", "spec.rules"}:                           true,
 		{"spec.rules[1].backendRefs", ""}:                                     false,
 	} {
-		assert.Equal(t, same, sameField(fields[0], fields[1]), "%v", fields)
+		assert.Equal(t, same, fieldsOverlap(fields[0], fields[1]), "%v", fields)
 	}
 }

@@ -22,9 +22,9 @@ func slotsOf(t *testing.T, s *scene) []swap.Slot {
 	return slots
 }
 
-// TestWhatIsAnothersIsLeftAlone, whatever is asked for, and told if this installation is
-// asked for it as well.
-func TestWhatIsAnothersIsLeftAlone(t *testing.T) {
+// TestTargetOfAnotherInstallationIsLeftAlone, whatever is asked for; the conflict is
+// reported if this installation is asked for it too.
+func TestTargetOfAnotherInstallationIsLeftAlone(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
@@ -32,7 +32,7 @@ func TestWhatIsAnothersIsLeftAlone(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		d := Decide(State{
 			Now: epoch, Kind: target.Ingress(), Object: s.object, Slots: slotsOf(t, s), Wanted: wanted.Answer{On: on}, Page: Page{Set: setB, Name: "default"},
-			Sets: map[string]pageset.Status{setB: {Phase: pageset.Serving}}, Backup: &backup, Installation: "blue", Other: "red",
+			Sets: map[string]pageset.Status{setB: {Phase: pageset.Serving}}, Backup: &backup, Installation: "blue", OtherInstallation: "red",
 		})
 		assert.Nil(t, d.Update)
 		assert.Nil(t, d.WriteBackup)
@@ -40,20 +40,20 @@ func TestWhatIsAnothersIsLeftAlone(t *testing.T) {
 		assert.False(t, d.DropBackup, "it is on a page")
 		if on {
 			require.Len(t, d.Events, 1)
-			assert.Equal(t, ForeignInstallation, d.Events[0].Reason)
-			assert.Contains(t, d.Events[0].Message, `installation "red" has this in maintenance`)
+			assert.Equal(t, InstallationConflict, d.Events[0].Reason)
+			assert.Contains(t, d.Events[0].Message, `installation "red" already has this in maintenance`)
 		} else {
 			assert.Empty(t, d.Events, "two that are asked by different annotations do not meet")
 		}
 	}
 	app := newScene(t, "a")
-	d := Decide(State{Kind: target.Ingress(), Object: app.object, Slots: slotsOf(t, app), Wanted: wanted.Answer{On: true}, Backup: &backup, Other: "red"})
+	d := Decide(State{Kind: target.Ingress(), Object: app.object, Slots: slotsOf(t, app), Wanted: wanted.Answer{On: true}, Backup: &backup, OtherInstallation: "red"})
 	assert.True(t, d.DropBackup, "of a swap that the other was faster with")
 }
 
-// TestTheIDIsOnWhateverIsInMaintenance, and is not written for its own sake: a target
-// from before there were ids is marked with what is written anyway.
-func TestTheIDIsOnWhateverIsInMaintenance(t *testing.T) {
+// TestInstallationIDIsWrittenWithOtherChanges and never alone: a target that is older than
+// ids gets one with the next change.
+func TestInstallationIDIsWrittenWithOtherChanges(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
@@ -69,7 +69,7 @@ func TestTheIDIsOnWhateverIsInMaintenance(t *testing.T) {
 	s.page.Set = setB
 	s.settle()
 	assert.Equal(t, "blue", s.annotations()[annotations.Installation], "with what is written anyway")
-	s.installation = "green" // has taken over
+	s.installation = "green" // it has taken over
 	s.page.Set = setA
 	s.settle()
 	assert.Equal(t, "green", s.annotations()[annotations.Installation])

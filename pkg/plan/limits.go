@@ -14,49 +14,49 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// tellWanted looks again when what is wanted changes by itself, and tells what people
-// should look at of it.
-func (d *draft) tellWanted() {
+// reportWanted schedules a reconcile for when the wanted state changes by itself, and
+// reports what people should look at.
+func (d *draft) reportWanted() {
 	w := d.in.Wanted
 	if !w.Next.IsZero() {
-		d.again(w.Next.Sub(d.in.Now))
+		d.recheckAfter(w.Next.Sub(d.in.Now))
 	}
 	for _, p := range w.Problems {
 		message := p.Message
-		if over := p.Sort == wanted.Expired || p.Sort == wanted.NotAlive; over && !w.On && w.Ended == "" {
-			message += d.stays()
+		if over := p.Kind == wanted.UntilPassed || p.Kind == wanted.LeaseNotHeld; over && !w.On && w.Ended == "" {
+			message += d.appliedHint()
 		}
-		d.tell(reasonOf(p.Sort), "%s", message)
+		d.report(reasonOf(p.Kind), "%s", message)
 	}
 }
 
-func reasonOf(sort wanted.Sort) Reason {
+func reasonOf(sort wanted.ProblemKind) Reason {
 	switch sort {
-	case wanted.Expired:
-		return EndPassed
-	case wanted.NotAlive:
+	case wanted.UntilPassed:
+		return UntilPassed
+	case wanted.LeaseNotHeld:
 		return LeaseNotHeld
-	case wanted.NotJudged:
-		return BackendNotJudged
+	case wanted.ReadinessUnknown:
+		return ReadinessUnknown
 	case wanted.GivenUp:
 		return RestoreTimedOut
 	}
 	return InvalidAnnotation
 }
 
-// stays says where to take a request out that is over and that is not taken off, since
-// it would come back.
-func (d *draft) stays() string {
-	if by := d.applied(); by != "" {
-		return fmt.Sprintf("; annotation %s is kept by %s, which would write it again: take it out there", d.in.Keys.Enabled, by)
+// appliedHint says where to remove a request that has expired and is not removed by the
+// controller because it would come back. Empty if it can be removed.
+func (d *draft) appliedHint() string {
+	if by := d.applier(); by != "" {
+		return fmt.Sprintf("; annotation %s comes from %s, which would write it again: remove it there", d.in.Keys.Enabled, by)
 	}
 	return ""
 }
 
-// applied names who keeps the annotation that asks for maintenance as it is written down
-// elsewhere, empty if nobody does: who has applied it by the server, or, of an apply by
-// the client, kubectl and those who work as it does.
-func (d *draft) applied() string {
+// applier names who applies the annotation that asks for maintenance from somewhere else: a
+// server-side applier, or, for a client-side apply, the applied manifest. Empty if nobody
+// does.
+func (d *draft) applier() string {
 	if by := ownership.Applier(d.managers(), ownership.Path{"metadata", "annotations", d.in.Keys.Enabled}); by != "" {
 		name := fmt.Sprintf("field manager %q", annotations.Clip(by))
 		if tool := ToolOf(by).Name; tool != "" {
@@ -67,23 +67,23 @@ func (d *draft) applied() string {
 	var last metav1.PartialObjectMetadata
 	if json.Unmarshal([]byte(d.object.GetAnnotations()[corev1.LastAppliedConfigAnnotation]), &last) == nil {
 		if _, ok := last.Annotations[d.in.Keys.Enabled]; ok {
-			return "whoever applies the object (annotation " + corev1.LastAppliedConfigAnnotation + ")"
+			return "the applied manifest (annotation " + corev1.LastAppliedConfigAnnotation + ")"
 		}
 	}
 	return ""
 }
 
-// finish takes off what asked for maintenance that has ended by itself, or the next
-// request would change nothing. What would come back stays: it is past, and asks for
-// nothing any more.
-func (d *draft) finish(all map[string]string) map[string]string {
-	if d.in.Wanted.Ended == "" || d.applied() != "" {
+// removeEndedRequest removes a request whose maintenance has expired, so that the next
+// request changes something. A request that would be applied again stays: its end has
+// passed, so it asks for nothing.
+func (d *draft) removeEndedRequest(all map[string]string) map[string]string {
+	if d.in.Wanted.Ended == "" || d.applier() != "" {
 		return all
 	}
-	return d.in.Keys.Finish(all)
+	return d.in.Keys.RemoveEnded(all)
 }
 
-// terms says until when, why and at whose request, as far as people say it.
+// terms says until when, why and at whose request, as far as people gave this.
 func (d *draft) terms() string {
 	var text strings.Builder
 	if r := d.in.Request; d.in.Wanted.By == wanted.Person {
@@ -94,19 +94,19 @@ func (d *draft) terms() string {
 			fmt.Fprintf(&text, " for as long as a Lease is renewed (%s)", annotations.Clip(strings.Join(r.Leases, ", ")))
 		}
 	}
-	return text.String() + d.said()
+	return text.String() + d.reasonAndBy()
 }
 
-// ended says what has ended maintenance, if no person has.
-func (d *draft) ended() string {
+// endedBecause says what ended maintenance, if no person did.
+func (d *draft) endedBecause() string {
 	if d.in.Wanted.Ended == "" {
 		return ""
 	}
 	return ": " + d.in.Wanted.Ended
 }
 
-// said gives the reason and who asks, in people's own words.
-func (d *draft) said() string {
+// reasonAndBy gives the reason and the requester in people's own words.
+func (d *draft) reasonAndBy() string {
 	text := ""
 	if r := d.in.Request.Reason; r != "" {
 		text += fmt.Sprintf("; reason: %s", r)

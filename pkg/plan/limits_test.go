@@ -17,8 +17,8 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// message gives what was told last of a reason.
-func (s *scene) message(reason Reason) (last string) {
+// lastMessage gives the last message with a reason.
+func (s *scene) lastMessage(reason Reason) (last string) {
 	for _, e := range s.events {
 		if e.Reason == reason {
 			last = e.Message
@@ -27,8 +27,8 @@ func (s *scene) message(reason Reason) (last string) {
 	return last
 }
 
-// limited is a scene that is in maintenance for two hours.
-func limited(t *testing.T) *scene {
+// sceneWithEnd is in maintenance for two hours.
+func sceneWithEnd(t *testing.T) *scene {
 	t.Helper()
 	s := newScene(t, "a.example")
 	s.annotate("team", "shop")
@@ -43,10 +43,10 @@ func limited(t *testing.T) *scene {
 	return s
 }
 
-func TestUntilEndsByItself(t *testing.T) {
-	s := limited(t)
+func TestUntilEndsMaintenance(t *testing.T) {
+	s := sceneWithEnd(t)
 	assert.Equal(t, 2*time.Hour-3*time.Second, s.decide().After, "it is looked at again when it ends")
-	assert.Contains(t, s.message(MaintenanceStarted), "until 2026-01-01T02:00:00Z; reason: database migration; by: alice")
+	assert.Contains(t, s.lastMessage(MaintenanceStarted), "until 2026-01-01T02:00:00Z; reason: database migration; by: alice")
 
 	s.later(2*time.Hour - 4*time.Second)
 	assert.Equal(t, annotations.Active, s.state(), "a second before")
@@ -56,7 +56,7 @@ func TestUntilEndsByItself(t *testing.T) {
 	s.settle()
 	assert.Equal(t, "app-a.example", s.backends())
 	assert.Equal(t, map[string]string{"team": "shop", annotations.DefaultCustomPage: "default"}, s.annotations())
-	assert.Contains(t, s.message(MaintenanceEnded), "after 2h0m0s of maintenance: annotation maintenance/until is 2026-01-01T02:00:00Z, which is past; reason: database migration; by: alice")
+	assert.Contains(t, s.lastMessage(MaintenanceEnded), "after 2h0m0s of maintenance: annotation maintenance/until is 2026-01-01T02:00:00Z, which has passed; reason: database migration; by: alice")
 	assert.Nil(t, s.backup)
 	assert.Zero(t, s.memory)
 
@@ -65,8 +65,8 @@ func TestUntilEndsByItself(t *testing.T) {
 	assert.Equal(t, setA, s.backends(), "the next request is one")
 }
 
-func TestUntilIsExtendedWhileItEnds(t *testing.T) {
-	s := limited(t)
+func TestUntilExtendedDuringTheRestore(t *testing.T) {
+	s := sceneWithEnd(t)
 	s.now = epoch.Add(2 * time.Hour)
 	s.step()
 	require.Equal(t, "app-a.example", s.backends(), "restored, and the annotations are still there")
@@ -76,13 +76,13 @@ func TestUntilIsExtendedWhileItEnds(t *testing.T) {
 	assert.Equal(t, "database migration", s.annotations()[annotations.Reason])
 }
 
-func TestAPersonEndsWhatWouldHaveEnded(t *testing.T) {
-	s := limited(t)
+func TestPersonEndsBeforeUntil(t *testing.T) {
+	s := sceneWithEnd(t)
 	s.annotate(annotations.DefaultEnabled, "false")
 	s.settle()
 	assert.Equal(t, "alice", s.annotations()[annotations.By], "what people write is theirs, until it ends by itself")
-	assert.NotContains(t, s.message(MaintenanceEnded), annotations.Until)
-	assert.Contains(t, s.message(MaintenanceEnded), "by: alice")
+	assert.NotContains(t, s.lastMessage(MaintenanceEnded), annotations.Until)
+	assert.Contains(t, s.lastMessage(MaintenanceEnded), "by: alice")
 	events := len(s.events)
 	s.later(10 * time.Hour)
 	assert.Len(t, s.events, events, "who asks for nothing is told nothing")
@@ -95,20 +95,20 @@ func TestUntilIsPastAtTheStart(t *testing.T) {
 	before := s.object
 	s.settle()
 	assert.Equal(t, before, s.object, "the app is served, and nothing is written")
-	assert.Equal(t, 1, s.told(EndPassed))
+	assert.Equal(t, 1, s.eventCount(UntilPassed))
 	assert.Zero(t, s.decide().After)
 	s.annotate(annotations.Until, epoch.Add(time.Hour).Format(time.RFC3339))
 	s.settle()
 	assert.Equal(t, setA, s.backends())
 }
 
-func TestUntilThatCannotBeReadIsNoEnd(t *testing.T) {
+func TestInvalidUntilIsNoEnd(t *testing.T) {
 	s := newScene(t, "a.example")
 	s.annotate(annotations.Until, "tomorrow")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	assert.Equal(t, setA, s.backends())
-	assert.Contains(t, s.message(InvalidAnnotation), "maintenance has no end")
+	assert.Contains(t, s.lastMessage(InvalidAnnotation), "maintenance has no end")
 	s.later(100 * time.Hour)
 	assert.Equal(t, setA, s.backends())
 }
@@ -122,13 +122,13 @@ func TestUntilPassesBeforeThePageServes(t *testing.T) {
 	require.Equal(t, annotations.Pending, s.state())
 	s.later(time.Hour)
 	assert.Empty(t, s.annotations())
-	assert.Contains(t, s.message(EndPassed), "visitors have had the app all the time")
-	assert.Zero(t, s.told(MaintenanceEnded))
+	assert.Contains(t, s.lastMessage(UntilPassed), "visitors had the app all the time")
+	assert.Zero(t, s.eventCount(MaintenanceEnded))
 }
 
-// TestWhatIsAppliedIsNotFoughtOver: a tool that applies the request would write it
-// again. It stays, and since its end is past it asks for nothing.
-func TestWhatIsAppliedIsNotFoughtOver(t *testing.T) {
+// TestAppliedRequestIsNotRemoved: a tool that applies the request would write it again. It
+// stays, and asks for nothing once its end has passed.
+func TestAppliedRequestIsNotRemoved(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mark func(*testing.T, *unstructured.Unstructured)
 		want string
@@ -136,7 +136,7 @@ func TestWhatIsAppliedIsNotFoughtOver(t *testing.T) {
 		"on the server": {func(_ *testing.T, u *unstructured.Unstructured) {
 			u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "argocd-controller", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "networking.k8s.io/v1", FieldsType: "FieldsV1",
 				FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:maintenance/enabled":{}}}}`)}}})
-		}, `annotation maintenance/enabled is kept by field manager "argocd-controller" (Argo CD)`},
+		}, `annotation maintenance/enabled comes from field manager "argocd-controller" (Argo CD)`},
 		"by the client": {func(t *testing.T, u *unstructured.Unstructured) {
 			t.Helper()
 			applied, err := json.Marshal(map[string]any{"kind": "Ingress", "metadata": map[string]any{"annotations": map[string]any{annotations.DefaultEnabled: "true"}}})
@@ -144,10 +144,10 @@ func TestWhatIsAppliedIsNotFoughtOver(t *testing.T) {
 			all := u.GetAnnotations()
 			all[corev1.LastAppliedConfigAnnotation] = string(applied)
 			u.SetAnnotations(all)
-		}, "kept by whoever applies the object"},
+		}, "comes from the applied manifest"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := limited(t)
+			s := sceneWithEnd(t)
 			u := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
 			tc.mark(t, u)
 			s.object = u.Object
@@ -157,9 +157,9 @@ func TestWhatIsAppliedIsNotFoughtOver(t *testing.T) {
 			assert.Equal(t, "true", s.annotations()[annotations.DefaultEnabled])
 			assert.Equal(t, "2026-01-01T02:00:00Z", s.annotations()[annotations.Until], "without it there would be no end")
 			assert.False(t, annotations.HasWritten(s.annotations()))
-			assert.Equal(t, 1, s.told(MaintenanceEnded))
-			assert.Equal(t, 1, s.told(EndPassed))
-			assert.Contains(t, s.message(EndPassed), tc.want)
+			assert.Equal(t, 1, s.eventCount(MaintenanceEnded))
+			assert.Equal(t, 1, s.eventCount(UntilPassed))
+			assert.Contains(t, s.lastMessage(UntilPassed), tc.want)
 
 			writes := s.writes
 			s.memory = Memory{} // as after a restart
@@ -170,7 +170,7 @@ func TestWhatIsAppliedIsNotFoughtOver(t *testing.T) {
 	}
 }
 
-func TestTheLastLeaseEndsIt(t *testing.T) {
+func TestLastLeaseEndsMaintenance(t *testing.T) {
 	s := newScene(t, "a.example")
 	lease := func(at time.Time) wanted.Lease {
 		return wanted.Lease{Since: at, Renewed: true, Duration: time.Minute}
@@ -181,7 +181,7 @@ func TestTheLastLeaseEndsIt(t *testing.T) {
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	require.Equal(t, setA, s.backends())
-	assert.Contains(t, s.message(MaintenanceStarted), "for as long as a Lease is renewed (run-1, run-2); reason: run")
+	assert.Contains(t, s.lastMessage(MaintenanceStarted), "for as long as a Lease is renewed (run-1, run-2); reason: run")
 	s.leases["run-2"] = lease(epoch.Add(30 * time.Second))
 	s.later(time.Minute)
 	assert.Equal(t, setA, s.backends(), "one of two is enough")
@@ -189,30 +189,29 @@ func TestTheLastLeaseEndsIt(t *testing.T) {
 	s.later(30 * time.Second)
 	assert.Equal(t, "app-a.example", s.backends())
 	assert.Empty(t, s.annotations())
-	assert.Contains(t, s.message(MaintenanceEnded), "none of Leases run-1, run-2 has been renewed")
+	assert.Contains(t, s.lastMessage(MaintenanceEnded), "none of Leases run-1, run-2 has been renewed")
 }
 
-func TestAMissingLeaseIsTold(t *testing.T) {
+func TestMissingLeaseIsReported(t *testing.T) {
 	s := newScene(t, "a.example")
 	s.leases = map[string]wanted.Lease{"run-1": {Problem: "which is not there", Since: epoch}}
 	s.annotate(annotations.Lease, "run-1")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	assert.Equal(t, "app-a.example", s.backends(), "it does not begin")
-	assert.Contains(t, s.message(LeaseNotHeld), `annotation maintenance/lease names Lease "run-1", which is not there`)
+	assert.Contains(t, s.lastMessage(LeaseNotHeld), `annotation maintenance/lease names Lease "run-1", which is not there`)
 	s.leases["run-1"] = wanted.Lease{Since: epoch, Written: epoch, Duration: time.Minute}
 	s.settle()
 	assert.Equal(t, setA, s.backends())
-	assert.Equal(t, 1, strings.Count(s.message(MaintenanceStarted), "run-1"))
+	assert.Equal(t, 1, strings.Count(s.lastMessage(MaintenanceStarted), "run-1"))
 }
 
-// TestTheEndSurvivesACrash: a controller that crashes between any two writes of the end leaves
-// maintenance that ends all the same.
-func TestTheEndSurvivesACrash(t *testing.T) {
+// TestCrashDuringTheEndConverges after any write of the end.
+func TestCrashDuringTheEndConverges(t *testing.T) {
 	for writes := range 5 {
-		s := limited(t)
+		s := sceneWithEnd(t)
 		s.now = epoch.Add(2 * time.Hour)
-		s.crashing(writes)
+		s.crashAfter(writes)
 		s.settle()
 		assert.Equal(t, "app-a.example", s.backends())
 		assert.Equal(t, map[string]string{"team": "shop", annotations.DefaultCustomPage: "default"}, s.annotations(), "after %d writes", writes)

@@ -18,7 +18,7 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-func TestTheOrdinaryWay(t *testing.T) {
+func TestOnAndOff(t *testing.T) {
 	s := newScene(t, "a", "b")
 	before := fmt.Sprint(s.object)
 	s.settle()
@@ -51,11 +51,11 @@ func TestTheOrdinaryWay(t *testing.T) {
 	s.settle()
 	assert.Nil(t, s.backup)
 	assert.Empty(t, s.claims)
-	assert.Equal(t, 1, s.told(MaintenanceStarted))
-	assert.Equal(t, 1, s.told(MaintenanceEnded))
+	assert.Equal(t, 1, s.eventCount(MaintenanceStarted))
+	assert.Equal(t, 1, s.eventCount(MaintenanceEnded))
 }
 
-func TestThePageThatDoesNotServe(t *testing.T) {
+func TestPageThatDoesNotServe(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.sets[setA] = pageset.Status{Phase: pageset.Starting, Message: "the page Pods are starting"}
@@ -66,13 +66,13 @@ func TestThePageThatDoesNotServe(t *testing.T) {
 	s.settle()
 	assert.Equal(t, annotations.Blocked, s.state())
 	assert.Equal(t, "quota", s.annotations()[annotations.Message])
-	assert.Equal(t, 1, s.told(PageNotReady), "told when it became so, and not again")
+	assert.Equal(t, 1, s.eventCount(PageNotReady), "told when it became so, and not again")
 	s.sets[setA] = pageset.Status{Phase: pageset.Serving}
 	s.settle()
 	assert.Equal(t, setA, s.backends())
 	assert.Empty(t, s.annotations()[annotations.Message])
 
-	// Another page that does not serve: visitors keep the one they have.
+	// If another page does not serve, visitors keep the one they have.
 	s.later(time.Minute)
 	s.page.Set, s.sets[setB] = setB, pageset.Status{Phase: pageset.Blocked, Message: "quota"}
 	s.settle()
@@ -83,12 +83,12 @@ func TestThePageThatDoesNotServe(t *testing.T) {
 	s.settle()
 	assert.Equal(t, setB, s.backends())
 	assert.Equal(t, []string{setB}, s.claims)
-	assert.Equal(t, 1, s.told(PageChanged))
+	assert.Equal(t, 1, s.eventCount(PageChanged))
 }
 
-// TestAPageHasALead: who is sent to it may hear of its endpoints later than of the
-// swap. Nothing is written for this wait.
-func TestAPageHasALead(t *testing.T) {
+// TestLeadTime: an ingress controller may hear of the endpoints later than of the swap.
+// Nothing is written during this wait.
+func TestLeadTime(t *testing.T) {
 	s := newScene(t, "a")
 	s.lead = time.Second
 	s.annotate(annotations.DefaultEnabled, "true")
@@ -102,7 +102,7 @@ func TestAPageHasALead(t *testing.T) {
 	s.later(600 * time.Millisecond)
 	assert.Equal(t, setA, s.backends())
 
-	// The next page too: visitors keep the one they have.
+	// The same for the next page: visitors keep the one they have.
 	s.later(time.Minute)
 	before = s.object
 	s.page.Set, s.sets[setB] = setB, pageset.Status{Phase: pageset.Serving, Since: s.now}
@@ -111,7 +111,7 @@ func TestAPageHasALead(t *testing.T) {
 	s.later(time.Millisecond)
 	assert.Equal(t, setB, s.backends())
 
-	// A page that others use already is known.
+	// A page that others already use is known.
 	other := newScene(t, "b")
 	other.lead, other.sets[setA] = time.Second, pageset.Status{Phase: pageset.Serving, Since: epoch.Add(-time.Second)}
 	other.annotate(annotations.DefaultEnabled, "true")
@@ -127,11 +127,11 @@ func TestOffBeforeThePageServes(t *testing.T) {
 	s.annotate(annotations.DefaultEnabled, "")
 	s.settle()
 	assert.False(t, annotations.HasWritten(s.annotations()))
-	assert.Zero(t, s.told(MaintenanceEnded), "what has not begun does not end")
+	assert.Zero(t, s.eventCount(MaintenanceEnded), "what has not begun does not end")
 	assert.Empty(t, s.claims)
 }
 
-func TestTheReadyTimeout(t *testing.T) {
+func TestReadyTimeout(t *testing.T) {
 	slots, err := target.Ingress().Slots(newScene(t, "a").object)
 	require.NoError(t, err)
 	give := State{
@@ -147,7 +147,7 @@ func TestTheReadyTimeout(t *testing.T) {
 	assert.Nil(t, Decide(give).WriteBackup, "a Service that is not ours is never pointed at")
 }
 
-func TestAPageThatBreaksLeavesTheLastGoodOne(t *testing.T) {
+func TestBrokenPageLeavesItsLastGoodVersion(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.annotate(annotations.DefaultCustomPage, "spring")
@@ -159,24 +159,24 @@ func TestAPageThatBreaksLeavesTheLastGoodOne(t *testing.T) {
 	s.settle()
 	assert.Equal(t, setB, s.backends())
 	assert.Equal(t, []string{setB}, s.claims, "no set is made of the default page")
-	assert.Equal(t, 1, s.told(PageNotFound))
-	// Another name that is not there is not the same page: it is the default one.
+	assert.Equal(t, 1, s.eventCount(PageNotFound))
+	// Another missing name is another page: visitors get the default one.
 	s.annotate(annotations.DefaultCustomPage, "sprnig")
 	s.settle()
 	assert.Equal(t, setA, s.backends())
 }
 
-func TestABrokenFormatAndASecondConfigMapAreTold(t *testing.T) {
+func TestBrokenFormatAndSecondConfigMapAreReported(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.page = Page{Set: setB, Name: "spring", Broken: `page "spring" is shown without its own json`, Rivals: `page "spring" is in 2 ConfigMaps`}
 	s.settle()
 	assert.Equal(t, setB, s.backends(), "what is not broken is shown")
-	assert.Equal(t, 1, s.told(PageNotFound))
-	assert.Equal(t, 1, s.told(NameConflict))
+	assert.Equal(t, 1, s.eventCount(PageNotFound))
+	assert.Equal(t, 1, s.eventCount(NameConflict))
 }
 
-func TestWhoWritesTheBackendsBack(t *testing.T) {
+func TestRepeatedRevertsAreDelayed(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
@@ -193,7 +193,7 @@ func TestWhoWritesTheBackendsBack(t *testing.T) {
 		revert("argocd")
 		s.settle()
 		assert.Equal(t, setA+" "+setA, s.backends(), "answered at once")
-		assert.Equal(t, i+1, s.told(BackendReverted))
+		assert.Equal(t, i+1, s.eventCount(BackendReverted))
 	}
 	// From the fourth on: 1 s, 2 s, 4 s … 60 s.
 	for i, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
@@ -210,8 +210,8 @@ func TestWhoWritesTheBackendsBack(t *testing.T) {
 		assert.Equal(t, setA+" "+setA, s.backends())
 		assert.Equal(t, annotations.Contested, s.state())
 	}
-	assert.Equal(t, 11, s.told(BackendReverted))
-	s.later(quiet)
+	assert.Equal(t, 11, s.eventCount(BackendReverted))
+	s.later(revertWindow)
 	assert.Equal(t, annotations.Active, s.state(), "left in peace for a minute")
 	s.later(time.Second)
 	revert("argocd")
@@ -226,9 +226,9 @@ func TestWhoWritesTheBackendsBack(t *testing.T) {
 	assert.Equal(t, "argocd", u.GetManagedFields()[0].Manager)
 }
 
-// TestWhoReplacesTheWholeObjectIsMetTheSameWay: a tool that has the switch written
-// down takes all else that is annotated away with each write.
-func TestWhoReplacesTheWholeObjectIsMetTheSameWay(t *testing.T) {
+// TestReplacedObjectCountsAsARevert: a tool whose manifest has the switch removes all other
+// annotations with each write.
+func TestReplacedObjectCountsAsARevert(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
@@ -239,7 +239,7 @@ func TestWhoReplacesTheWholeObjectIsMetTheSameWay(t *testing.T) {
 		u := unstructured.Unstructured{Object: s.object}
 		u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true"})
 		s.step()
-		assert.Equal(t, i+1, s.told(BackendReverted))
+		assert.Equal(t, i+1, s.eventCount(BackendReverted))
 	}
 	assert.Equal(t, annotations.Contested, s.state())
 	assert.Equal(t, "app-a", s.backends())
@@ -248,10 +248,10 @@ func TestWhoReplacesTheWholeObjectIsMetTheSameWay(t *testing.T) {
 	assert.Equal(t, annotations.Contested, s.state())
 	assert.NotEmpty(t, s.annotations()[annotations.Message])
 	assert.Equal(t, "2026-01-01T00:00:00Z", s.annotations()[annotations.Since], "it goes on, it does not begin anew")
-	assert.Equal(t, 1, s.told(MaintenanceStarted))
+	assert.Equal(t, 1, s.eventCount(MaintenanceStarted))
 }
 
-func TestOnAgainWhileItIsBeingRestoredIsNoRevert(t *testing.T) {
+func TestOnAgainDuringTheRestoreIsNoRevert(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
@@ -263,10 +263,10 @@ func TestOnAgainWhileItIsBeingRestoredIsNoRevert(t *testing.T) {
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	assert.Equal(t, setA, s.backends())
-	assert.Zero(t, s.told(BackendReverted))
+	assert.Zero(t, s.eventCount(BackendReverted))
 }
 
-func TestStrippedAnnotationsComeBackFromTheBackup(t *testing.T) {
+func TestRemovedAnnotationsAreRecoveredFromTheBackup(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
@@ -280,12 +280,12 @@ func TestStrippedAnnotationsComeBackFromTheBackup(t *testing.T) {
 	s.annotate(annotations.DefaultEnabled, "false")
 	s.settle()
 	assert.Equal(t, "app-a app-b", s.backends())
-	assert.Equal(t, 1, s.told(RestoreFailed), "the annotation that could not be read")
+	assert.Equal(t, 1, s.eventCount(RestoreFailed), "the annotation that could not be read")
 }
 
-// TestWhoTakesAllAnnotationsAwayGetsTheFieldsBack: the backup says what was there,
-// and who owned it.
-func TestWhoTakesAllAnnotationsAwayGetsTheFieldsBack(t *testing.T) {
+// TestFieldsAreGivenBackWithoutAnnotations: the backup says what was there and who owned
+// it.
+func TestFieldsAreGivenBackWithoutAnnotations(t *testing.T) {
 	s := newScene(t, "a")
 	own := func(manager string) {
 		u := unstructured.Unstructured{Object: s.object}
@@ -295,7 +295,7 @@ func TestWhoTakesAllAnnotationsAwayGetsTheFieldsBack(t *testing.T) {
 	own("author")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.step()
-	own(ownership.Manager) // as the API server books it
+	own(ownership.Manager) // as the API server records it
 	s.settle()
 	s.object = runtime.DeepCopyJSON(s.object)
 	unstructured.RemoveNestedField(s.object, "metadata", "annotations")
@@ -305,13 +305,13 @@ func TestWhoTakesAllAnnotationsAwayGetsTheFieldsBack(t *testing.T) {
 	require.Len(t, u.GetManagedFields(), 1)
 	assert.Equal(t, "author", u.GetManagedFields()[0].Manager)
 	assert.Nil(t, s.backup)
-	assert.Equal(t, 1, s.told(MaintenanceEnded))
+	assert.Equal(t, 1, s.eventCount(MaintenanceEnded))
 	assert.Zero(t, s.memory)
 }
 
-// TestAnOriginalThatDoesNotFitHidesNoSecondCopy: the annotation of one slot is
-// forged or garbled, while maintenance goes on, and before it ends.
-func TestAnOriginalThatDoesNotFitHidesNoSecondCopy(t *testing.T) {
+// TestInvalidOriginalIsReplacedFromTheBackup: the original of one slot in the annotation is
+// forged or garbled, during maintenance and before its end.
+func TestInvalidOriginalIsReplacedFromTheBackup(t *testing.T) {
 	for name, value := range map[string]string{
 		"a page set": `{"service":{"name":"` + setB + `","port":{"number":80}}}`, "a field of nobody's": `{"evil":1}`, "nothing": `null`,
 	} {
@@ -325,18 +325,18 @@ func TestAnOriginalThatDoesNotFitHidesNoSecondCopy(t *testing.T) {
 				s.settle()
 			}
 			assert.Equal(t, "app-a app-b", s.backends())
-			assert.Zero(t, s.told(BackendLost))
+			assert.Zero(t, s.eventCount(BackendLost))
 		})
 	}
 }
 
-func TestALostBackend(t *testing.T) {
+func TestLostBackend(t *testing.T) {
 	s := newScene(t, "a", "b")
 	s.setRules(rule("a", setA), rule("b", "app-b")) // somebody points at a page set by hand
 	s.settle()
 	assert.Equal(t, annotations.Blocked, s.state())
 	assert.Equal(t, []string{setA}, s.claims, "what it points at is not collected")
-	assert.Equal(t, 1, s.told(BackendLost))
+	assert.Equal(t, 1, s.eventCount(BackendLost))
 	s.setRules(rule("a", "app-a"), rule("b", "app-b"))
 	s.settle()
 	assert.False(t, annotations.HasWritten(s.annotations()))
@@ -347,7 +347,7 @@ func TestNothingToSwap(t *testing.T) {
 	s.setRules(map[string]any{"host": "a"})
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
-	assert.Equal(t, 1, s.told(NothingToSwap))
+	assert.Equal(t, 1, s.eventCount(NothingToSwap))
 	assert.Empty(t, s.state())
 	assert.Empty(t, s.claims)
 }
@@ -366,19 +366,19 @@ func TestLongMaintenance(t *testing.T) {
 	assert.Zero(t, s.step().After)
 }
 
-// TestEveryPrefixConverges stops after every single write of every step, as a
-// crash does, forgets what was in memory, and goes on.
-func TestEveryPrefixConverges(t *testing.T) {
+// TestCrashAfterAnyWriteConverges stops after every single write, as a crash does, forgets
+// what was in memory, and goes on.
+func TestCrashAfterAnyWriteConverges(t *testing.T) {
 	for stop := range 8 {
 		s := newScene(t, "a", "b")
 		s.annotate(annotations.DefaultEnabled, "true")
-		s.crashing(stop)
+		s.crashAfter(stop)
 		s.later(time.Minute)
 		s.later(time.Minute)
 		require.Equal(t, setA+" "+setA, s.backends())
 		require.Equal(t, annotations.Active, s.state())
 		s.annotate(annotations.DefaultEnabled, "false")
-		s.crashing(stop)
+		s.crashAfter(stop)
 		s.settle()
 		assert.Equal(t, "app-a app-b", s.backends())
 		assert.Nil(t, s.backup)

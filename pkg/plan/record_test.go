@@ -17,8 +17,8 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// inMaintenance is a target of two hosts that is active.
-func inMaintenance(t *testing.T) *scene {
+// activeScene is an active target with two hosts.
+func activeScene(t *testing.T) *scene {
 	t.Helper()
 	s := newScene(t, "a", "b")
 	s.annotate(annotations.DefaultEnabled, "true")
@@ -28,15 +28,15 @@ func inMaintenance(t *testing.T) *scene {
 	return s
 }
 
-// later2 is the record as a version of the controller to come would write it.
-func later2(original string) string { return strings.Replace(original, `"v":1`, `"v":2`, 1) }
+// asLaterVersion is the record as a later version of the controller would write it.
+func asLaterVersion(original string) string { return strings.Replace(original, `"v":1`, `"v":2`, 1) }
 
 const unreadBackup = "backup ConfigMap maintenance-backup-ingress.my-app cannot be read (of another version)"
 
-// TestWhatCannotBeReadIsKept while a backend is on a page: it may know what nothing
-// else does. Nothing is written but that it is so; and once it can be read again, or
-// the other copy is enough to end by, all goes on.
-func TestWhatCannotBeReadIsKept(t *testing.T) {
+// TestUnreadableCopyIsKept while a backend is on a page, because it may have what nothing
+// else has. Only the state is written. Everything continues once the copy can be read
+// again, or if the other copy is enough to end maintenance.
+func TestUnreadableCopyIsKept(t *testing.T) {
 	for name, tc := range map[string]struct {
 		annotation, backup bool // which cannot be read
 		restored           bool // whether maintenance can end all the same
@@ -47,17 +47,17 @@ func TestWhatCannotBeReadIsKept(t *testing.T) {
 		"both":           {annotation: true, backup: true, says: "Restore by hand"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := inMaintenance(t)
+			s := activeScene(t)
 			original, copied := s.annotations()[annotations.Original], s.backup
 			if tc.annotation {
-				s.annotate(annotations.Original, later2(original))
+				s.annotate(annotations.Original, asLaterVersion(original))
 			}
 			if tc.backup {
-				s.backup = &Backup{Set: setA, Unread: unreadBackup}
+				s.backup = &Backup{Set: setA, ReadError: unreadBackup}
 			}
 			kept, keptCopy := s.annotations()[annotations.Original], s.backup
 			s.settle()
-			s.page.Set = setB // another page does not make it write either
+			s.page.Set = setB // another page is no reason to write either
 			s.later(time.Hour)
 			s.sets[setA] = pageset.Status{Phase: pageset.Starting, Message: "starting"}
 			s.later(time.Hour)
@@ -67,7 +67,7 @@ func TestWhatCannotBeReadIsKept(t *testing.T) {
 			assert.Same(t, keptCopy, s.backup)
 			assert.Equal(t, setA+" "+setA, s.backends())
 			assert.Equal(t, []string{setA}, s.claims)
-			assert.Equal(t, 1, s.told(RestoreFailed))
+			assert.Equal(t, 1, s.eventCount(RestoreFailed))
 
 			s.annotate(annotations.DefaultEnabled, "false")
 			s.settle()
@@ -78,12 +78,12 @@ func TestWhatCannotBeReadIsKept(t *testing.T) {
 				return
 			}
 			assert.Equal(t, setA+" "+setA, s.backends())
-			assert.Equal(t, 1, s.told(BackendLost))
+			assert.Equal(t, 1, s.eventCount(BackendLost))
 			assert.Contains(t, s.annotations()[annotations.Message], tc.says)
 			assert.Equal(t, kept, s.annotations()[annotations.Original])
 			assert.Same(t, keptCopy, s.backup)
 
-			// The version that can read it comes back.
+			// A version that can read it is back.
 			s.annotate(annotations.DefaultEnabled, "true")
 			s.annotate(annotations.Original, original)
 			s.page.Set, s.backup, s.sets[setA] = setA, copied, pageset.Status{Phase: pageset.Serving}
@@ -97,9 +97,9 @@ func TestWhatCannotBeReadIsKept(t *testing.T) {
 	}
 }
 
-// TestATypoInTheRecord, and no backup: what can be mended by hand is not overwritten.
-func TestATypoInTheRecord(t *testing.T) {
-	s := inMaintenance(t)
+// TestTypoInTheRecordIsNotOverwritten if there is no backup: a person can repair it.
+func TestTypoInTheRecordIsNotOverwritten(t *testing.T) {
+	s := activeScene(t)
 	original := s.annotations()[annotations.Original]
 	typo := strings.TrimSuffix(original, "}")
 	s.annotate(annotations.Original, typo)
@@ -114,8 +114,9 @@ func TestATypoInTheRecord(t *testing.T) {
 	assert.NotNil(t, s.backup)
 }
 
-// TestWhatNobodyNeedsIsWrittenAnew: no backend is on a page, so the backends say all.
-func TestWhatNobodyNeedsIsWrittenAnew(t *testing.T) {
+// TestUnneededUnreadableRecordIsRewritten: no backend is on a page, so the backends say
+// everything.
+func TestUnneededUnreadableRecordIsRewritten(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.Original, "{garbage")
 	s.annotate(annotations.DefaultEnabled, "true")
@@ -127,10 +128,10 @@ func TestWhatNobodyNeedsIsWrittenAnew(t *testing.T) {
 	assert.False(t, annotations.HasWritten(s.annotations()))
 }
 
-// TestBlockTakesNothingAway: the annotation page-set was removed by hand, and the
-// backup cannot be written.
-func TestBlockTakesNothingAway(t *testing.T) {
-	s := inMaintenance(t)
+// TestBlockRemovesNothing: somebody removed annotation page-set, and the backup cannot be
+// written.
+func TestBlockRemovesNothing(t *testing.T) {
+	s := activeScene(t)
 	before := s.annotations()
 	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
 	delete(before, annotations.PageSet)
@@ -144,12 +145,12 @@ func TestBlockTakesNothingAway(t *testing.T) {
 	assert.Equal(t, before, blocked.GetAnnotations())
 }
 
-// TestAllBackendsGoForAMoment, and come back as they were during maintenance, as with
-// an editor that writes twice.
-func TestAllBackendsGoForAMoment(t *testing.T) {
+// TestAllBackendsAreRemovedForAMoment and added again as they were during maintenance, as
+// by an editor that writes twice.
+func TestAllBackendsAreRemovedForAMoment(t *testing.T) {
 	for name, on := range map[string]string{"and it goes on": "true", "and it ends": "false"} {
 		t.Run(name, func(t *testing.T) {
-			s := inMaintenance(t)
+			s := activeScene(t)
 			rules, _, err := unstructured.NestedSlice(s.object, "spec", "rules")
 			require.NoError(t, err)
 			original, since := s.annotations()[annotations.Original], s.annotations()[annotations.Since]
@@ -159,7 +160,7 @@ func TestAllBackendsGoForAMoment(t *testing.T) {
 			assert.Equal(t, original, s.annotations()[annotations.Original])
 			assert.Equal(t, setA, s.annotations()[annotations.PageSet], "which keeps the set")
 			require.NotNil(t, s.backup)
-			assert.Equal(t, 1, s.told(NothingToSwap))
+			assert.Equal(t, 1, s.eventCount(NothingToSwap))
 
 			s.setRules(rules...)
 			s.annotate(annotations.DefaultEnabled, on)
@@ -171,10 +172,10 @@ func TestAllBackendsGoForAMoment(t *testing.T) {
 				s.settle()
 			}
 			assert.Equal(t, "app-a app-b", s.backends())
-			assert.Zero(t, s.told(BackendLost))
+			assert.Zero(t, s.eventCount(BackendLost))
 		})
 	}
-	s := inMaintenance(t)
+	s := activeScene(t)
 	s.setRules()
 	s.settle()
 	s.annotate(annotations.DefaultEnabled, "false")
@@ -183,10 +184,10 @@ func TestAllBackendsGoForAMoment(t *testing.T) {
 	assert.Nil(t, s.backup)
 }
 
-// TestAnOriginalThatThisVersionRefuses is none that is known, and none to be dropped:
-// a later version took it, and may put it back.
-func TestAnOriginalThatThisVersionRefuses(t *testing.T) {
-	s := inMaintenance(t)
+// TestOriginalThatThisVersionRefusesIsKept: it counts as unknown and is not dropped,
+// because a later version accepted it and may restore it.
+func TestOriginalThatThisVersionRefusesIsKept(t *testing.T) {
+	s := activeScene(t)
 	refused := `{"backendOfTheFuture":{"name":"app-b"}}`
 	for _, text := range []string{s.annotations()[annotations.Original]} {
 		s.annotate(annotations.Original, strings.Replace(text, `{"service":{"name":"app-b","port":{"number":80}}}`, refused, 1))
@@ -199,7 +200,7 @@ func TestAnOriginalThatThisVersionRefuses(t *testing.T) {
 	s.annotate(annotations.DefaultEnabled, "false")
 	s.settle()
 	assert.Equal(t, "app-a "+setA, s.backends())
-	assert.Equal(t, 1, s.told(BackendLost))
+	assert.Equal(t, 1, s.eventCount(BackendLost))
 	assert.Contains(t, s.annotations()[annotations.Original], refused)
 }
 
@@ -210,10 +211,10 @@ func parsed(t *testing.T, text string) swap.Record {
 	return r
 }
 
-// TestTheRecordIsBounded: hosts come and go, and what was remembered of the oldest
-// makes room, with a warning; what is on a page never does.
-func TestTheRecordIsBounded(t *testing.T) {
-	s := inMaintenance(t)
+// TestRecordIsBounded: hosts are added and removed, and the originals of the oldest make
+// room, with a warning. Originals of slots on a page never do.
+func TestRecordIsBounded(t *testing.T) {
+	s := activeScene(t)
 	s.annotate("filler", strings.Repeat("x", annotations.MaxTotalSize-annotations.Size(s.annotations())-len("filler")-2000))
 	for i := range 40 {
 		host := fmt.Sprintf("host-%d.example.org", i)
@@ -232,17 +233,17 @@ func TestTheRecordIsBounded(t *testing.T) {
 	assert.Less(t, len(hosts), 20)
 	assert.Equal(t, []string{"a", "b", "host-39.example.org", "host-38.example.org", "host-37.example.org"}, hosts[:5])
 	assert.Equal(t, record.String(), s.backup.Record.String())
-	assert.Positive(t, s.told(InvalidAnnotation))
+	assert.Positive(t, s.eventCount(InvalidAnnotation))
 	s.annotate(annotations.DefaultEnabled, "false")
 	s.settle()
 	assert.Equal(t, "app-a app-b app-host-39.example.org", s.backends())
 }
 
-// TestRoomIsMadeByWhatIsLarge: where it is what kubectl annotates that leaves no room,
-// to remove large annotations would not help, since it comes back with the next apply.
-func TestRoomIsMadeByWhatIsLarge(t *testing.T) {
+// TestAdviceNamesTheLargeAnnotation: if kubectl's annotation leaves no room, removing large
+// annotations would not help, because it comes back with the next apply.
+func TestAdviceNamesTheLargeAnnotation(t *testing.T) {
 	for key, says := range map[string]string{
-		corev1.LastAppliedConfigAnnotation: "take it off, and apply with --server-side from then on, or split the object in two",
+		corev1.LastAppliedConfigAnnotation: "remove it and apply with --server-side from then on, or split the object in two",
 		"example.com/filler":               "remove large ones",
 	} {
 		s := newScene(t, "a", "b")

@@ -25,32 +25,32 @@ const (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// scene is a target with everything that a controller would gather, and does
-// what is decided: decisions are tested by what comes of them.
+// scene is a target with everything that a controller would gather. It does what is
+// decided: decisions are tested by their results.
 type scene struct {
 	*testing.T
-	kind    target.Kind
-	classes []string
-	byClass map[string]time.Duration
-	refused map[string]string
-	access  func() Access // who is let through; nil is nobody
-	now     time.Time
-	lead    time.Duration
-	object  map[string]any
-	page    Page
-	sets    map[string]pageset.Status
-	backup  *Backup
-	memory  Memory
-	leases  map[string]wanted.Lease
-	auto    wanted.Seen // what auto sees
-	behind  []Backend   // of the gate
-	on      bool        // what was wanted last
-	// installation is the id of the controller that decides.
+	kind         target.Kind
+	classes      []string
+	byClass      map[string]time.Duration
+	refused      map[string]string
+	access       func() Access // who is let through; nil is nobody
+	now          time.Time
+	lead         time.Duration
+	object       map[string]any
+	page         Page
+	sets         map[string]pageset.Status
+	backup       *Backup
+	memory       Memory
+	leases       map[string]wanted.Lease
+	auto         wanted.Observed // what is observed of the target's app
+	gateBackends []Backend       // of the gate
+	on           bool            // whether maintenance was wanted last
+	// installation is the id of the installation that decides.
 	installation string
-	events       []Event        // as people are told: a warning once while it lasts
-	lasts        map[Event]bool // warnings of the decision before
+	events       []Event        // as people see them: a warning once while it lasts
+	lastWarnings map[Event]bool // warnings of the previous decision
 	claims       []string
-	stores       func(sent map[string]any) map[string]any // what becomes of an update on its way
+	onUpdate     func(sent map[string]any) map[string]any // what the API server stores of an update
 	writes       int
 }
 
@@ -61,7 +61,7 @@ func (s *scene) uid(uid types.UID) {
 	s.object = u.Object
 }
 
-// answered is what comes of a decision whose update was stored.
+// answered stores the update of a decision and gives the adjusted decision.
 func (s *scene) answered(d Decision) Decision {
 	s.writes++
 	u := unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.object)}
@@ -120,12 +120,12 @@ func (s *scene) decide() Decision {
 	request, problems := annotations.DefaultKeys().Parse(s.annotations())
 	var gate *Gate
 	if request.RestoreWhen != "" {
-		gate = &Gate{Backends: s.behind, Timeout: request.RestoreTimeout}
+		gate = &Gate{Backends: s.gateBackends, Timeout: request.RestoreTimeout}
 	}
-	auto := wanted.Automatic{Seen: s.auto, Kept: wanted.ParseSpell(s.annotations()[annotations.Cause]), Shown: swap.OnPage(slots), Restoring: s.state() == annotations.Restoring}
+	auto := wanted.Automatic{Observed: s.auto, Kept: wanted.ParseEpisode(s.annotations()[annotations.Cause]), Shown: swap.OnPage(slots), Restoring: s.state() == annotations.Restoring}
 	state := State{
 		Gate: gate, Now: s.now, Settings: Settings{Lead: s.lead, Settle: 3 * time.Second, SettleByClass: s.byClass}, Request: request, Problems: problems, Keys: annotations.DefaultKeys(), Wanted: wanted.Decide(request, wanted.Facts{Begun: wanted.Begun(s.annotations(), swap.OnPage(slots)), Leases: s.leases, Auto: auto}, s.now),
-		Kind: s.kind, Classes: s.classes, Refused: s.refused, Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
+		Kind: s.kind, Classes: s.classes, RefusedFields: s.refused, Object: s.object, Slots: slots, Page: s.page, Sets: s.sets, Backup: s.backup, Memory: s.memory, Installation: s.installation,
 	}
 	if s.access != nil {
 		state.Access = s.access()
@@ -134,7 +134,7 @@ func (s *scene) decide() Decision {
 	return Decide(state)
 }
 
-// step decides once, and does what is decided.
+// step decides once and does what is decided.
 func (s *scene) step() Decision {
 	s.Helper()
 	d := s.decide()
@@ -142,8 +142,8 @@ func (s *scene) step() Decision {
 		s.backup = d.WriteBackup
 	}
 	if d.Update != nil {
-		if s.object = d.Update; s.stores != nil {
-			s.object = s.stores(d.Update)
+		if s.object = d.Update; s.onUpdate != nil {
+			s.object = s.onUpdate(d.Update)
 		}
 		d = s.answered(d)
 		require.LessOrEqual(s, annotations.Size(s.annotations()), annotations.MaxTotalSize, "the API server would refuse it")
@@ -154,16 +154,16 @@ func (s *scene) step() Decision {
 	s.memory, s.claims = d.Memory, d.Claims
 	lasts := map[Event]bool{}
 	for _, e := range d.Events {
-		if !e.Reason.Warning() || !s.lasts[e] {
+		if !e.Reason.Warning() || !s.lastWarnings[e] {
 			s.events = append(s.events, e)
 		}
 		lasts[e] = e.Reason.Warning()
 	}
-	s.lasts = lasts
+	s.lastWarnings = lasts
 	return d
 }
 
-// settle steps until there is nothing to do at this time.
+// settle steps until nothing is left to do at this time.
 func (s *scene) settle() {
 	s.Helper()
 	for range 10 {
@@ -191,7 +191,7 @@ func (s *scene) backends() string {
 	return strings.Join(names, " ")
 }
 
-func (s *scene) told(reason Reason) (n int) {
+func (s *scene) eventCount(reason Reason) (n int) {
 	for _, e := range s.events {
 		if e.Reason == reason {
 			n++
@@ -202,8 +202,8 @@ func (s *scene) told(reason Reason) (n int) {
 
 func (s *scene) state() string { return s.annotations()[annotations.State] }
 
-// crashing does so many writes, at most, and then forgets what was in memory.
-func (s *scene) crashing(writes int) {
+// crashAfter does at most this many writes and then forgets what was in memory.
+func (s *scene) crashAfter(writes int) {
 	s.Helper()
 	for writes > 0 {
 		d := s.decide()

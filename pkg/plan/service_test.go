@@ -18,7 +18,7 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// serviceState is a Service, swapped to a set or not, with what a controller gathers.
+// serviceState is a Service with what a controller gathers.
 func serviceState(t *testing.T, request string, spec map[string]any) State {
 	t.Helper()
 	object := map[string]any{"apiVersion": "v1", "kind": "Service",
@@ -29,7 +29,7 @@ func serviceState(t *testing.T, request string, spec map[string]any) State {
 	})
 }
 
-// refresh reads the object anew.
+// refresh reads the object again.
 func refresh(t *testing.T, s State) State {
 	t.Helper()
 	var err error
@@ -73,7 +73,7 @@ func targetPort(object map[string]any) any {
 	return object["spec"].(map[string]any)["ports"].([]any)[0].(map[string]any)["targetPort"]
 }
 
-func TestAServiceThatIsHalfRevertedServesTheAppUntilThePageCan(t *testing.T) {
+func TestHalfRevertedServiceServesTheAppUntilThePageServes(t *testing.T) {
 	s := swapped(t)
 	assert.Equal(t, page.PortName, targetPort(s.Object))
 	s = merged(t, s)
@@ -91,10 +91,10 @@ func TestAServiceThatIsHalfRevertedServesTheAppUntilThePageCan(t *testing.T) {
 	assert.Equal(t, map[string]any{annotations.PageSetLabel: setA}, selector(d.Update))
 }
 
-// TestWhoMergedIsRemembered: whenever what somebody merged into a page's selector is
-// written out, be it to end maintenance or to wait for the page, the record says
-// whose field that was.
-func TestWhoMergedIsRemembered(t *testing.T) {
+// TestOwnerOfAMergeIsRecorded: whenever a value that somebody merged into a page's selector
+// is written, to end maintenance or to wait for the page, the record names the owner of
+// that field.
+func TestOwnerOfAMergeIsRecorded(t *testing.T) {
 	for name, change := range map[string]func(s *State){
 		"at the end": func(s *State) { s.Wanted.On = false },
 		"until the page can": func(s *State) {
@@ -120,8 +120,8 @@ func TestWhoMergedIsRemembered(t *testing.T) {
 	}
 }
 
-// TestAPortThatIsNewLeavesVisitorsThePage: nothing was reverted.
-func TestAPortThatIsNewLeavesVisitorsThePage(t *testing.T) {
+// TestNewPortLeavesVisitorsOnThePage: nothing was reverted.
+func TestNewPortLeavesVisitorsOnThePage(t *testing.T) {
 	s := swapped(t)
 	s.Object = runtime.DeepCopyJSON(s.Object)
 	spec := s.Object["spec"].(map[string]any)
@@ -135,7 +135,7 @@ func TestAPortThatIsNewLeavesVisitorsThePage(t *testing.T) {
 	assert.Equal(t, annotations.Pending, after.GetAnnotations()[annotations.State], "nobody answers on it yet")
 }
 
-func TestTheOriginIsMendedAndGoesLast(t *testing.T) {
+func TestOriginIsRepairedAndDeletedLast(t *testing.T) {
 	s := swapped(t)
 	s.Now = s.Now.Add(time.Minute)
 	assert.Nil(t, Decide(s).WriteOrigin, "it is as it should be")
@@ -163,7 +163,7 @@ func TestTheOriginIsMendedAndGoesLast(t *testing.T) {
 	assert.True(t, d.DropBackup)
 }
 
-func TestWhatAServiceIsTold(t *testing.T) {
+func TestEventsOfAService(t *testing.T) {
 	spec := web()
 	spec["ports"] = append(spec["ports"].([]any), map[string]any{"port": int64(53), "protocol": "UDP"})
 	reasons := func(d Decision) (all []Reason) {
@@ -172,7 +172,7 @@ func TestWhatAServiceIsTold(t *testing.T) {
 		}
 		return all
 	}
-	assert.Equal(t, []Reason{BackendLeftAlone, MaintenanceStarted}, reasons(Decide(serviceState(t, "true", spec))))
+	assert.Equal(t, []Reason{BackendSkipped, MaintenanceStarted}, reasons(Decide(serviceState(t, "true", spec))))
 	assert.Empty(t, reasons(Decide(serviceState(t, "false", spec))), "nothing is asked")
 	spec["clusterIP"] = "None"
 	d := Decide(serviceState(t, "true", spec))
@@ -181,11 +181,11 @@ func TestWhatAServiceIsTold(t *testing.T) {
 	assert.Nil(t, d.Update)
 }
 
-// TestACopyThatCannotBeReadTakesTheAppFromNobody: a Service that somebody has reverted by
-// half leads nowhere, and its other copy says where to.
-func TestACopyThatCannotBeReadTakesTheAppFromNobody(t *testing.T) {
+// TestHalfRevertedServiceWithUnreadableCopyServesTheApp: a partly reverted Service leads
+// nowhere, and the other copy says where it should lead.
+func TestHalfRevertedServiceWithUnreadableCopyServesTheApp(t *testing.T) {
 	s := merged(t, swapped(t))
-	s.Backup = &Backup{Set: setA, Unread: unreadBackup}
+	s.Backup = &Backup{Set: setA, ReadError: unreadBackup}
 	d := Decide(s)
 	require.NotNil(t, d.Update)
 	assert.Nil(t, d.WriteBackup)

@@ -13,40 +13,46 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// Meaning is what a state tells people, as the README has it.
-type Meaning struct{ State, Visitors, Meaning string }
+// StateMeaning explains a state to people: the state ("" is an absent annotation), what
+// visitors get, and what it means.
+type StateMeaning struct {
+	State    string // value of maintenance/state; empty where that is absent
+	Visitors string // what they get
+	Meaning  string // Markdown, with links from the folder docs
+}
 
-// States is the whole list, in the order of a maintenance; the README's table is made of it.
-func States() []Meaning {
-	return []Meaning{
-		{"", "the app", "all is as it was"},
-		{annotations.Pending, "the app", "the page Pods are starting; nobody needs to do anything"},
-		{annotations.Blocked, "the app¹", "the page cannot be shown, a backend not be restored, or a copy of the originals not be read, until somebody acts; `maintenance/message` says what"},
-		{annotations.Switching, "the app or the page", "swapped; for `--settle-time` the ingress controller may be following"},
-		{annotations.Active, "the page", "it has had the time to follow"},
-		{annotations.Restoring, "the page", "maintenance is over, and visitors keep the page until the app is ready; `maintenance/message` says what is waited for, see [Automatic maintenance](docs/auto.md)"},
-		{annotations.Contested, "one or the other", "a tool keeps writing the backends back, see [GitOps](#gitops)"},
+// States lists all states in the order of a maintenance; the table in docs/reference.md is generated
+// from it.
+func States() []StateMeaning {
+	return []StateMeaning{
+		{"", "the app", "not in maintenance"},
+		{annotations.Pending, "the app", "the page Pods are starting; no action is needed"},
+		{annotations.Blocked, "the app¹", "the page cannot be shown, a backend cannot be restored, or a copy of the originals cannot be read until somebody acts; `maintenance/message` says what to do"},
+		{annotations.Switching, "the app or the page", "the backends are swapped; the ingress controller gets `--settle-time` to follow"},
+		{annotations.Active, "the page", "the ingress controller has had time to follow"},
+		{annotations.Restoring, "the page", "maintenance is over, but visitors keep the page until the app is ready; `maintenance/message` says what it waits for, see [Automatic maintenance](auto.md)"},
+		{annotations.Contested, "one or the other", "a tool keeps writing the backends back, see [GitOps](gitops.md)"},
 	}
 }
 
-// said gives the status with a state and why it is so, as it is stored: what others
-// say may have several lines. Nothing else sets either.
-func said(s annotations.Status, state, why string) annotations.Status {
+// withState sets the state and the reason for it, in the form in which they are stored:
+// foreign messages may have several lines. Nothing else sets either.
+func withState(s annotations.Status, state, why string) annotations.Status {
 	s.State, s.Message = state, annotations.Line(why, annotations.MaxMessage)
 	return s
 }
 
-// fit cuts the message to what room there is: a state, and even more so a swap, must
-// not fail for the sake of its explanation.
-func fit(s annotations.Status, all map[string]string) annotations.Status {
-	const least = 16 // bytes that say anything
+// fitMessage shortens the message to the available room: a state, and even more a swap,
+// must not fail because of its explanation.
+func fitMessage(s annotations.Status, all map[string]string) annotations.Status {
+	const least = 16 // bytes of a message that still says anything
 	over := annotations.Size(s.Write(all)) - annotations.MaxTotalSize
 	if over <= 0 {
 		return s
 	}
 	if s.Access != "" {
 		s.Access = ""
-		return fit(s, all)
+		return fitMessage(s, all)
 	}
 	if room := len(s.Message) - over; room >= least {
 		s.Message = annotations.ClipTo(s.Message, room)
@@ -56,70 +62,73 @@ func fit(s annotations.Status, all map[string]string) annotations.Status {
 	return s
 }
 
-// bare is the status of a target that is not in maintenance: nothing, but that a maintenance
-// was given up which began by itself.
-func (d *draft) bare() annotations.Status { return annotations.Status{Cause: d.status.Cause} }
+// clearedStatus is the status of a target outside maintenance: empty, except that it keeps
+// an automatic maintenance that was given up.
+func (d *draft) clearedStatus() annotations.Status { return annotations.Status{Cause: d.status.Cause} }
 
 // annotate plans to write the status.
 func (d *draft) annotate(status annotations.Status) {
 	all := d.object.GetAnnotations()
-	want := d.handedOver(fit(status, all).Write(all))
-	if !maps.Equal(want, all) && !d.unsaid(want) && annotations.Size(want) <= annotations.MaxTotalSize { // the API server would refuse it
+	want := d.handOver(fitMessage(status, all).Write(all))
+	if !maps.Equal(want, all) && !d.unstored(want) && annotations.Size(want) <= annotations.MaxTotalSize { // or the API server would refuse it
 		d.update(nil, status)
 	}
 }
 
-// unsaid says whether a webhook changes just these annotations whenever they are written:
-// they are written once a minute, for it may have gone.
-func (d *draft) unsaid(want map[string]string) bool {
+// rewriteInterval is how often a status is written that a webhook does not let be stored.
+const rewriteInterval = time.Minute
+
+// unstored says whether a webhook changes just these annotations whenever they are written.
+// They are written once per rewriteInterval then, since the webhook may be removed.
+func (d *draft) unstored(want map[string]string) bool {
 	m := &d.out.Memory
-	if m.Unsaid == "" || m.Unsaid != annotations.StatusOf(want).Digest() {
+	if m.UnstoredStatus == "" || m.UnstoredStatus != annotations.StatusOf(want).Digest() {
 		return false
 	}
-	d.tell(InvalidAnnotation, "annotations %s* are not stored as they are written: an admission webhook changes them; exempt them from it", annotations.Prefix)
-	if m.UnsaidAt.IsZero() {
-		m.UnsaidAt = d.in.Now
+	d.report(InvalidAnnotation, "annotations %s* are not stored as written, because an admission webhook changes them: exempt them from it", annotations.Prefix)
+	if m.UnstoredAt.IsZero() {
+		m.UnstoredAt = d.in.Now
 	}
-	left := m.UnsaidAt.Add(quiet).Sub(d.in.Now)
+	left := m.UnstoredAt.Add(rewriteInterval).Sub(d.in.Now)
 	if left > 0 {
-		d.again(left)
+		d.recheckAfter(left)
 	}
 	return left > 0
 }
 
-// update plans one request that writes the slots and the status together; none if
-// what would be stored is there already. Nothing else compares, so that nothing is
-// compared in another form than it is stored in: that would be written for ever.
+// update plans one request that writes the slots and the status together, and none if the
+// object has all of it already. Nothing else compares, and always in the form in which
+// things are stored: anything else would be written for ever.
 func (d *draft) update(writes []swap.Write, status annotations.Status) {
 	object, err := swap.Apply(d.in.Object, writes)
 	if err != nil {
-		// The paths were read off this very object.
-		d.tell(RestoreFailed, "%v", err)
+		// The paths were read from this very object.
+		d.report(RestoreFailed, "%v", err)
 		return
 	}
 	u := unstructured.Unstructured{Object: object}
 	all := u.GetAnnotations()
-	setAnnotations(&u, d.handedOver(fit(status, all).Write(all)))
+	setAnnotations(&u, d.handOver(fitMessage(status, all).Write(all)))
 	if equality.Semantic.DeepEqual(object, d.in.Object) {
 		return
 	}
-	if marked := d.marked(status, all); annotations.Size(marked) <= annotations.MaxTotalSize {
+	if marked := d.withInstallation(status, all); annotations.Size(marked) <= annotations.MaxTotalSize {
 		setAnnotations(&u, marked)
 	}
 	d.out.Update = object
 }
 
-// marked are the annotations with the installation's id among them. Nothing is written
-// for its sake alone: a target from before there were ids is only marked with what is
-// written anyway.
-func (d *draft) marked(status annotations.Status, all map[string]string) map[string]string {
+// withInstallation gives the annotations with the installation's id. The id alone is no
+// reason to write: a target from before ids existed is marked together with the next
+// change.
+func (d *draft) withInstallation(status annotations.Status, all map[string]string) map[string]string {
 	if status != (annotations.Status{}) && d.in.Installation != "" {
 		status.Installation = d.in.Installation
 	}
-	return d.handedOver(fit(status, all).Write(all))
+	return d.handOver(fitMessage(status, all).Write(all))
 }
 
-// setAnnotations leaves no empty map behind where there was none.
+// setAnnotations sets the annotations, and leaves no empty map where there was none.
 func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
 	if len(all) == 0 {
 		unstructured.RemoveNestedField(u.Object, "metadata", "annotations")
@@ -128,26 +137,27 @@ func setAnnotations(u *unstructured.Unstructured, all map[string]string) {
 	u.SetAnnotations(all)
 }
 
-// Block gives a copy of a target that says why maintenance cannot begin; nil if
-// it says so already, or if anything of maintenance is left on it: that stays.
+// Block gives a copy of a target whose state says that maintenance cannot begin, and why.
+// It is nil if the target says so already, or if anything of maintenance is left on it:
+// that stays.
 func Block(object map[string]any, why, installation string) map[string]any {
 	d := newDraft(State{Object: object, Installation: installation})
 	if d.status.PageSet != "" || d.status.Original != "" {
 		return nil
 	}
-	d.annotate(said(d.status, annotations.Blocked, why))
+	d.annotate(withState(d.status, annotations.Blocked, why))
 	return d.out.Update
 }
 
-// budget is how many bytes the record of originals may have beside everything
-// else that is annotated. Maintenance begins only if there is room for a message too;
-// once it has begun, messages give way.
+// budget is how many bytes the record of originals may take next to all other annotations.
+// Maintenance begins only if there is room for a message too; once it has begun, messages
+// are shortened instead.
 func (d *draft) budget() int {
 	others := maps.Clone(d.object.GetAnnotations())
 	delete(others, annotations.Original)
 	delete(others, annotations.Message)
 	id := cmp.Or(d.in.Installation, d.status.Installation)
-	longest := said(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set, Installation: id, Cause: d.status.Cause}, annotations.Contested, "")
+	longest := withState(annotations.Status{Since: time.RFC3339, PageSet: d.page.Set, Installation: id, Cause: d.status.Cause}, annotations.Contested, "")
 	if d.status.PageSet == "" {
 		longest.Message = strings.Repeat("m", annotations.MaxMessage)
 	}

@@ -12,9 +12,9 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// TestWhatOthersSayComesToRest: what a webhook or a kubelet says may have several
-// lines. It is written once, and not for ever because it is stored on one.
-func TestWhatOthersSayComesToRest(t *testing.T) {
+// TestForeignMessagesAreWrittenOnce: messages of webhooks and kubelets may have several
+// lines. They are stored on one line and must not be rewritten because of that.
+func TestForeignMessagesAreWrittenOnce(t *testing.T) {
 	for name, says := range map[string]string{
 		"two lines":            "denied:\nask the platform team",
 		"a tab and an escape":  "denied:\t\x1b[31mno",
@@ -37,14 +37,14 @@ func TestWhatOthersSayComesToRest(t *testing.T) {
 			require.Equal(t, annotations.Active, s.state())
 			s.sets[setA] = pageset.Status{Phase: pageset.Blocked, Message: says}
 			s.settle()
-			s.later(hiccup)
+			s.later(pageAwayTolerance)
 			assert.Equal(t, annotations.Blocked, s.state(), "in the middle of maintenance too")
 		})
 	}
 }
 
-// TestBlockingComesToRest as well.
-func TestBlockingComesToRest(t *testing.T) {
+// TestBlockIsWrittenOnce too.
+func TestBlockIsWrittenOnce(t *testing.T) {
 	s := newScene(t, "a")
 	const why = "write backup: admission webhook denied the request:\nno ConfigMaps here"
 	s.object = Block(s.object, why, "")
@@ -52,14 +52,14 @@ func TestBlockingComesToRest(t *testing.T) {
 	assert.Nil(t, Block(s.object, why, ""), "it says so already")
 }
 
-// TestAMessageIsOfItsState: contested, then the page changes and its set is on its
-// way: what was said of the one is not kept for the other.
-func TestAMessageIsOfItsState(t *testing.T) {
+// TestMessageBelongsToItsState: a contested target gets a page whose set is starting, and
+// the message of the old state is not kept.
+func TestMessageBelongsToItsState(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()
 	s.later(time.Minute)
-	for range patience + 1 {
+	for range immediateReverts + 1 {
 		s.later(time.Second)
 		s.setRules(rule("a", "app-a"))
 		s.step()
@@ -75,16 +75,16 @@ func TestAMessageIsOfItsState(t *testing.T) {
 	assert.Contains(t, s.annotations()[annotations.Message], "keeps writing the backends back")
 }
 
-// TestAMessageGivesWay: somebody annotates so much during maintenance that what is
-// left has no room for a message. The state is written all the same, and the swap.
-func TestAMessageGivesWay(t *testing.T) {
+// TestMessageYieldsToTheState: somebody adds annotations during maintenance until there is
+// no room for a message. The state is written all the same, and so is the swap.
+func TestMessageYieldsToTheState(t *testing.T) {
 	for _, left := range []int{900, 100, 60, 20} {
 		s := newScene(t, "a")
 		s.annotate(annotations.DefaultEnabled, "true")
 		s.settle()
 		s.later(time.Minute)
 		s.annotate("filler", strings.Repeat("x", annotations.MaxTotalSize-annotations.Size(s.annotations())-len("filler")-left))
-		for range patience + 1 {
+		for range immediateReverts + 1 {
 			s.later(time.Second)
 			s.setRules(rule("a", "app-a"))
 			s.step()
@@ -96,9 +96,9 @@ func TestAMessageGivesWay(t *testing.T) {
 	}
 }
 
-// TestAPageThatIsAwayIsNotActive, whatever else is new: a host that came, or a page that
-// is to be shown instead and does not serve either.
-func TestAPageThatIsAwayIsNotActive(t *testing.T) {
+// TestNotActiveWhileThePageIsAway, whatever else changes: a new host, or another page that
+// does not serve either.
+func TestNotActiveWhileThePageIsAway(t *testing.T) {
 	for name, change := range map[string]func(s *scene){
 		"nothing else": func(*scene) {},
 		"a new host":   func(s *scene) { s.setRules(rule("a", setA), rule("b", "app-b")) },
@@ -113,7 +113,7 @@ func TestAPageThatIsAwayIsNotActive(t *testing.T) {
 			s.sets[setA] = pageset.Status{Phase: pageset.Starting, Message: "no node has room"}
 			change(s)
 			s.settle()
-			s.later(hiccup)
+			s.later(pageAwayTolerance)
 			assert.Equal(t, annotations.Blocked, s.state())
 			assert.Contains(t, s.annotations()[annotations.Message], "no node has room")
 			s.sets[setA] = pageset.Status{Phase: pageset.Serving}
@@ -124,9 +124,10 @@ func TestAPageThatIsAwayIsNotActive(t *testing.T) {
 	}
 }
 
-// TestAHostThatWaitsForThePageIsNotActive: it came while the page changes, and visitors
-// of it get the app until the new one serves. Those of the others keep the old page.
-func TestAHostThatWaitsForThePageIsNotActive(t *testing.T) {
+// TestNotActiveWhileAHostWaitsForThePage: the host is added while the page changes, and its
+// visitors get the app until the new page serves. Visitors of the other hosts keep the old
+// page.
+func TestNotActiveWhileAHostWaitsForThePage(t *testing.T) {
 	s := newScene(t, "a")
 	s.annotate(annotations.DefaultEnabled, "true")
 	s.settle()

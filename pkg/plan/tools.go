@@ -3,20 +3,22 @@ package plan
 import (
 	"slices"
 	"strings"
+
+	"maintenance-controller.io/pkg/manual"
 )
 
 // Tool is a program that keeps objects as they are written down elsewhere, and
 // so may write the backends of a target back.
 type Tool struct {
-	Name string
-	// Section is the anchor of the README's section on how to make it leave them.
-	Section string
+	Name string // as people know it; empty for an unknown tool
+	// Section says how to make it leave the backends alone.
+	Section manual.Section
 	// managers are the field managers that it writes as; an entry that ends in a
 	// hyphen is the beginning of several.
 	managers []string
 }
 
-// Tools lists the programs of which the README says what to do, by the names
+// Tools lists the programs of which the documentation says what to do, by the names
 // that their own code gives as field manager:
 //
 //	Argo CD    argocd-controller, ArgoCDSSAManager in its package common; older ones by
@@ -28,11 +30,11 @@ type Tool struct {
 //	kubectl    kubectl, or kubectl- and the subcommand
 func Tools() []Tool {
 	return []Tool{
-		{Name: "Argo CD", Section: "argo-cd", managers: []string{"argocd-"}},
-		{Name: "Flux", Section: "flux", managers: []string{"kustomize-controller", "helm-controller"}},
-		{Name: "Helm", Section: "helm", managers: []string{"helm"}},
-		{Name: "Terraform", Section: "terraform", managers: []string{"Terraform", "HashiCorp"}},
-		{Name: "kubectl", Section: "kubectl", managers: []string{"kubectl", "kubectl-"}},
+		{Name: "Argo CD", Section: manual.ArgoCD(), managers: []string{"argocd-"}},
+		{Name: "Flux", Section: manual.Flux(), managers: []string{"kustomize-controller", "helm-controller"}},
+		{Name: "Helm", Section: manual.Helm(), managers: []string{"helm"}},
+		{Name: "Terraform", Section: manual.Terraform(), managers: []string{"Terraform", "HashiCorp"}},
+		{Name: "kubectl", Section: manual.Kubectl(), managers: []string{"kubectl", "kubectl-"}},
 	}
 }
 
@@ -46,14 +48,14 @@ func ToolOf(manager string) Tool {
 			return tool
 		}
 	}
-	return Tool{Section: "gitops"}
+	return Tool{Section: manual.GitOps()}
 }
 
-// advice tells where to read how to make a field manager leave the backends.
+// advice says where to read how to stop a field manager from writing the backends.
 func advice(manager string) string {
 	tool := ToolOf(manager)
 	if tool.Name == "" {
-		return `see "GitOps" in the README (README.md#` + tool.Section + `) for how to make it leave them`
+		return "see " + tool.Section.String() + " for how to make it stop"
 	}
-	return "that is " + tool.Name + `: see "` + tool.Name + `" in the README (README.md#` + tool.Section + `) for how to make it leave them`
+	return "that is " + tool.Name + ": see " + tool.Section.String() + " for how to make it stop"
 }

@@ -1,5 +1,5 @@
-// Package printable makes text of others fit to be shown: what cannot be seen, or
-// changes how its neighbours are seen, is written out as Go does in string literals.
+// Package printable makes foreign text safe to show: it escapes characters that cannot be
+// seen, or that change how others are displayed, as Go does in string literals.
 package printable
 
 import (
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Escape writes out the runes that are hidden. Bytes in a row that are no text become
-// one replacement character.
+// Escape escapes the runes for which hidden returns true. A sequence of bytes that are not
+// valid UTF-8 becomes one replacement character.
 func Escape(s string, hidden func(rune) bool) string {
 	if s = strings.ToValidUTF8(s, "\uFFFD"); !strings.ContainsFunc(s, hidden) {
 		return s

@@ -14,7 +14,7 @@ func TestEscape(t *testing.T) {
 		"plain, 日本語 é":        "plain, 日本語 é",
 		"two\nlines\ttab\x1b": `two\nlines\ttab\x1b`,
 		"right\u202eto left":  `right\u202eto left`,
-		"no text \xff\xfe":    "no text \ufffd",
+		"not UTF-8 \xff\xfe":  "not UTF-8 \ufffd",
 		"both \xff\n":         `both ` + "\ufffd" + `\n`,
 	} {
 		assert.Equal(t, want, Escape(give, hidden))

@@ -8,29 +8,30 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// lookAgain is how often the time of day is looked at while an alarm is set. A timer
-// counts what passes for the machine: it does not see that the clock was put forward, nor
-// how long the machine slept.
-const lookAgain = 10 * time.Second
+// clockCheckInterval is how often the wall clock is checked while an alarm is set. A timer measures
+// elapsed time: it does not notice that the clock was set forward, or how long the machine slept.
+const clockCheckInterval = 10 * time.Second
 
-// Alarms tell keys when a time has come, once. Unlike AddAfter they go by the time of day
-// where a time has no monotonic reading: put the clock forward, and what is due then is
-// told within lookAgain; put it back, and it waits. Nobody is waited for while none is set.
+// Alarms report keys when their time has come, once each. Unlike AddAfter they follow the wall clock
+// where a time has no monotonic reading: if the clock is set forward, an alarm that is due by then
+// fires within clockCheckInterval; if it is set back, the alarm waits. While no alarm is set, there
+// is no timer.
 type Alarms[K comparable] struct {
-	clock clock.WithTicker
-	tell  func(K)
+	clock  clock.WithTicker
+	notify func(K)
 
-	mu    sync.Mutex
-	at    map[K]time.Time
-	moved chan struct{} // has one if an alarm was set since it was looked
+	mu      sync.Mutex
+	at      map[K]time.Time
+	changed chan struct{} // holds a value if an alarm was set since the last check
 }
 
-// NewAlarms gives alarms that tell; nothing is told before Run.
+// NewAlarms returns alarms that call tell with each key whose time has come. Nothing fires before
+// Run.
 func NewAlarms[K comparable](c clock.WithTicker, tell func(K)) *Alarms[K] {
-	return &Alarms[K]{clock: c, tell: tell, at: map[K]time.Time{}, moved: make(chan struct{}, 1)}
+	return &Alarms[K]{clock: c, notify: tell, at: map[K]time.Time{}, changed: make(chan struct{}, 1)}
 }
 
-// Set the time of a key in place of the one it had; zero is none.
+// Set sets the time of a key, replacing any earlier one. The zero time removes the alarm.
 func (a *Alarms[K]) Set(key K, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -43,15 +44,15 @@ func (a *Alarms[K]) Set(key K, at time.Time) {
 	}
 	a.at[key] = at
 	select {
-	case a.moved <- struct{}{}:
+	case a.changed <- struct{}{}:
 	default:
 	}
 }
 
-// Run tells until ctx ends.
+// Run fires alarms until ctx ends.
 func (a *Alarms[K]) Run(ctx context.Context) {
 	for {
-		wait, set := a.ring()
+		wait, set := a.fire()
 		var due <-chan time.Time
 		stop := func() bool { return true }
 		if set {
@@ -63,17 +64,17 @@ func (a *Alarms[K]) Run(ctx context.Context) {
 			stop()
 			return
 		case <-due:
-		case <-a.moved:
+		case <-a.changed:
 			stop()
 		}
 	}
 }
 
-// ring tells those whose time has come, and gives how long to wait for the next.
-func (a *Alarms[K]) ring() (wait time.Duration, set bool) {
+// fire reports the keys whose time has come, and returns how long to wait for the next one.
+func (a *Alarms[K]) fire() (wait time.Duration, set bool) {
 	now := a.clock.Now()
 	var due []K
-	wait = lookAgain
+	wait = clockCheckInterval
 	a.mu.Lock()
 	for key, at := range a.at {
 		left := at.Sub(now)
@@ -86,7 +87,7 @@ func (a *Alarms[K]) ring() (wait time.Duration, set bool) {
 	}
 	a.mu.Unlock()
 	for _, key := range due {
-		a.tell(key)
+		a.notify(key)
 	}
 	return max(wait, time.Millisecond), set
 }

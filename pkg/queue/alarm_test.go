@@ -13,21 +13,21 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// put is a clock whose time of day is put forward and back, which timers do not see.
-type put struct {
+// shiftedClock is a clock that can be set forward and back without timers noticing.
+type shiftedClock struct {
 	clock.RealClock
 	by atomic.Int64
 }
 
-func (p *put) Now() time.Time { return time.Now().Round(0).Add(time.Duration(p.by.Load())) }
+func (p *shiftedClock) Now() time.Time { return time.Now().Round(0).Add(time.Duration(p.by.Load())) }
 
-func (p *put) set(by time.Duration) { p.by.Store(int64(by)) }
+func (p *shiftedClock) shift(by time.Duration) { p.by.Store(int64(by)) }
 
-// alarmed runs a test with alarms that note when what was told.
-func alarmed(t *testing.T, test func(c *put, a *Alarms[string], told func() []string)) {
+// withAlarms runs a test with alarms whose reported keys it collects.
+func withAlarms(t *testing.T, test func(c *shiftedClock, a *Alarms[string], told func() []string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := &put{}
+		c := &shiftedClock{}
 		var mu sync.Mutex
 		var keys []string
 		a := NewAlarms(c, func(key string) {
@@ -52,7 +52,7 @@ func alarmed(t *testing.T, test func(c *put, a *Alarms[string], told func() []st
 }
 
 func TestAlarms(t *testing.T) {
-	alarmed(t, func(c *put, a *Alarms[string], told func() []string) {
+	withAlarms(t, func(c *shiftedClock, a *Alarms[string], told func() []string) {
 		start := c.Now()
 		a.Set("hour", start.Add(time.Hour))
 		a.Set("day", start.Add(24*time.Hour))
@@ -63,34 +63,34 @@ func TestAlarms(t *testing.T) {
 		time.Sleep(time.Hour - time.Nanosecond)
 		assert.Empty(t, told())
 		time.Sleep(time.Nanosecond)
-		assert.Equal(t, []string{"hour"}, told(), "to the moment")
+		assert.Equal(t, []string{"hour"}, told(), "on time")
 		a.Set("day", start.Add(2*time.Hour))
 		time.Sleep(time.Hour)
-		assert.Equal(t, []string{"day"}, told(), "it was set earlier")
+		assert.Equal(t, []string{"day"}, told(), "it was moved to an earlier time")
 		time.Sleep(100 * time.Hour)
 		assert.Empty(t, told(), "once")
 	})
 }
 
-func TestAlarmsGoByTheTimeOfDay(t *testing.T) {
-	alarmed(t, func(c *put, a *Alarms[string], told func() []string) {
+func TestAlarmsFollowTheClock(t *testing.T) {
+	withAlarms(t, func(c *shiftedClock, a *Alarms[string], told func() []string) {
 		a.Set("a", c.Now().Add(time.Hour))
 		time.Sleep(time.Minute)
-		c.set(time.Hour)
-		time.Sleep(lookAgain)
-		assert.Equal(t, []string{"a"}, told(), "the clock was put forward")
-		c.set(0)
+		c.shift(time.Hour)
+		time.Sleep(clockCheckInterval)
+		assert.Equal(t, []string{"a"}, told(), "the clock was set forward")
+		c.shift(0)
 		a.Set("a", c.Now().Add(time.Hour))
-		c.set(-time.Hour)
-		time.Sleep(2*time.Hour - lookAgain)
-		assert.Empty(t, told(), "the clock was put back")
-		time.Sleep(2 * lookAgain)
+		c.shift(-time.Hour)
+		time.Sleep(2*time.Hour - clockCheckInterval)
+		assert.Empty(t, told(), "the clock was set back")
+		time.Sleep(2 * clockCheckInterval)
 		assert.Equal(t, []string{"a"}, told())
 	})
 }
 
-// TestNobodyLooksWhereNoAlarmIsSet: at rest there is not even a timer.
-func TestNobodyLooksWhereNoAlarmIsSet(t *testing.T) {
+// TestNoTimerWithoutAlarms: without alarms there is no timer.
+func TestNoTimerWithoutAlarms(t *testing.T) {
 	c := clocktesting.NewFakeClock(time.Now())
 	told := make(chan string, 1)
 	a := NewAlarms[string](c, func(key string) { told <- key })

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// work runs a queue with one key for a while of fake time, and tells how often
-// it was reconciled and with which results.
+// work runs a queue with one key for a duration of fake time, and returns how often it was
+// reconciled and with which results.
 func work(t *testing.T, d time.Duration, reconcile func(ctx context.Context, n int64) (time.Duration, error)) (times int64, results map[string]int) {
 	t.Helper()
 	results = map[string]int{}
@@ -29,7 +30,7 @@ func work(t *testing.T, d time.Duration, reconcile func(ctx context.Context, n i
 			q.Run(ctx, 1, func(ctx context.Context, _ string) (time.Duration, error) { return reconcile(ctx, n.Add(1)) })
 		}()
 		q.Add("key")
-		time.Sleep(d) // of the bubble: no time passes
+		time.Sleep(d) // fake time: no real time passes
 		cancel()
 		<-done
 		times = n.Load()
@@ -53,6 +54,15 @@ func TestSettle(t *testing.T) {
 			}
 			return 0, nil
 		}, 2, map[string]int{"conflict": 1, "ok": 1}},
+		"the namespace is gone: nothing is retried": {time.Hour, func(context.Context, int64) (time.Duration, error) {
+			return 0, fmt.Errorf("create: %w", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "shop"))
+		}, 1, map[string]int{"ok": 1}},
+		"another object is missing: retried": {100 * time.Millisecond, func(_ context.Context, n int64) (time.Duration, error) {
+			if n == 1 {
+				return 0, apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, "a")
+			}
+			return 0, nil
+		}, 2, map[string]int{"error": 1, "ok": 1}},
 		// 50 ms doubling to 30 s: ten in the first 25.55 s, then one each 30 s.
 		"an error: later and later, for ever": {2 * time.Hour, func(context.Context, int64) (time.Duration, error) { return 0, errors.New("no") }, 249, map[string]int{"error": 249}},
 		"a panic is an error": {time.Second, func(_ context.Context, n int64) (time.Duration, error) {
@@ -61,7 +71,7 @@ func TestSettle(t *testing.T) {
 			}
 			return 0, nil
 		}, 2, map[string]int{"error": 1, "ok": 1}},
-		"a request that is never answered": {longest + time.Second, func(ctx context.Context, n int64) (time.Duration, error) {
+		"a request that is never answered": {reconcileTimeout + time.Second, func(ctx context.Context, n int64) (time.Duration, error) {
 			if n == 1 {
 				<-ctx.Done()
 				return 0, ctx.Err()

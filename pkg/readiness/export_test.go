@@ -1,4 +1,4 @@
 package readiness
 
-// Asked counts the Services of a namespace whose time is kept.
-func (w *Watcher) Asked(namespace string) int { return len(w.namespaces[namespace].asked) }
+// RecordCount returns the number of Services of a namespace that have records.
+func (w *Watcher) RecordCount(namespace string) int { return len(w.namespaces[namespace].records) }

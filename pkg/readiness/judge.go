@@ -12,47 +12,53 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// view is what there is of a namespace.
-type view interface {
+// cacheView gives access to the cached objects of a namespace.
+type cacheView interface {
 	service(name string) *service // nil if there is none
 	slices(service string) []*slice
 }
 
-// judge says what is known of a Service, all but Since. The first line that fits counts.
+// judge returns what is known of a Service, except Since. The first line that applies decides.
 //
-//	not there                                      cannot serve
-//	a page set's own                               not judged
+//	does not exist                                 cannot serve
+//	belongs to a page set                          not judged
 //	ExternalName, no selector, unready published   not judged
-//	in maintenance, and no origin is there         not known
+//	in maintenance, without an origin Service      not known
 //	no EndpointSlice yet, or one with page Pods    not known: they lag behind the Service
 //	no such port                                   cannot serve
-//	else                                           as its EndpointSlices count, or its origin's
-func judge(v view, name string, through intstr.IntOrString) State {
+//	else                                           by its EndpointSlices, or its origin's
+//
+// The origin Service leads to the app from before the swap until after the restore. It also
+// decides if EndpointSlices lead to a page while the Service does not: the watches of the two
+// kinds may run ahead of each other.
+func judge(v cacheView, name string, through intstr.IntOrString) State {
 	svc := v.service(name)
 	if svc == nil {
 		return State{Known: true, Judgeable: true, Message: "does not exist"}
 	}
-	s := State{Known: true, Exists: true, Message: unjudged(svc)}
+	s := State{Known: true, Exists: true, Message: unjudgedReason(svc)}
 	if s.Message != "" {
 		return s
 	}
 	s.Judgeable = true
-	by := svc
-	if svc.onPage {
+	by, all := svc, v.slices(name)
+	if svc.onPage || slices.ContainsFunc(all, leadsToPage) {
 		to := origin.Name(target.Ref{Kind: kind, Namespace: svc.namespace, Name: name})
-		by = v.service(to)
-		if by == nil || by.going || by.originOf != name {
-			s.Known, s.Message = false, fmt.Sprintf("is in maintenance, and Service %s, which would lead to its app, is not there", to)
+		there := v.service(to)
+		exists := there != nil && !there.deleting && there.originOf == name
+		if exists {
+			by, all = there, v.slices(to)
+		} else if svc.onPage {
+			s.Known, s.Message = false, fmt.Sprintf("is in maintenance, and Service %s, which leads to its app, does not exist", to)
 			return s
 		}
 	}
-	all := v.slices(by.name)
 	switch {
 	case len(all) == 0:
 		s.Known, s.Message = false, "has no EndpointSlices yet"
 		return s
-	case slices.ContainsFunc(all, func(e *slice) bool { return e.pages }):
-		s.Known, s.Message = false, "has EndpointSlices that still lead to a page"
+	case slices.ContainsFunc(all, leadsToPage):
+		s.Known, s.Message = false, "has EndpointSlices that lead to a page"
 		return s
 	}
 	names, ok := by.names(through)
@@ -61,28 +67,30 @@ func judge(v view, name string, through intstr.IntOrString) State {
 		return s
 	}
 	s.count(all, names)
-	s.Message = s.words(svc)
+	s.Message = s.describe(svc)
 	return s
 }
 
-// unjudged says why EndpointSlices do not tell whether the Service can serve; empty if
-// they do.
-func unjudged(svc *service) string {
+func leadsToPage(e *slice) bool { return e.hasPagePods }
+
+// unjudgedReason says why EndpointSlices do not show whether the Service can serve; empty if they
+// do.
+func unjudgedReason(svc *service) string {
 	switch {
 	case page.IsSetName(svc.name):
-		return "is a page set's own: it leads to a page, and to no app"
+		return "belongs to a page set: it leads to a page, not to an app"
 	case svc.external:
-		return "is an ExternalName: nobody in the cluster knows whether the host that it names can serve, so it counts as serving"
+		return "is an ExternalName: the cluster does not know whether its host can serve, so it counts as serving"
 	case !svc.selects:
-		return "has no selector: nobody keeps its endpoints up to date, so it counts as serving"
-	case svc.unready:
+		return "has no selector: nothing keeps its endpoints up to date, so it counts as serving"
+	case svc.publishesUnready:
 		return "publishes addresses that are not ready (publishNotReadyAddresses), so it counts as serving"
 	}
 	return ""
 }
 
-// names are those of the ports that count; nil means all, of a Service without ports, which
-// only a headless one can be.
+// names returns the names of the ports that count; nil means all, for a Service without ports, which
+// can only be headless.
 func (s *service) names(through intstr.IntOrString) (names []string, ok bool) {
 	whichever := through == intstr.IntOrString{} || through == intstr.FromString("")
 	if whichever && len(s.ports) == 0 {
@@ -96,8 +104,8 @@ func (s *service) names(through intstr.IntOrString) (names []string, ok bool) {
 	return names, len(names) > 0
 }
 
-// count counts each endpoint once in its address family, in its best class, and gives the
-// family that has most of each.
+// count counts each endpoint once per address family, in its best class, and keeps the highest count
+// of any family.
 func (s *State) count(all []*slice, names []string) {
 	best := map[discoveryv1.AddressType]map[uint64]uint64{}
 	for _, e := range all {
@@ -110,11 +118,11 @@ func (s *State) count(all []*slice, names []string) {
 			best[e.family] = family
 		}
 		for _, id := range e.endpoints {
-			family[id&^classes] = better(family[id&^classes], id&classes)
+			family[id&^classMask] = better(family[id&^classMask], id&classMask)
 		}
 	}
 	for _, family := range best {
-		var of [classes + 1]int
+		var of [classMask + 1]int
 		for _, class := range family {
 			of[class]++
 		}
@@ -122,7 +130,7 @@ func (s *State) count(all []*slice, names []string) {
 	}
 }
 
-// better of two classes that slices name for one endpoint.
+// better returns the better of two classes that slices give one endpoint.
 func better(a, b uint64) uint64 {
 	if a == ready || b == ready {
 		return ready
@@ -130,7 +138,7 @@ func better(a, b uint64) uint64 {
 	return max(a, b)
 }
 
-func (s *State) words(svc *service) string {
+func (s *State) describe(svc *service) string {
 	var text string
 	switch {
 	case s.Ready > 0 && svc.headless:
@@ -138,12 +146,12 @@ func (s *State) words(svc *service) string {
 	case s.Ready > 0:
 		return ""
 	case s.Endpoints == 0:
-		text = "has no endpoints: no Pod that its selector matches is there"
+		text = "has no endpoints: its selector matches no Pod"
 	default:
-		text = fmt.Sprintf("has no ready endpoint, of %d", s.Endpoints)
+		text = fmt.Sprintf("has no ready endpoint among %d", s.Endpoints)
 	}
 	if s.Terminating > 0 {
-		text += fmt.Sprintf("; %d still serve until they end", s.Terminating)
+		text += fmt.Sprintf("; %d still serve until they terminate", s.Terminating)
 	}
 	if svc.headless {
 		text += " (headless)"

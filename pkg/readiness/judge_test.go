@@ -31,7 +31,7 @@ func viewOf(t *testing.T, objects ...any) seenAs {
 		assert.NoError(t, err)
 		twice, err := reduce(once)
 		assert.NoError(t, err)
-		assert.Same(t, once, twice, "what is reduced stays as it is")
+		assert.Same(t, once, twice, "a reduced object stays as it is")
 		switch r := once.(type) {
 		case *service:
 			v.services[r.name] = r
@@ -134,25 +134,25 @@ func TestJudge(t *testing.T) {
 		port  intstr.IntOrString
 		want  State
 	}{
-		"not there": {want: State{Known: true, Judgeable: true, Message: "does not exist"}},
-		"two ready": {there: []any{aService("my-app"), aSlice("my-app", v4, "a", up, "b", up)}, want: counted(2, 0, 2, "")},
+		"does not exist": {want: State{Known: true, Judgeable: true, Message: "does not exist"}},
+		"two ready":      {there: []any{aService("my-app"), aSlice("my-app", v4, "a", up, "b", up)}, want: counted(2, 0, 2, "")},
 		"nil means ready, serving and not terminating": {
 			there: []any{aService("my-app"), aSlice("my-app", v4, "a", "???", "b", "n?y")}, want: counted(1, 1, 2, ""),
 		},
-		"ready although it terminates: whoever wrote it says so": {
+		"ready although terminating, as its writer says": {
 			there: []any{aService("my-app"), aSlice("my-app", v4, "a", "yyy")}, want: counted(1, 0, 1, ""),
 		},
-		"none is there": {
+		"no endpoints": {
 			there: []any{aService("my-app"), onPorts(aSlice("my-app", v4))},
-			want:  counted(0, 0, 0, "has no endpoints: no Pod that its selector matches is there"),
+			want:  counted(0, 0, 0, "has no endpoints: its selector matches no Pod"),
 		},
 		"none is ready": {
 			there: []any{aService("my-app"), aSlice("my-app", v4, "a", starting, "b", ended)},
-			want:  counted(0, 0, 2, "has no ready endpoint, of 2"),
+			want:  counted(0, 0, 2, "has no ready endpoint among 2"),
 		},
-		"some serve until they end": {
+		"some serve while terminating": {
 			there: []any{aService("my-app"), aSlice("my-app", v4, "a", leaving, "b", leaving, "c", ended)},
-			want:  counted(0, 2, 3, "has no ready endpoint, of 3; 2 still serve until they end"),
+			want:  counted(0, 2, 3, "has no ready endpoint among 3; 2 still serve until they terminate"),
 		},
 		"dual-stack": {
 			there: []any{aService("my-app"), aSlice("my-app", v4, "a", up, "b", up), aSlice("my-app", v6, "a", up, "b", up, "c", starting)},
@@ -183,15 +183,15 @@ func TestJudge(t *testing.T) {
 		"no such port, by name": {
 			there: []any{aService("my-app"), aSlice("my-app", v4, "a", up)}, port: intstr.FromString("80"), want: counted(0, 0, 0, "has no port 80"),
 		},
-		"a port that none of the Pods has": {
+		"a port that no Pod has": {
 			there: []any{aService("my-app"), onPorts(aSlice("my-app", v4, "a", up))},
-			want:  counted(0, 0, 0, "has no endpoints: no Pod that its selector matches is there"),
+			want:  counted(0, 0, 0, "has no endpoints: its selector matches no Pod"),
 		},
 		"headless": {
 			there: []any{aService("my-app", headless), aSlice("my-app", v4, "a", up)}, want: counted(1, 0, 1, "is headless: clients find its endpoints by DNS"),
 		},
 		"headless, none ready": {
-			there: []any{aService("my-app", headless), aSlice("my-app", v4, "a", starting)}, want: counted(0, 0, 1, "has no ready endpoint, of 1 (headless)"),
+			there: []any{aService("my-app", headless), aSlice("my-app", v4, "a", starting)}, want: counted(0, 0, 1, "has no ready endpoint among 1 (headless)"),
 		},
 		"headless without ports": {
 			there: []any{aService("my-app", headless, func(s *corev1.Service) { s.Spec.Ports = nil }), onPorts(aSlice("my-app", v4, "a", up))},
@@ -202,31 +202,35 @@ func TestJudge(t *testing.T) {
 		},
 		"in maintenance": {
 			there: []any{aService("my-app", inMaintenance), page, originOf("my-app"), aSlice("maintenance-origin-my-app", v4, "a", starting)},
-			want:  counted(0, 0, 1, "has no ready endpoint, of 1"),
+			want:  counted(0, 0, 1, "has no ready endpoint among 1"),
 		},
 		"in maintenance, by a port of its origin": {
 			there: []any{aService("my-app", inMaintenance), page, originOf("my-app"), aSlice("maintenance-origin-my-app", v4, "a", up)},
 			port:  intstr.FromString("http"), want: counted(1, 0, 1, ""),
 		},
-		"in maintenance, and its origin is not there": {
+		"in maintenance, without an origin": {
 			there: []any{aService("my-app", inMaintenance), page},
-			want:  State{Exists: true, Judgeable: true, Message: "is in maintenance, and Service maintenance-origin-my-app, which would lead to its app, is not there"},
+			want:  State{Exists: true, Judgeable: true, Message: "is in maintenance, and Service maintenance-origin-my-app, which leads to its app, does not exist"},
 		},
-		"in maintenance, and its origin is another's": {
+		"in maintenance, and its origin is not ours": {
 			there: []any{aService("my-app", inMaintenance), page, aService("maintenance-origin-my-app"), aSlice("maintenance-origin-my-app", v4, "a", up)},
-			want:  State{Exists: true, Judgeable: true, Message: "is in maintenance, and Service maintenance-origin-my-app, which would lead to its app, is not there"},
+			want:  State{Exists: true, Judgeable: true, Message: "is in maintenance, and Service maintenance-origin-my-app, which leads to its app, does not exist"},
 		},
-		"restored, and its slices lag": {
+		"restored, but its slices lag": {
+			there: []any{aService("my-app"), page, originOf("my-app"), aSlice("maintenance-origin-my-app", v4, "a", up)},
+			want:  counted(1, 0, 1, ""),
+		},
+		"restored, but its slices lag, and its origin has gone": {
 			there: []any{aService("my-app"), page},
-			want:  State{Exists: true, Judgeable: true, Message: "has EndpointSlices that still lead to a page"},
+			want:  State{Exists: true, Judgeable: true, Message: "has EndpointSlices that lead to a page"},
 		},
 		"ExternalName": {
 			there: []any{aService("my-app", withoutSelector, func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeExternalName })},
-			want:  State{Known: true, Exists: true, Message: "is an ExternalName: nobody in the cluster knows whether the host that it names can serve, so it counts as serving"},
+			want:  State{Known: true, Exists: true, Message: "is an ExternalName: the cluster does not know whether its host can serve, so it counts as serving"},
 		},
 		"no selector": {
 			there: []any{aService("my-app", withoutSelector), aSlice("my-app", v4, "a", up)},
-			want:  State{Known: true, Exists: true, Message: "has no selector: nobody keeps its endpoints up to date, so it counts as serving"},
+			want:  State{Known: true, Exists: true, Message: "has no selector: nothing keeps its endpoints up to date, so it counts as serving"},
 		},
 		"unready addresses": {
 			there: []any{aService("my-app", func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }), aSlice("my-app", v4, "a", "ynn")},
@@ -239,16 +243,17 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestAPageSetIsNoApp: who names a page set's own Service is told so.
-func TestAPageSetIsNoApp(t *testing.T) {
+// TestPageSetServiceIsNotJudged: the message names the reason.
+func TestPageSetServiceIsNotJudged(t *testing.T) {
 	const set = "maintenance-0123456789abcdef"
 	s := judge(viewOf(t, aService(set, inMaintenance)), set, intstr.IntOrString{})
 	assert.False(t, s.Judgeable)
-	assert.Equal(t, "is a page set's own: it leads to a page, and to no app", s.Message)
+	assert.Equal(t, "belongs to a page set: it leads to a page, not to an app", s.Message)
 }
 
-// TestPodsOfANode: Pods in the network of their node share its address, and are two.
-func TestPodsOfANode(t *testing.T) {
+// TestHostNetworkPodsCountApart: Pods in the host network share the address of their node, and still
+// count as two.
+func TestHostNetworkPodsCountApart(t *testing.T) {
 	es := aSlice("my-app", discoveryv1.AddressTypeIPv4, "a", up, "b", up)
 	es.Endpoints[1].Addresses = es.Endpoints[0].Addresses
 	assert.Equal(t, 2, judge(viewOf(t, aService("my-app"), es), "my-app", intstr.IntOrString{}).Ready)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,43 +20,52 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 )
 
-// byService indexes EndpointSlices by the Service that they are of.
+// byService indexes EndpointSlices by their Service.
 const byService = "service"
 
-// namespace is the watch of one.
+// namespace is the watch of one namespace.
 type namespace struct {
 	name                string
 	config              Config
 	notify              func(namespace, service string)
-	holders             int                // guarded by the Watcher
-	cancel              context.CancelFunc // likewise
+	holders             int                // guarded by Watcher.mu
+	cancel              context.CancelFunc // guarded by Watcher.mu
 	services, endpoints cache.SharedIndexInformer
-	streams             [2]*stream // of these
+	streams             [2]*stream             // of services and endpoints
+	read                []cache.InformerSynced // of each, whether changed has seen all that was there
 
-	mu    sync.Mutex
-	known bool
-	asked map[string]map[intstr.IntOrString]*spell // by Service and port
-	sweep int                                      // as many may be asked for until those that nobody asks for any more are dropped
+	mu        sync.Mutex
+	known     bool
+	records   map[string]map[intstr.IntOrString]*record // by Service and port
+	sweepSize int                                       // number of Services at which records are next swept
 }
 
-// Spells that nobody has asked for so long are forgotten when there are many.
+// Records that nobody has asked for during unaskedTTL are dropped when there are more than
+// minSweepSize.
 const (
-	fewSpells = 256
-	forgotten = time.Hour
+	minSweepSize = 256
+	unaskedTTL   = time.Hour
 )
 
-// spell is how a Service has been since when.
-type spell struct {
+// lagGrace is for how long the state from before counts while EndpointSlices lag behind their
+// Service. The two have watches of their own, and the API server's controller needs moments to
+// follow a selector, so that every swap and every restore of a Service has such a gap.
+const lagGrace = 5 * time.Second
+
+// record is the last state of a Service through a port, and since when it holds.
+type record struct {
 	known, exists, judgeable, ready bool
 	since, asked                    time.Time
+	before                          State     // the last that did not lag; zero if there is none
+	lagging                         time.Time // since when EndpointSlices have lagged; zero if they do not
 }
 
 func newNamespace(name string, c Config, notify func(namespace, service string)) *namespace {
-	n := &namespace{name: name, config: c, notify: notify, cancel: func() {}, asked: map[string]map[intstr.IntOrString]*spell{}}
+	n := &namespace{name: name, config: c, notify: notify, cancel: func() {}, records: map[string]map[intstr.IntOrString]*record{}}
 	for i := range n.streams {
-		n.streams[i] = &stream{clock: c.Clock, changed: n.mayBeKnown}
+		n.streams[i] = &stream{clock: c.Clock, changed: n.updateKnown}
 	}
-	services, slices := c.Client.CoreV1().Services(name), c.Client.DiscoveryV1().EndpointSlices(name)
+	services, endpointSlices := c.Client.CoreV1().Services(name), c.Client.DiscoveryV1().EndpointSlices(name)
 	n.services = n.informer(n.streams[0], &corev1.Service{}, cache.Indexers{}, &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return services.List(ctx, o)
@@ -67,11 +77,11 @@ func newNamespace(name string, c Config, notify func(namespace, service string))
 	n.endpoints = n.informer(n.streams[1], &discoveryv1.EndpointSlice{}, cache.Indexers{byService: indexByService}, &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.LabelSelector = discoveryv1.LabelServiceName
-			return slices.List(ctx, o)
+			return endpointSlices.List(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.LabelSelector = discoveryv1.LabelServiceName
-			return slices.Watch(ctx, o)
+			return endpointSlices.Watch(ctx, o)
 		},
 	})
 	return n
@@ -84,25 +94,29 @@ func indexByService(object any) ([]string, error) {
 	return nil, nil
 }
 
-// informer that has not started. It refuses to be set up only once it has stopped.
+// informer returns an informer that has not started. Setting it up fails only for one that has
+// stopped.
 func (n *namespace) informer(s *stream, of runtime.Object, indexers cache.Indexers, lw *cache.ListWatch) cache.SharedIndexInformer {
 	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(s.follow(lw), n.config.Client), of, 0, indexers)
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	handler, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    n.changed,
 		DeleteFunc: n.changed,
 		UpdateFunc: func(before, now any) {
 			if same(before, now) {
 				return
 			}
-			n.changed(before) // it may have been of another Service
+			n.changed(before) // it may have belonged to another Service
 			n.changed(now)
 		},
 	})
 	failed := func(_ context.Context, _ *cache.Reflector, err error) {
-		n.config.Log.Error("watch failed: it will be tried again", zap.String("namespace", n.name), zap.Error(err))
+		n.config.Log.Error("watch failed: retrying", zap.String("namespace", n.name), zap.Error(err))
 	}
 	if err = errors.Join(err, informer.SetTransform(reduce), informer.SetWatchErrorHandlerWithContext(failed)); err != nil {
-		n.config.Log.Error("informer refused to be set up", zap.Error(err))
+		n.config.Log.Error("cannot set up informer", zap.Error(err))
+	}
+	if handler != nil {
+		n.read = append(n.read, handler.HasSynced)
 	}
 	return informer
 }
@@ -114,54 +128,54 @@ func (n *namespace) start(ctx context.Context, all *sync.WaitGroup) {
 		all.Go(func() { informer.RunWithContext(ctx) })
 	}
 	all.Go(func() {
-		if cache.WaitForCacheSync(ctx.Done(), n.services.HasSynced, n.endpoints.HasSynced) {
-			n.mayBeKnown()
+		if cache.WaitForCacheSync(ctx.Done(), n.read...) {
+			n.updateKnown()
 		}
 	})
 }
 
 func (n *namespace) stop() { n.cancel() }
 
-// changed tells the Service that an object is about, and the one in maintenance that it
+// changed reports the Service that an object belongs to, and the Service in maintenance that it
 // stands for.
 func (n *namespace) changed(object any) {
-	switch o := seen(object).(type) {
+	switch o := eventObject(object).(type) {
 	case *service:
-		n.tell(o.name)
+		n.notifyService(o.name)
 		if o.originOf != "" {
-			n.tell(o.originOf)
+			n.notifyService(o.originOf)
 		}
 	case *slice:
-		n.tell(o.service)
+		n.notifyService(o.service)
 		if svc := n.service(o.service); svc != nil && svc.originOf != "" {
-			n.tell(svc.originOf)
+			n.notifyService(svc.originOf)
 		}
 	}
 }
 
-func (n *namespace) tell(service string) {
+func (n *namespace) notifyService(service string) {
 	n.mu.Lock()
-	if !n.known { // all are told once it is
+	if !n.known { // all are reported once it is
 		n.mu.Unlock()
 		return
 	}
-	for port, spell := range n.asked[service] {
-		spell.follow(n.judge(service, port), n.config.Clock.Now())
+	for port, spell := range n.records[service] {
+		n.observe(service, port, spell)
 	}
 	n.mu.Unlock()
 	n.notify(n.name, service)
 }
 
-// mayBeKnown looks whether the namespace is known now and was not, or the other way round.
-func (n *namespace) mayBeKnown() {
+// updateKnown checks whether the namespace has become known or unknown.
+func (n *namespace) updateKnown() {
 	n.mu.Lock()
 	known := n.current()
 	changed := known != n.known
 	n.known = known
 	if changed {
-		for service, ports := range n.asked {
+		for service, ports := range n.records {
 			for port, spell := range ports {
-				spell.follow(n.judge(service, port), n.config.Clock.Now())
+				n.observe(service, port, spell)
 			}
 		}
 	}
@@ -171,14 +185,18 @@ func (n *namespace) mayBeKnown() {
 	}
 }
 
-// current says whether everything has been read and is being watched.
+func (n *namespace) allRead() bool {
+	return !slices.ContainsFunc(n.read, func(read cache.InformerSynced) bool { return !read() })
+}
+
+// current reports whether everything has been read and is being watched.
 func (n *namespace) current() bool {
-	known, _ := n.why()
+	known, _ := n.currentOrWhy()
 	return known
 }
 
-func (n *namespace) why() (bool, error) {
-	if !n.services.HasSynced() || !n.endpoints.HasSynced() {
+func (n *namespace) currentOrWhy() (bool, error) {
+	if !n.allRead() {
 		_, err1 := n.streams[0].current()
 		_, err2 := n.streams[1].current()
 		return false, errors.Join(err1, err2)
@@ -192,54 +210,75 @@ func (n *namespace) why() (bool, error) {
 }
 
 func (n *namespace) judge(service string, port intstr.IntOrString) State {
-	known, err := n.why()
+	known, err := n.currentOrWhy()
 	switch {
 	case known:
 		return judge(n, service, port)
 	case err != nil:
-		return State{Message: "is not known, since its namespace cannot be watched: " + annotations.ClipTo(err.Error(), annotations.MaxMessage/2)}
-	case !n.services.HasSynced() || !n.endpoints.HasSynced():
-		return State{Message: "is not known yet: its namespace is being read"}
+		return State{Message: "is unknown because its namespace cannot be watched: " + annotations.ClipTo(err.Error(), annotations.MaxMessage/2)}
+	case !n.allRead():
+		return State{Message: "is not known yet: its namespace is still being read"}
 	}
-	return State{Message: "is not known, since the watch of its namespace has ended: a new one is tried for"}
+	return State{Message: "is unknown because the watch of its namespace has ended: a new one is being opened"}
 }
 
-func (n *namespace) of(service string, port intstr.IntOrString) State {
+func (n *namespace) state(service string, port intstr.IntOrString) State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s, now := n.judge(service, port), n.config.Clock.Now()
-	known := n.asked[service][port]
+	now := n.config.Clock.Now()
+	known := n.records[service][port]
 	if known == nil {
-		n.forget(now)
-		known = &spell{}
-		if n.asked[service] == nil {
-			n.asked[service] = map[intstr.IntOrString]*spell{}
+		n.sweep(now)
+		known = &record{}
+		if n.records[service] == nil {
+			n.records[service] = map[intstr.IntOrString]*record{}
 		}
-		n.asked[service][port] = known
+		n.records[service][port] = known
 	}
-	known.follow(s, now)
+	s := n.observe(service, port, known)
 	known.asked = now
 	s.Since = known.since
 	return s
 }
 
-// forget drops what nobody asks for any more, or a list of Services that is edited for
-// months would fill the memory.
-func (n *namespace) forget(now time.Time) {
-	if len(n.asked) < max(n.sweep, fewSpells) {
-		return
-	}
-	for service, ports := range n.asked {
-		maps.DeleteFunc(ports, func(_ intstr.IntOrString, s *spell) bool { return now.Sub(s.asked) > forgotten })
-		if len(ports) == 0 {
-			delete(n.asked, service)
+// observe judges a Service and updates its record.
+func (n *namespace) observe(service string, port intstr.IntOrString, r *record) State {
+	s, now := n.judge(service, port), n.config.Clock.Now()
+	switch lags := s.Exists && s.Judgeable && !s.Known; {
+	case !lags:
+		r.before, r.lagging = s, time.Time{}
+	case !r.before.Known || !r.before.Exists || !r.before.Judgeable: // nothing that could still hold
+	default:
+		if r.lagging.IsZero() {
+			r.lagging = now
+			n.config.Clock.AfterFunc(lagGrace, func() { n.notifyService(service) })
+		}
+		if now.Sub(r.lagging) < lagGrace {
+			s = r.before
 		}
 	}
-	n.sweep = 2 * len(n.asked)
+	r.update(s, now)
+	return s
 }
 
-func (s *spell) follow(now State, at time.Time) {
-	next := spell{known: now.Known, exists: now.Exists, judgeable: now.Judgeable, ready: now.Ready > 0, since: s.since, asked: s.asked}
+// sweep drops records that nobody asks for any more. Without it a list of Services that is edited
+// for months would fill the memory.
+func (n *namespace) sweep(now time.Time) {
+	if len(n.records) < max(n.sweepSize, minSweepSize) {
+		return
+	}
+	for service, ports := range n.records {
+		maps.DeleteFunc(ports, func(_ intstr.IntOrString, s *record) bool { return now.Sub(s.asked) > unaskedTTL })
+		if len(ports) == 0 {
+			delete(n.records, service)
+		}
+	}
+	n.sweepSize = 2 * len(n.records)
+}
+
+func (s *record) update(now State, at time.Time) {
+	next := *s
+	next.known, next.exists, next.judgeable, next.ready = now.Known, now.Exists, now.Judgeable, now.Ready > 0
 	if *s != next || s.since.IsZero() {
 		next.since = at
 	}
@@ -258,7 +297,7 @@ func (n *namespace) service(name string) *service {
 func (n *namespace) slices(service string) []*slice {
 	objects, err := n.endpoints.GetIndexer().ByIndex(byService, service)
 	if err != nil {
-		return nil // the index is there from the start
+		return nil // the index exists from the start
 	}
 	all := make([]*slice, 0, len(objects))
 	for _, object := range objects {

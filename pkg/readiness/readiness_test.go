@@ -26,7 +26,7 @@ import (
 
 var anyPort = intstr.IntOrString{}
 
-// scene is a Watcher at work on a cluster whose watches a test can end.
+// scene is a running Watcher on a cluster whose watches a test can end.
 type scene struct {
 	*testing.T
 	*kubetest.Cluster
@@ -43,7 +43,7 @@ func newScene(t *testing.T) *scene {
 	c := kubetest.New(t)
 	s := &scene{T: t, Cluster: c, watcher: readiness.New(readiness.Config{Client: c.Client, Log: zap.NewNop()})}
 	c.Client.PrependWatchReactor("*", s.watching)
-	s.watcher.Notify(func(namespace, service string) {
+	s.watcher.OnChange(func(namespace, service string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.told = append(s.told, namespace+"/"+service)
@@ -55,7 +55,15 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-// watching gives watches that the test can end, of which the tracker is told.
+// acquire holds a namespace and waits until it is watched: a fake API server shows nothing that is
+// created between a list and its watch.
+func (s *scene) acquire(namespace string) (release func()) {
+	release = s.watcher.Acquire(namespace)
+	synctest.Wait()
+	return release
+}
+
+// watching returns watches that the test can end.
 func (s *scene) watching(a clienttesting.Action) (bool, watch.Interface, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +90,7 @@ func (s *scene) watching(a clienttesting.Action) (bool, watch.Interface, error) 
 	return true, outer, nil
 }
 
-// cut ends all watches, and refuses others until it is told nil.
+// cut ends all watches and refuses new ones; nil allows them again.
 func (s *scene) cut(err error) {
 	s.mu.Lock()
 	s.broken = err
@@ -96,7 +104,7 @@ func (s *scene) cut(err error) {
 	}
 }
 
-// events gives what was told since, once all is still.
+// events returns what was reported since the last call, once everything is idle.
 func (s *scene) events() []string {
 	synctest.Wait()
 	s.mu.Lock()
@@ -128,7 +136,7 @@ func (s *scene) service(namespace, name string) {
 	require.NoError(s, err)
 }
 
-// slice says that so many endpoints of a Service are ready.
+// slice creates or updates a slice with that many ready endpoints.
 func (s *scene) slice(namespace, of string, ready int) {
 	s.Helper()
 	none := ""
@@ -147,131 +155,172 @@ func (s *scene) slice(namespace, of string, ready int) {
 	require.NoError(s, err)
 }
 
-// TestOnlyWhatIsHeldIsWatched: a namespace is watched while somebody holds it, once, and
-// whoever gives it back twice takes it from nobody.
-func TestOnlyWhatIsHeldIsWatched(t *testing.T) {
+// TestOnlyHeldNamespacesAreWatched: a namespace is watched once while somebody holds it, and calling
+// release twice affects no other holder.
+func TestOnlyHeldNamespacesAreWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		s.service("shop", "my-app")
 		s.slice("shop", "my-app", 2)
 		assert.Zero(t, s.open())
-		assert.Equal(t, "is not watched", s.watcher.Of("shop", "my-app", anyPort).Message)
+		assert.Equal(t, "is not watched", s.watcher.State("shop", "my-app", anyPort).Message)
 		one, two := s.watcher.Acquire("shop"), s.watcher.Acquire("shop")
 		time.Sleep(time.Second)
 		assert.Equal(t, 2, s.open(), "Services and EndpointSlices")
-		assert.Equal(t, []string{"shop/"}, s.events(), "all of them are known now, told once")
-		assert.Equal(t, 2, s.watcher.Of("shop", "my-app", anyPort).Ready)
-		assert.False(t, s.watcher.Of("other", "my-app", anyPort).Known)
+		assert.Equal(t, []string{"shop/"}, s.events(), "all of them are known now, reported once")
+		assert.Equal(t, 2, s.watcher.State("shop", "my-app", anyPort).Ready)
+		assert.False(t, s.watcher.State("other", "my-app", anyPort).Known)
 		one()
 		one()
-		assert.Equal(t, 1, s.watcher.Held())
-		assert.True(t, s.watcher.Of("shop", "my-app", anyPort).Known)
+		assert.Equal(t, 1, s.watcher.HeldNamespaces())
+		assert.True(t, s.watcher.State("shop", "my-app", anyPort).Known)
 		two()
 		assert.Zero(t, s.open())
-		assert.Zero(t, s.watcher.Held())
-		assert.False(t, s.watcher.Of("shop", "my-app", anyPort).Known)
+		assert.Zero(t, s.watcher.HeldNamespaces())
+		assert.False(t, s.watcher.State("shop", "my-app", anyPort).Known)
 	})
 }
 
-// TestChangesAreTold: what a State shows is told when it changes, and nothing else.
-func TestChangesAreTold(t *testing.T) {
+// TestOnChange: a change is reported if a State shows it, and otherwise not.
+func TestOnChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		defer s.watcher.Acquire("shop")()
+		defer s.acquire("shop")()
 		s.service("shop", "my-app")
 		s.slice("shop", "my-app", 0)
 		time.Sleep(time.Second)
 		s.events()
-		began := s.watcher.Of("shop", "my-app", anyPort)
-		assert.Equal(t, "has no endpoints: no Pod that its selector matches is there", began.Message)
+		began := s.watcher.State("shop", "my-app", anyPort)
+		assert.Equal(t, "has no endpoints: its selector matches no Pod", began.Message)
 		time.Sleep(time.Minute)
 		s.slice("shop", "my-app", 0)
 		assert.Empty(t, s.events(), "nothing changed but its version")
 		s.slice("shop", "my-app", 1)
 		assert.Contains(t, s.events(), "shop/my-app")
-		up := s.watcher.Of("shop", "my-app", anyPort)
+		up := s.watcher.State("shop", "my-app", anyPort)
 		assert.Equal(t, 1, up.Ready)
 		assert.Equal(t, began.Since.Add(time.Minute), up.Since)
 		time.Sleep(time.Minute)
 		s.slice("shop", "my-app", 3)
 		s.events()
-		assert.Equal(t, up.Since, s.watcher.Of("shop", "my-app", anyPort).Since, "it has been ready all the time")
-		// Away and back before anybody asks: it has not been ready since then.
+		assert.Equal(t, up.Since, s.watcher.State("shop", "my-app", anyPort).Since, "it has been ready all the time")
+		// Gone and back before anybody asks: it has not been ready all the time.
 		s.slice("shop", "my-app", 0)
 		s.events()
 		s.slice("shop", "my-app", 3)
 		s.events()
-		assert.Equal(t, up.Since.Add(time.Minute), s.watcher.Of("shop", "my-app", anyPort).Since)
+		assert.Equal(t, up.Since.Add(time.Minute), s.watcher.State("shop", "my-app", anyPort).Since)
 		require.NoError(t, s.Client.CoreV1().Services("shop").Delete(t.Context(), "my-app", metav1.DeleteOptions{}))
 		assert.Contains(t, s.events(), "shop/my-app")
-		assert.Equal(t, "does not exist", s.watcher.Of("shop", "my-app", anyPort).Message)
+		assert.Equal(t, "does not exist", s.watcher.State("shop", "my-app", anyPort).Message)
 	})
 }
 
-// TestUnknownWhileTheWatchIsBroken: what was seen counts on for 5s without a watch, and not
-// longer; a new watch makes it known again, and both are told.
-func TestUnknownWhileTheWatchIsBroken(t *testing.T) {
+// TestLaggingSlicesKeepTheState: when a Service is swapped or restored, its EndpointSlices lag for a
+// moment, in which the state from before counts, for 5s.
+func TestLaggingSlicesKeepTheState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		defer s.watcher.Acquire("shop")()
+		defer s.acquire("shop")()
+		s.service("shop", "my-app")
+		synctest.Wait()
+		assert.Equal(t, "has no EndpointSlices yet", s.watcher.State("shop", "my-app", anyPort).Message, "there is no state from before")
+		s.slice("shop", "my-app", 2)
+		time.Sleep(time.Second)
+		up := s.watcher.State("shop", "my-app", anyPort)
+		require.Equal(t, 2, up.Ready)
+
+		remove := func() {
+			require.NoError(t, s.Client.DiscoveryV1().EndpointSlices("shop").Delete(t.Context(), "my-app", metav1.DeleteOptions{}))
+			synctest.Wait()
+		}
+		remove()
+		assert.Equal(t, up, s.watcher.State("shop", "my-app", anyPort))
+		time.Sleep(4 * time.Second)
+		s.slice("shop", "my-app", 1)
+		synctest.Wait()
+		now := s.watcher.State("shop", "my-app", anyPort)
+		assert.Equal(t, 1, now.Ready)
+		assert.Equal(t, up.Since, now.Since, "it has been ready all the time")
+
+		remove()
+		time.Sleep(4900 * time.Millisecond)
+		assert.Equal(t, now, s.watcher.State("shop", "my-app", anyPort))
+		s.events()
+		time.Sleep(200 * time.Millisecond)
+		assert.Equal(t, []string{"shop/my-app"}, s.events(), "that it is unknown is reported, although nothing happens")
+		unknown := s.watcher.State("shop", "my-app", anyPort)
+		assert.False(t, unknown.Known)
+		assert.Equal(t, "has no EndpointSlices yet", unknown.Message)
+		time.Sleep(time.Minute)
+		assert.Equal(t, unknown, s.watcher.State("shop", "my-app", anyPort), "it stays unknown")
+	})
+}
+
+// TestUnknownWhileWatchIsBroken: without a watch the last state counts for 5s. A new watch makes it
+// known again, and both changes are reported.
+func TestUnknownWhileWatchIsBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		defer s.acquire("shop")()
 		s.service("shop", "my-app")
 		s.slice("shop", "my-app", 1)
 		time.Sleep(2 * time.Second)
-		require.Equal(t, "", s.watcher.Of("shop", "my-app", anyPort).Message)
+		require.Equal(t, "", s.watcher.State("shop", "my-app", anyPort).Message)
 		s.events()
 
 		s.cut(errors.New("connection lost"))
 		time.Sleep(4900 * time.Millisecond)
-		assert.True(t, s.watcher.Of("shop", "my-app", anyPort).Known, "a watch that ends is nothing odd")
+		assert.True(t, s.watcher.State("shop", "my-app", anyPort).Known, "watches end all the time")
 		assert.Empty(t, s.events())
 		time.Sleep(200 * time.Millisecond)
-		state := s.watcher.Of("shop", "my-app", anyPort)
+		state := s.watcher.State("shop", "my-app", anyPort)
 		assert.False(t, state.Known)
-		assert.Equal(t, "is not known, since its namespace cannot be watched: connection lost", state.Message)
+		assert.Equal(t, "is unknown because its namespace cannot be watched: connection lost", state.Message)
 		assert.Contains(t, s.events(), "shop/")
 
 		s.slice("shop", "my-app", 0)
 		time.Sleep(time.Hour)
 		assert.Empty(t, s.events(), "it stays unknown")
 		s.cut(nil)
-		time.Sleep(2 * time.Minute) // client-go tries again within one
-		state = s.watcher.Of("shop", "my-app", anyPort)
+		time.Sleep(2 * time.Minute) // client-go retries within one
+		state = s.watcher.State("shop", "my-app", anyPort)
 		assert.True(t, state.Known, state.Message)
-		assert.Zero(t, state.Ready, "and what came meanwhile is seen")
+		assert.Zero(t, state.Ready, "and changes in between are seen")
 		assert.Contains(t, s.events(), "shop/")
 		time.Sleep(time.Hour)
 		assert.Empty(t, s.events())
 	})
 }
 
-// TestForbidden: who may not read the namespace is told that.
+// TestForbidden: the message gives the reason.
 func TestForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		s.Client.PrependReactor("list", "endpointslices", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, errors.New("endpointslices is forbidden")
 		})
-		defer s.watcher.Acquire("shop")()
+		defer s.acquire("shop")()
 		time.Sleep(time.Minute)
-		state := s.watcher.Of("shop", "my-app", anyPort)
+		state := s.watcher.State("shop", "my-app", anyPort)
 		assert.False(t, state.Known)
 		assert.Contains(t, state.Message, "cannot be watched: endpointslices is forbidden")
 	})
 }
 
-// TestWhatNobodyAsksForIsForgotten: lists of Services that are edited for days leave
-// nothing behind, and what is asked for keeps its time.
-func TestWhatNobodyAsksForIsForgotten(t *testing.T) {
+// TestUnaskedServicesAreForgotten: lists of Services that are edited for days leave nothing behind,
+// and a Service that is asked for keeps its time.
+func TestUnaskedServicesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		defer s.watcher.Acquire("shop")()
+		defer s.acquire("shop")()
 		time.Sleep(2 * time.Second)
-		first := s.watcher.Of("shop", "my-app", anyPort).Since
+		first := s.watcher.State("shop", "my-app", anyPort).Since
 		for i := range 10_000 {
-			s.watcher.Of("shop", fmt.Sprintf("app-%d", i), anyPort)
+			s.watcher.State("shop", fmt.Sprintf("app-%d", i), anyPort)
 			time.Sleep(10 * time.Second)
-			assert.Equal(t, first, s.watcher.Of("shop", "my-app", anyPort).Since)
+			assert.Equal(t, first, s.watcher.State("shop", "my-app", anyPort).Since)
 		}
-		assert.Less(t, s.watcher.Asked("shop"), 1000)
+		assert.Less(t, s.watcher.RecordCount("shop"), 1000)
 	})
 }

@@ -14,32 +14,32 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// kind of the targets whose origins matter here.
+// kind of the targets whose origin Services matter here.
 const kind = "Service"
 
-// kept is what an informer needs of any object.
-type kept struct{ namespace, name, version string }
+// objectMeta is what an informer needs of any object.
+type objectMeta struct{ namespace, name, version string }
 
 // GetObjectMeta implements metav1.ObjectMetaAccessor.
-func (k *kept) GetObjectMeta() metav1.Object {
+func (k *objectMeta) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: k.namespace, Name: k.name, ResourceVersion: k.version}
 }
 
-func keep(m metav1.Object) kept {
-	return kept{namespace: m.GetNamespace(), name: m.GetName(), version: m.GetResourceVersion()}
+func metaOf(m metav1.Object) objectMeta {
+	return objectMeta{namespace: m.GetNamespace(), name: m.GetName(), version: m.GetResourceVersion()}
 }
 
-// service is what counts of a Service.
+// service holds the relevant fields of a Service.
 type service struct {
-	kept
-	external bool // an ExternalName
-	selects  bool
-	headless bool
-	unready  bool // publishes addresses that are not ready
-	onPage   bool // in maintenance
-	going    bool // being deleted
-	ports    []port
-	originOf string // the Service in maintenance whose app this one leads to
+	objectMeta
+	external         bool // an ExternalName
+	selects          bool
+	headless         bool
+	publishesUnready bool // publishes addresses that are not ready
+	onPage           bool // in maintenance
+	deleting         bool // being deleted
+	ports            []port
+	originOf         string // the Service in maintenance whose app this one leads to
 }
 
 type port struct {
@@ -47,29 +47,29 @@ type port struct {
 	number int32
 }
 
-// slice is what counts of an EndpointSlice: 8 bytes an endpoint.
+// slice holds the relevant fields of an EndpointSlice: 8 bytes an endpoint.
 type slice struct {
-	kept
+	objectMeta
 	service string
 	family  discoveryv1.AddressType
-	ports   []string // names; the one of a port without a name is empty
-	// endpoints are hashes of what tells them apart, with a class in the lowest two bits.
-	endpoints []uint64
-	pages     bool // some are Pods of a page set
+	ports   []string // names; empty for a port without a name
+	// endpoints are hashes of their identity, with a class in the lowest two bits.
+	endpoints   []uint64
+	hasPagePods bool // some endpoints are page Pods
 }
 
 // Classes of endpoints.
 const (
-	silent      = 0 // takes no connections
+	notServing  = 0 // accepts no connections
 	ready       = 1
-	terminating = 2 // serves on until it ends
-	classes     = 3
+	terminating = 2 // serves until it stops
+	classMask   = 3
 )
 
-// pagePod is the shape of the names of page Pods, which the API server completes.
+// pagePod matches the names of page Pods; the API server generates their endings.
 var pagePod = regexp.MustCompile(`^maintenance-[0-9a-f]{16}-[a-z0-9]+$`)
 
-// reduce keeps of what is watched what counts. What has been reduced stays as it is.
+// reduce keeps the relevant fields of an object. A reduced object stays as it is.
 func reduce(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Service:
@@ -82,10 +82,10 @@ func reduce(object any) (any, error) {
 
 func reduceService(svc *corev1.Service) *service {
 	s := &service{
-		kept:     keep(svc),
-		external: svc.Spec.Type == corev1.ServiceTypeExternalName, selects: len(svc.Spec.Selector) > 0,
-		headless: svc.Spec.ClusterIP == corev1.ClusterIPNone, unready: svc.Spec.PublishNotReadyAddresses,
-		onPage: target.OnPage(svc), going: svc.DeletionTimestamp != nil,
+		objectMeta: metaOf(svc),
+		external:   svc.Spec.Type == corev1.ServiceTypeExternalName, selects: len(svc.Spec.Selector) > 0,
+		headless: svc.Spec.ClusterIP == corev1.ClusterIPNone, publishesUnready: svc.Spec.PublishNotReadyAddresses,
+		onPage: target.OnPage(svc), deleting: svc.DeletionTimestamp != nil,
 	}
 	if of := origin.Target(svc); of.Kind == kind {
 		s.originOf = of.Name
@@ -97,7 +97,7 @@ func reduceService(svc *corev1.Service) *service {
 }
 
 func reduceSlice(es *discoveryv1.EndpointSlice) *slice {
-	s := &slice{kept: keep(es), service: es.Labels[discoveryv1.LabelServiceName], family: es.AddressType}
+	s := &slice{objectMeta: metaOf(es), service: es.Labels[discoveryv1.LabelServiceName], family: es.AddressType}
 	for _, p := range es.Ports {
 		name := ""
 		if p.Name != nil {
@@ -107,14 +107,14 @@ func reduceSlice(es *discoveryv1.EndpointSlice) *slice {
 	}
 	for i := range es.Endpoints {
 		e := &es.Endpoints[i]
-		s.endpoints = append(s.endpoints, identity(e)&^classes|class(e.Conditions))
-		s.pages = s.pages || e.TargetRef != nil && e.TargetRef.Kind == "Pod" && pagePod.MatchString(e.TargetRef.Name)
+		s.endpoints = append(s.endpoints, identity(e)&^classMask|class(e.Conditions))
+		s.hasPagePods = s.hasPagePods || e.TargetRef != nil && e.TargetRef.Kind == "Pod" && pagePod.MatchString(e.TargetRef.Name)
 	}
 	return s
 }
 
-// class reads the conditions as the API documents them (discovery/v1 EndpointConditions):
-// a nil ready or serving means true, a nil terminating false.
+// class evaluates the conditions as the API documents them (discovery/v1 EndpointConditions): a nil
+// ready or serving means true, a nil terminating false.
 func class(c discoveryv1.EndpointConditions) uint64 {
 	isReady := c.Ready == nil || *c.Ready
 	serving := c.Serving == nil || *c.Serving
@@ -124,40 +124,40 @@ func class(c discoveryv1.EndpointConditions) uint64 {
 	case serving && c.Terminating != nil && *c.Terminating:
 		return terminating
 	}
-	return silent
+	return notServing
 }
 
-// identity tells endpoints of one address family apart. A Pod may be in several slices
-// while the controller of EndpointSlices moves it, and in one for each set of ports.
-// Pods in the network of their node share its address.
+// identity distinguishes endpoints of one address family. A Pod may be in several slices while the
+// EndpointSlice controller moves it, and is in one slice for each set of ports. Pods in the host
+// network share the address of their node.
 func identity(e *discoveryv1.Endpoint) uint64 {
 	h := fnv.New64a()
 	switch {
 	case e.TargetRef != nil && e.TargetRef.UID != "":
-		_, _ = h.Write([]byte(e.TargetRef.UID)) // it never fails
-	case len(e.Addresses) > 0: // all of them are the same endpoint
+		_, _ = h.Write([]byte(e.TargetRef.UID)) // Write never fails
+	case len(e.Addresses) > 0: // all addresses belong to the same endpoint
 		_, _ = h.Write([]byte(e.Addresses[0]))
 	}
 	return h.Sum64()
 }
 
-// same says whether two objects differ in their version alone.
+// same reports whether two objects differ only in their version.
 func same(before, now any) bool {
 	switch n := now.(type) {
 	case *service:
 		b, ok := before.(*service)
-		return ok && b.external == n.external && b.selects == n.selects && b.headless == n.headless && b.unready == n.unready &&
-			b.onPage == n.onPage && b.going == n.going && b.originOf == n.originOf && slices.Equal(b.ports, n.ports)
+		return ok && b.external == n.external && b.selects == n.selects && b.headless == n.headless && b.publishesUnready == n.publishesUnready &&
+			b.onPage == n.onPage && b.deleting == n.deleting && b.originOf == n.originOf && slices.Equal(b.ports, n.ports)
 	case *slice:
 		b, ok := before.(*slice)
-		return ok && b.service == n.service && b.family == n.family && b.pages == n.pages &&
+		return ok && b.service == n.service && b.family == n.family && b.hasPagePods == n.hasPagePods &&
 			slices.Equal(b.ports, n.ports) && slices.Equal(b.endpoints, n.endpoints)
 	}
 	return false
 }
 
-// seen gives the object of an event, also of one that was missed.
-func seen(object any) any {
+// eventObject returns the object of an event, even of a deletion that the watch missed.
+func eventObject(object any) any {
 	if d, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		return d.Obj
 	}

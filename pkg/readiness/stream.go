@@ -14,38 +14,38 @@ import (
 )
 
 const (
-	// grace is how long a watch may be broken before what it has shown is not known any
-	// more. The API server ends each watch after some minutes; the next begins at once.
-	grace = 5 * time.Second
-	// settled is how long a watch must have lasted that has shown nothing. One that begins
-	// where the API server does not know any more what has happened since ends at once.
-	settled = time.Second
+	// brokenGrace is how long a watch may be broken before its state counts as unknown. The API
+	// server ends each watch after some minutes; the next one normally starts at once.
+	brokenGrace = 5 * time.Second
+	// minQuietAge is how long a watch that has shown nothing must have lasted to count. A watch from
+	// a version that the API server no longer knows ends at once.
+	minQuietAge = time.Second
 )
 
-// stream knows whether what an informer holds is current: client-go tells only of
-// failures, and not of all of them.
+// stream tracks whether the content of an informer is current: client-go reports only failures, and
+// not all of them.
 type stream struct {
 	clock clock.WithDelayedExecution
-	// changed is told when current may have changed, now or by the time passed.
+	// changed is called when the result of current may have changed, now or because time has passed.
 	changed func()
 
-	mu     sync.Mutex
-	open   bool
-	opens  int       // counts the watches that were opened: who reads one begins the next before all of its end is known
-	full   bool      // the open watch has shown all there is, or what followed on what was known
-	begun  time.Time // of the open watch
-	listed bool      // a list was read, on which the next watch follows
-	asks   bool      // the open watch shows everything first, and says when it has
-	last   time.Time // when the informer was last known to be current
-	err    error     // why it is not, if the API server said so
+	mu           sync.Mutex
+	open         bool
+	opens        int       // number of watches opened so far: the next one may begin before the end of the last is noticed
+	complete     bool      // the open watch has shown all objects, or continues a known state
+	begun        time.Time // start of the open watch
+	listed       bool      // a list was read, and the next watch continues from it
+	sendsInitial bool      // the open watch shows all objects first, and marks when it has
+	lastCurrent  time.Time // when the informer was last known to be current
+	err          error     // why it is not, if the API server gave a reason
 }
 
-// follow gives a ListerWatcher that tells s how it goes.
+// follow returns a ListWatch that reports to s.
 func (s *stream) follow(lw *cache.ListWatch) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			list, err := lw.ListWithContextFunc(ctx, o)
-			s.list(err)
+			s.listRead(err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
@@ -59,7 +59,7 @@ func (s *stream) follow(lw *cache.ListWatch) *cache.ListWatch {
 	}
 }
 
-// pass hands events on, and sees when they end.
+// pass forwards events, and notices when they end.
 func (s *stream) pass(inner watch.Interface, which int) watch.Interface {
 	out := make(chan watch.Event)
 	outer := watch.NewProxyWatcher(out)
@@ -79,7 +79,7 @@ func (s *stream) pass(inner watch.Interface, which int) watch.Interface {
 				case <-outer.StopChan():
 					return
 				case out <- e:
-					s.heard(e)
+					s.received(e)
 				}
 			}
 		}
@@ -87,7 +87,7 @@ func (s *stream) pass(inner watch.Interface, which int) watch.Interface {
 	return outer
 }
 
-func (s *stream) list(err error) {
+func (s *stream) listRead(err error) {
 	if err != nil {
 		s.failed(err)
 		return
@@ -107,33 +107,33 @@ func (s *stream) opened(asks bool) (which int) {
 	s.mu.Lock()
 	s.opens++
 	which = s.opens
-	s.open, s.begun, s.asks = true, s.clock.Now(), asks
-	s.full, s.listed = s.listed && !asks, false
-	waits := !s.full && !asks
+	s.open, s.begun, s.sendsInitial = true, s.clock.Now(), asks
+	s.complete, s.listed = s.listed && !asks, false
+	waits := !s.complete && !asks
 	s.mu.Unlock()
 	s.changed()
 	if waits {
-		s.clock.AfterFunc(settled, s.changed)
+		s.clock.AfterFunc(minQuietAge, s.changed)
 	}
 	return which
 }
 
-func (s *stream) heard(e watch.Event) {
+func (s *stream) received(e watch.Event) {
 	s.mu.Lock()
-	before := s.full
+	before := s.complete
 	switch {
 	case e.Type == watch.Error:
-	case !s.asks || allShown(e):
-		s.full, s.err = true, nil
+	case !s.sendsInitial || allShown(e):
+		s.complete, s.err = true, nil
 	}
-	now := s.full
+	now := s.complete
 	s.mu.Unlock()
 	if now != before {
 		s.changed()
 	}
 }
 
-// allShown says whether the event is the one after all that there was.
+// allShown reports whether the event marks the end of the initial objects.
 func allShown(e watch.Event) bool {
 	if e.Type != watch.Bookmark {
 		return false
@@ -142,7 +142,7 @@ func allShown(e watch.Event) bool {
 	return err == nil && m.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
 }
 
-// closed is told of the end of a watch, which is that of the stream if it is the last one.
+// closed is called at the end of a watch. Only the end of the latest one ends the stream.
 func (s *stream) closed(which int) {
 	s.mu.Lock()
 	if which != s.opens {
@@ -151,24 +151,24 @@ func (s *stream) closed(which int) {
 	}
 	now := s.clock.Now()
 	if s.live(now) {
-		s.last = now
+		s.lastCurrent = now
 	}
 	s.open = false
 	s.mu.Unlock()
-	s.clock.AfterFunc(grace, s.changed)
+	s.clock.AfterFunc(brokenGrace, s.changed)
 }
 
 func (s *stream) live(now time.Time) bool {
-	return s.open && (s.full || !s.asks && now.Sub(s.begun) >= settled)
+	return s.open && (s.complete || !s.sendsInitial && now.Sub(s.begun) >= minQuietAge)
 }
 
-// current says whether what the informer holds can be relied on, and if not, why, if
-// the API server has said it.
+// current reports whether the content of the informer is current, and if not, why, as far as the API
+// server gave a reason.
 func (s *stream) current() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock.Now()
-	if s.live(now) || !s.last.IsZero() && now.Sub(s.last) < grace {
+	if s.live(now) || !s.lastCurrent.IsZero() && now.Sub(s.lastCurrent) < brokenGrace {
 		return true, nil
 	}
 	return false, s.err

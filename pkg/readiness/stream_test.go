@@ -9,21 +9,21 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// TestTheEndOfAWatchThatWasFollowedByAnother ends nothing, in whatever order that is seen.
-func TestTheEndOfAWatchThatWasFollowedByAnother(t *testing.T) {
+// TestEndOfAReplacedWatch: it does not end the stream, in whatever order the end is noticed.
+func TestEndOfAReplacedWatch(t *testing.T) {
 	t.Parallel()
 	c := clocktesting.NewFakeClock(time.Unix(0, 0))
 	s := &stream{clock: c, changed: func() {}}
 	first := s.opened(false)
-	s.heard(watch.Event{Type: watch.Added})
+	s.received(watch.Event{Type: watch.Added})
 	second := s.opened(false)
-	s.heard(watch.Event{Type: watch.Added})
+	s.received(watch.Event{Type: watch.Added})
 	s.closed(first)
 	c.Step(time.Minute)
 	current, _ := s.current()
 	assert.True(t, current)
 	s.closed(second)
-	c.Step(grace)
+	c.Step(brokenGrace)
 	current, _ = s.current()
 	assert.False(t, current)
 }

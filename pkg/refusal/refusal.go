@@ -1,20 +1,35 @@
-// Package refusal tells errors that will come again, whatever is tried, from those
-// that may pass: the first are told to people, who can do something about them.
+// Package refusal distinguishes errors that will occur again on every attempt from those
+// that may pass: the former are reported to people, who can do something about them.
 package refusal
 
 import (
 	"errors"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Final says whether the API server will refuse the same again until somebody changes
-// a right, a policy or an object. What is not there, and what somebody else was
-// faster with, is no refusal.
+// Final says whether the API server will refuse the same request again until somebody
+// changes a right, a policy or an object. A missing object and a conflict with another
+// writer are not final.
 func Final(err error) bool {
 	var own refusal
 	return errors.As(err, &own) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) ||
 		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err)
+}
+
+// NamespaceGone reports whether the API server refuses to create an object because its namespace is
+// being deleted, or no longer exists. The watches then show that all objects in it are deleted.
+func NamespaceGone(err error) bool {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return true
+	}
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details != nil && details.Kind == "namespaces"
 }
 
 // refusal is a reason of our own not to write.
@@ -28,5 +43,6 @@ type reason string
 func (r reason) Error() string { return string(r) }
 func (r reason) refused()      {}
 
-// New gives an error that is final, for errors.Is.
+// New gives an error that is Final. It equals another one with the same text, for
+// errors.Is.
 func New(text string) error { return reason(text) }

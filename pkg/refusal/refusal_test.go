@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -37,4 +39,20 @@ func TestFinal(t *testing.T) {
 		assert.False(t, Final(err), "%v", err)
 	}
 	assert.ErrorIs(t, fmt.Errorf("a: %w", foreign), foreign)
+}
+
+func TestNamespaceGone(t *testing.T) {
+	terminating := apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "a", errors.New("it is being terminated"))
+	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	for _, err := range []error{terminating, fmt.Errorf("create: %w", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "shop"))} {
+		assert.True(t, NamespaceGone(err), "%v", err)
+	}
+	for _, err := range []error{
+		nil,
+		errors.New("connection refused"),
+		apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "a", errors.New("quota")),
+		apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, "a"),
+	} {
+		assert.False(t, NamespaceGone(err), "%v", err)
+	}
 }

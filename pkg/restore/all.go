@@ -23,16 +23,15 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// workers is how many targets are restored at once.
-const workers = 16
+// maxConcurrent is how many targets are restored at once.
+const maxConcurrent = 16
 
-// Everything restores every target of the installation in the namespaces ("" means all of them)
-// that the controller has left anything on or beside: it points at a page set,
-// carries an annotation of ours, or has a backup or an origin Service. Targets
-// that only ask for maintenance are in the outcomes too. Each is told as it falls,
-// one after the other: what is tried until ctx ends must not hide the rest. The
-// error says what could not be looked at.
-func (r *Restorer) Everything(ctx context.Context, namespaces []string, tell func(Outcome)) error {
+// All restores every target of the installation in the namespaces ("" means all) that shows a trace
+// of maintenance: it points at a page set, carries an annotation of ours, or has a backup or an
+// origin Service. Targets that only ask for maintenance are reported too. tell is called with one
+// outcome at a time, as soon as it is known, so that a target that is retried until ctx ends does
+// not hide the others. The error says what could not be listed.
+func (r *Restorer) All(ctx context.Context, namespaces []string, tell func(Outcome)) error {
 	var refs []target.Ref
 	var errs []error
 	for _, namespace := range namespaces {
@@ -46,14 +45,14 @@ func (r *Restorer) Everything(ctx context.Context, namespaces []string, tell fun
 	own := &Restorer{Config: r.Config, ownOnly: true}
 	var wg sync.WaitGroup
 	var telling sync.Mutex
-	free := make(chan struct{}, workers)
+	free := make(chan struct{}, maxConcurrent)
 	for _, ref := range refs {
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
 			outcome := own.Target(ctx, ref)
 			if apierrors.IsNotFound(outcome.Err) {
-				outcome.Err = r.dropCopies(ctx, ref)
+				outcome.Err = r.deleteCopies(ctx, ref)
 			}
 			telling.Lock()
 			defer telling.Unlock()
@@ -64,31 +63,31 @@ func (r *Restorer) Everything(ctx context.Context, namespaces []string, tell fun
 	return errors.Join(errs...)
 }
 
-// dropCopies removes what was kept of a target that is not there any more.
-func (r *Restorer) dropCopies(ctx context.Context, ref target.Ref) error {
+// deleteCopies deletes the backup and the origin Service of a target that no longer exists.
+func (r *Restorer) deleteCopies(ctx context.Context, ref target.Ref) error {
 	copies, err := r.copies(ctx, ref)
 	if err != nil || r.DryRun {
 		return err
 	}
 	if copies.configMap != nil && r.Installation.Owns(installation.Of(copies.configMap)) {
-		err = backup.Drop(ctx, r.Client.CoreV1(), copies.configMap)
+		err = backup.Delete(ctx, r.Client.CoreV1(), copies.configMap)
 	}
 	if copies.origin != nil && r.Installation.Owns(installation.Of(copies.origin)) {
-		err = errors.Join(err, origin.Drop(ctx, r.Client.CoreV1(), copies.origin))
+		err = errors.Join(err, origin.Delete(ctx, r.Client.CoreV1(), copies.origin))
 	}
 	return err
 }
 
 func (r *Restorer) census() census.Census { return census.Census{Client: r.Client, Dynamic: r.Dynamic} }
 
-// find lists what there is to restore in a namespace, of the kinds that are named.
-// What was kept of a target of another kind stays with that.
+// find lists the targets to restore in a namespace, of the kinds in Config.Kinds. Backups of other
+// kinds stay.
 func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, error) {
 	var refs []target.Ref
 	var errs []error
 	for _, kind := range r.Kinds {
 		errs = append(errs, r.census().Objects(ctx, kind, namespace, func(u *unstructured.Unstructured) {
-			if r.concerned(kind, u) {
+			if r.hasTraces(kind, u) {
 				refs = append(refs, target.Ref{Kind: kind.Name, Namespace: u.GetNamespace(), Name: u.GetName()})
 			}
 		}))
@@ -98,26 +97,21 @@ func (r *Restorer) find(ctx context.Context, namespace string) ([]target.Ref, er
 			refs = append(refs, ref)
 		}
 	}))
-	origins, err := r.Client.CoreV1().Services(namespace).List(ctx, census.OfComponent(annotations.ComponentOrigin))
-	if err != nil {
-		errs = append(errs, fmt.Errorf("list origin Services: %w", err))
-	} else {
-		for i := range origins.Items {
-			if r.Installation.Owns(installation.Of(&origins.Items[i])) {
-				refs = append(refs, origin.Target(&origins.Items[i]))
-			}
+	errs = append(errs, r.census().Origins(ctx, namespace, func(svc *corev1.Service) {
+		if r.Installation.Owns(installation.Of(svc)) {
+			refs = append(refs, origin.Target(svc))
 		}
-	}
-	return slices.DeleteFunc(refs, func(ref target.Ref) bool { return ref.Name == "" || !r.named(ref) }), errors.Join(errs...)
+	}))
+	return slices.DeleteFunc(refs, func(ref target.Ref) bool { return ref.Name == "" || !r.restoresKind(ref) }), errors.Join(errs...)
 }
 
-// named says whether the target is of a kind that is restored.
-func (r *Restorer) named(ref target.Ref) bool {
+// restoresKind reports whether targets of this kind are restored.
+func (r *Restorer) restoresKind(ref target.Ref) bool {
 	return slices.ContainsFunc(r.Kinds, func(k target.Kind) bool { return k.Name == ref.Kind })
 }
 
-// concerned says whether a target asks for maintenance or has anything left of it.
-func (r *Restorer) concerned(kind target.Kind, u *unstructured.Unstructured) bool {
+// hasTraces reports whether a target asks for maintenance or has traces of it.
+func (r *Restorer) hasTraces(kind target.Kind, u *unstructured.Unstructured) bool {
 	if u.GetDeletionTimestamp() != nil {
 		return false
 	}
@@ -128,18 +122,17 @@ func (r *Restorer) concerned(kind target.Kind, u *unstructured.Unstructured) boo
 	return err == nil && swap.OnPage(slots)
 }
 
-// Collect deletes the installation's page sets in the namespaces that nobody uses, and returns
-// those that are still used, with a user of each. Whichever kinds are restored,
-// users are looked for among all: a set that is deleted under a target leaves its
-// visitors with nothing. It is for when no controller works and ingress
-// controllers have followed the restore.
-func (r *Restorer) Collect(ctx context.Context, namespaces []string) (deleted []pageset.ID, used map[pageset.ID]target.Ref, err error) {
+// DeletePageSets deletes the installation's unused page sets in the namespaces, and returns the
+// deleted ones and those in use, each with one of its users. Users of every kind count, whichever
+// kinds are restored: deleting a set under a target would leave its visitors with nothing. Call it
+// when no controller runs and ingress controllers have followed the restore.
+func (r *Restorer) DeletePageSets(ctx context.Context, namespaces []string) (deleted []pageset.ID, used map[pageset.ID]target.Ref, err error) {
 	used = map[pageset.ID]target.Ref{}
 	var errs []error
 	for _, namespace := range namespaces {
 		users := map[pageset.ID]target.Ref{}
 		if err := r.census().Users(ctx, namespace, func(set pageset.ID, user target.Ref) { users[set] = user }); err != nil {
-			errs = append(errs, fmt.Errorf("page sets are not deleted, since their users cannot be listed: %w", err))
+			errs = append(errs, fmt.Errorf("page sets are not deleted because their users cannot be listed: %w", err))
 			continue
 		}
 		sets, err := r.census().Sets(ctx, namespace)

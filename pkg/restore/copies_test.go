@@ -22,29 +22,29 @@ import (
 )
 
 const (
-	set     = "maintenance-0123456789abcdef"
-	known   = `{"v":1,"slots":[{"type":"defaultBackend","at":0,"value":{"service":{"name":"app","port":{"number":80}}}}]}`
-	ofLater = `{"v":2,"slots":[]}`
+	set            = "maintenance-0123456789abcdef"
+	knownOriginals = `{"v":1,"slots":[{"type":"defaultBackend","at":0,"value":{"service":{"name":"app","port":{"number":80}}}}]}`
+	laterVersion   = `{"v":2,"slots":[]}`
 )
 
-// TestWhatACopyThatCannotBeReadMeans for who restores without a controller: the other one
-// is enough, and if there is none, nothing is lost, and it is said why.
-func TestWhatACopyThatCannotBeReadMeans(t *testing.T) {
+// TestUnreadableCopies: the other copy is enough. If there is none, nothing is lost, and the error
+// says why.
+func TestUnreadableCopies(t *testing.T) {
 	for name, tc := range map[string]struct {
 		annotation, backup string
 		restored           bool
 	}{
-		"the annotation, and the backup is there": {ofLater, known, true},
-		"the backup, and the annotation is there": {known, ofLater, true},
-		"the annotation alone":                    {ofLater, "", false},
-		"the backup alone":                        {"", ofLater, false},
-		"both":                                    {ofLater, ofLater, false},
+		"the annotation, and the backup is there": {laterVersion, knownOriginals, true},
+		"the backup, and the annotation is there": {knownOriginals, laterVersion, true},
+		"the annotation alone":                    {laterVersion, "", false},
+		"the backup alone":                        {"", laterVersion, false},
+		"both":                                    {laterVersion, laterVersion, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ref := target.Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}
 			client := fake.NewClientset()
 			if tc.backup != "" {
-				put(t, client, ref, tc.backup)
+				storeBackup(t, client, ref, tc.backup)
 			}
 			ingress := &unstructured.Unstructured{}
 			require.NoError(t, ingress.UnmarshalJSON([]byte(`{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"my-app","namespace":"shop"},
@@ -70,7 +70,7 @@ func TestWhatACopyThatCannotBeReadMeans(t *testing.T) {
 				assert.Nil(t, copied)
 				return
 			}
-			require.ErrorIs(t, out.Err, errStays)
+			require.ErrorIs(t, out.Err, errNotRestored)
 			assert.ErrorContains(t, out.Err, "cannot be read (format version 2")
 			assert.ErrorContains(t, out.Err, "no original backend is known")
 			assert.Equal(t, set, leadsTo)
@@ -83,11 +83,11 @@ func TestWhatACopyThatCannotBeReadMeans(t *testing.T) {
 	}
 }
 
-// put stores a backup with this text as its record.
-func put(t *testing.T, client *fake.Clientset, ref target.Ref, text string) {
+// storeBackup stores a backup with this text as its record.
+func storeBackup(t *testing.T, client *fake.Clientset, ref target.Ref, text string) {
 	t.Helper()
 	var record swap.Record
-	require.NoError(t, json.Unmarshal([]byte(known), &record))
+	require.NoError(t, json.Unmarshal([]byte(knownOriginals), &record))
 	require.NoError(t, backup.Put(t.Context(), client.CoreV1(), companion.Owner{Ref: ref, APIVersion: "networking.k8s.io/v1", UID: "uid"}, plan.Backup{Set: set, Record: record}))
 	maps := client.CoreV1().ConfigMaps(ref.Namespace)
 	cm, err := maps.Get(t.Context(), backup.Name(ref), metav1.GetOptions{})

@@ -1,6 +1,6 @@
-// Package restore ends maintenance from outside the controller: for a person
-// with a kubeconfig at hand, and for an uninstall. It decides as the controller
-// does, for a target that asks for nothing, and does it without caches.
+// Package restore ends maintenance from outside the controller, for a person with a kubeconfig and
+// for an uninstall. It decides as the controller does for a target that asks for nothing, and uses
+// no caches.
 package restore
 
 import (
@@ -32,33 +32,34 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// Config of a Restorer.
+// Config configures a Restorer. Client, Dynamic, Kinds and Keys are required.
 type Config struct {
 	Client  kubernetes.Interface
-	Dynamic dynamic.Interface
-	// Installation whose maintenance Everything ends, and whose page sets Collect deletes:
-	// its own, and what carries no id. The zero value is for all of them.
+	Dynamic dynamic.Interface // to read and write targets
+	// Installation whose maintenance All ends and whose page sets DeletePageSets deletes: its own
+	// and those without an id. The zero value matches all installations.
 	Installation installation.Installation
-	// Kinds that are looked at.
+	// Kinds of the targets that All restores.
 	Kinds []target.Kind
 	// Keys are the annotations that people write, as the controller is configured.
 	Keys annotations.Keys
-	// RemoveAnnotations takes off what people wrote as well: a controller that is
-	// started later would put the target in maintenance again.
+	// RemoveAnnotations also removes the annotations that people wrote. Otherwise a controller that
+	// starts later puts the target back in maintenance.
 	RemoveAnnotations bool
-	// Working names the controller that works, empty if none does. What asks for
-	// maintenance then stays in it: it would be put in again at once.
-	Working string
-	// Clock that the time is read from; nil is the real one.
+	// ActiveController is the identity of the running controller, empty if none runs. While one
+	// runs, targets that ask for maintenance are not restored: the controller would put them back at
+	// once.
+	ActiveController string
+	// Clock to read the time from; nil is the real one.
 	Clock clock.PassiveClock
-	// DryRun asks the API server what would come of it, and stores nothing.
+	// DryRun sends all writes as dry runs and stores nothing.
 	DryRun bool
 }
 
 // Restorer ends maintenance.
 type Restorer struct {
 	Config
-	ownOnly bool // what another installation has in maintenance is left alone
+	ownOnly bool // leaves targets of other installations alone
 }
 
 func (r *Restorer) now() time.Time {
@@ -68,37 +69,37 @@ func (r *Restorer) now() time.Time {
 	return r.Clock.Now()
 }
 
-// Outcome is what has become of a target.
+// Outcome is the result for one target.
 type Outcome struct {
-	Ref target.Ref
-	// Before and After are the object as it was read first, and as it is now;
-	// nil if it is not there.
+	Ref target.Ref // the target
+	// Before and After are the object as it was first read and as it is now; nil if it does not
+	// exist.
 	Before, After *unstructured.Unstructured
-	// Changed says that something was written, or would have been.
+	// Changed is true if something was written, or would have been in a dry run.
 	Changed bool
-	// Other is the id of another installation that has the target in maintenance.
-	// LeftAlone says that it was not restored for that.
-	Other     string
-	LeftAlone bool
-	// Enabled says that the target still asks for maintenance.
+	// OtherInstallation is the id of another installation that has the target in maintenance.
+	// LeftAlone is true if the target was not restored for that reason.
+	OtherInstallation string
+	LeftAlone         bool
+	// Enabled is true if the target still asks for maintenance.
 	Enabled bool
-	// Err says why it is not as it was before maintenance.
+	// Err says why the target is not restored; nil if it is.
 	Err error
 }
 
-// maxSteps bounds the writes to one target: a restore needs two. More are made
-// only if somebody else writes meanwhile.
-const maxSteps = 20
+// maxWrites bounds the writes to one target. A restore takes two; more are needed only if another
+// client writes at the same time.
+const maxWrites = 20
 
-// errStays marks a target that no further attempt can restore.
-var errStays = errors.New("not restored")
+// errNotRestored marks a target that no further attempt can restore.
+var errNotRestored = errors.New("not restored")
 
-// Target restores one target, and tries until ctx ends where trying again can help.
+// Target restores one target. It retries transient errors until ctx ends.
 func (r *Restorer) Target(ctx context.Context, ref target.Ref) Outcome {
 	out := Outcome{Ref: ref}
 	kind, ok := target.KindByName(ref.Kind)
 	if !ok {
-		out.Err = fmt.Errorf("kind %q is not known", ref.Kind)
+		out.Err = fmt.Errorf("unknown kind %q", ref.Kind)
 		return out
 	}
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Cap: 5 * time.Second, Steps: 1000}
@@ -111,14 +112,14 @@ func (r *Restorer) Target(ctx context.Context, ref target.Ref) Outcome {
 		return true, last
 	})
 	if out.Err = err; last != nil {
-		out.Err = last // it says more than that time is up
+		out.Err = last // it says more than that the time is up
 	}
 	return out
 }
 
-// final says whether the same will happen again.
+// final reports whether a retry would fail the same way.
 func final(err error) bool {
-	return errors.Is(err, errStays) || apierrors.IsNotFound(err) || refusal.Final(err)
+	return errors.Is(err, errNotRestored) || apierrors.IsNotFound(err) || refusal.Final(err)
 }
 
 func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) error {
@@ -127,19 +128,19 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 		return fmt.Errorf("read %s: %w", out.Ref, err)
 	}
 	if out.Before == nil {
-		if out.Other, err = r.other(ctx, kind, out.Ref, object); err != nil {
+		if out.OtherInstallation, err = r.otherInstallation(ctx, kind, out.Ref, object); err != nil {
 			return err
 		}
 		out.Before = object
 	}
-	if out.LeftAlone = out.Other != "" && r.ownOnly; out.LeftAlone {
+	if out.LeftAlone = out.OtherInstallation != "" && r.ownOnly; out.LeftAlone {
 		return nil
 	}
-	if key := r.asks(object); key != "" && r.Working != "" && !r.RemoveAnnotations {
-		return fmt.Errorf("%w: it asks for maintenance, and a controller works (%s) that would put it in again: take the annotation %s off and the controller restores it, or remove it in the same breath with --remove-annotations, or scale the controller to 0 first",
-			errStays, r.Working, key)
+	if key := r.requestedBy(object); key != "" && r.ActiveController != "" && !r.RemoveAnnotations {
+		return fmt.Errorf("%w: it asks for maintenance, and a running controller (%s) would put it back: remove the annotation %s and let the controller restore it, or add --remove-annotations, or scale the controller to 0 first",
+			errNotRestored, r.ActiveController, key)
 	}
-	for range maxSteps {
+	for range maxWrites {
 		next, warnings, err := r.step(ctx, kind, out.Ref, object)
 		if err != nil {
 			return err
@@ -149,38 +150,38 @@ func (r *Restorer) attempt(ctx context.Context, kind target.Kind, out *Outcome) 
 			continue
 		}
 		out.After = object
-		out.Enabled = r.asks(object) != ""
+		out.Enabled = r.requestedBy(object) != ""
 		if slots, err := kind.Slots(object.Object); err == nil && swap.OnPage(slots) {
-			return fmt.Errorf("%w: %s", errStays, strings.Join(warnings, "; "))
+			return fmt.Errorf("%w: %s", errNotRestored, strings.Join(warnings, "; "))
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: somebody else keeps writing to it", errStays)
+	return fmt.Errorf("%w: another client keeps changing it: stop that client and try again", errNotRestored)
 }
 
-// asks names the annotation for which a controller would put the target in maintenance
-// again; empty if none would.
-func (r *Restorer) asks(object *unstructured.Unstructured) string {
+// requestedBy returns the annotation for which a controller would put the target back in
+// maintenance; empty if none would.
+func (r *Restorer) requestedBy(object *unstructured.Unstructured) string {
 	req, _ := r.Keys.Parse(object.GetAnnotations())
-	begun := wanted.ParseSpell(object.GetAnnotations()[annotations.Cause]).On()
+	begun := wanted.ParseEpisode(object.GetAnnotations()[annotations.Cause]).On()
 	switch {
 	case req.Enabled == annotations.On:
 		return r.Keys.Enabled
-	case req.Enabled == annotations.Unasked && req.Auto != "" && begun:
+	case req.Enabled == annotations.Unset && req.Auto != "" && begun:
 		return annotations.Auto
 	}
 	return ""
 }
 
-// other gives the id of another installation that has the target in maintenance.
-func (r *Restorer) other(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (string, error) {
+// otherInstallation returns the id of another installation that has the target in maintenance.
+func (r *Restorer) otherInstallation(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (string, error) {
 	copies, err := r.copies(ctx, ref)
 	if err != nil {
 		return "", err
 	}
 	slots, err := kind.Slots(object.Object)
 	if err != nil {
-		slots = nil // the step that comes tells
+		slots = nil // the next step reports it
 	}
 	trace := installation.Trace{Annotations: object.GetAnnotations(), OnPage: swap.OnPage(slots)}
 	if copies.configMap != nil {
@@ -203,12 +204,12 @@ func (r *Restorer) other(ctx context.Context, kind target.Kind, ref target.Ref, 
 	return r.Installation.Other(trace), nil
 }
 
-// step does what the controller would do next if nothing were asked for. It
-// returns the changed object, nil if there is nothing left to change.
+// step does what the controller would do next for a target that asks for nothing. It returns the
+// changed object; nil if there is nothing left to change.
 func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, object *unstructured.Unstructured) (next *unstructured.Unstructured, warnings []string, err error) {
 	slots, err := kind.Slots(object.Object)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %s: %w", errStays, ref, err)
+		return nil, nil, fmt.Errorf("%w: %s: %w", errNotRestored, ref, err)
 	}
 	copies, err := r.copies(ctx, ref)
 	if err != nil {
@@ -218,7 +219,7 @@ func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, o
 	if copies.origin != nil {
 		state.Origin = &copies.origin.Spec
 	}
-	d, next, warnings, err := r.decided(ctx, ref, object, state)
+	d, next, warnings, err := r.applyDecision(ctx, ref, object, state)
 	if next != nil || err != nil {
 		return next, warnings, err
 	}
@@ -226,21 +227,21 @@ func (r *Restorer) step(ctx context.Context, kind target.Kind, ref target.Ref, o
 		return nil, warnings, nil
 	}
 	if d.DropOrigin {
-		if err := origin.Drop(ctx, r.Client.CoreV1(), copies.origin); err != nil {
+		if err := origin.Delete(ctx, r.Client.CoreV1(), copies.origin); err != nil {
 			return nil, nil, err
 		}
 	}
 	if d.DropBackup {
-		if err := backup.Drop(ctx, r.Client.CoreV1(), copies.configMap); err != nil {
+		if err := backup.Delete(ctx, r.Client.CoreV1(), copies.configMap); err != nil {
 			return nil, nil, err
 		}
 	}
 	return nil, warnings, nil
 }
 
-// decided does what is decided, and gives the changed object, nil if there is nothing to
-// change. Of what the API server refuses in part, the rest is done.
-func (r *Restorer) decided(ctx context.Context, ref target.Ref, object *unstructured.Unstructured, state plan.State) (d plan.Decision, next *unstructured.Unstructured, warnings []string, err error) {
+// applyDecision executes the decision, and returns the changed object; nil if there is nothing to
+// change. If the API server refuses a part of the change, the rest is applied.
+func (r *Restorer) applyDecision(ctx context.Context, ref target.Ref, object *unstructured.Unstructured, state plan.State) (d plan.Decision, next *unstructured.Unstructured, warnings []string, err error) {
 	for {
 		d = plan.Decide(state)
 		warnings = nil
@@ -250,11 +251,11 @@ func (r *Restorer) decided(ctx context.Context, ref target.Ref, object *unstruct
 			}
 		}
 		changed := r.change(object, d.Update)
-		if changed == nil || r.DryRun && differsInOwners(object, changed) {
+		if changed == nil || r.DryRun && differOnlyInOwners(object, changed) {
 			return d, nil, warnings, nil
 		}
 		next, err = r.update(ctx, state.Kind, ref, changed)
-		without, fewer := plan.Refuse(state, err)
+		without, fewer := plan.ExcludeRefused(state, err)
 		if !fewer {
 			return d, next, warnings, err
 		}
@@ -262,8 +263,8 @@ func (r *Restorer) decided(ctx context.Context, ref target.Ref, object *unstruct
 	}
 }
 
-// change is what is to be written: the decision's update, without what people
-// wrote if that is to go; nil if the object can stay as it is.
+// change returns the object to write: the decision's update, without the annotations that people
+// wrote if those are to be removed; nil if the object can stay as it is.
 func (r *Restorer) change(object *unstructured.Unstructured, update map[string]any) *unstructured.Unstructured {
 	changed := object
 	if update != nil {
@@ -272,7 +273,7 @@ func (r *Restorer) change(object *unstructured.Unstructured, update map[string]a
 	if kept, asks := r.Keys.Remove(changed.GetAnnotations()); asks && r.RemoveAnnotations {
 		changed = changed.DeepCopy()
 		if len(kept) == 0 {
-			kept = nil // no empty map where there was none
+			kept = nil // do not add an empty map
 		}
 		changed.SetAnnotations(kept)
 		return changed
@@ -283,10 +284,9 @@ func (r *Restorer) change(object *unstructured.Unstructured, update map[string]a
 	return changed
 }
 
-// differsInOwners says whether nothing differs but who owns the fields. A dry run
-// stores nothing between two writes, so that the API server books them on the
-// controller each time.
-func differsInOwners(a, b *unstructured.Unstructured) bool {
+// differOnlyInOwners reports whether only the field owners differ. A dry run stores nothing between
+// two writes, so that the API server attributes the fields to the controller each time.
+func differOnlyInOwners(a, b *unstructured.Unstructured) bool {
 	a, b = a.DeepCopy(), b.DeepCopy()
 	a.SetManagedFields(nil)
 	b.SetManagedFields(nil)
@@ -305,7 +305,7 @@ func (r *Restorer) update(ctx context.Context, kind target.Kind, ref target.Ref,
 	return next, nil
 }
 
-// copies are what is kept of a target outside it.
+// copies are the objects that are kept for a target outside it.
 type copies struct {
 	configMap *corev1.ConfigMap
 	origin    *corev1.Service
@@ -323,6 +323,6 @@ func (c copies) backup() *plan.Backup {
 	if c.configMap == nil {
 		return nil
 	}
-	_, b, _ := backup.Parse(c.configMap) // it says if it cannot be read
+	_, b, _ := backup.Parse(c.configMap) // the backup itself says if it cannot be read
 	return &b
 }

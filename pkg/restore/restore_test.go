@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
 	"maintenance-controller.io/pkg/annotations"
@@ -23,7 +24,7 @@ import (
 
 var app = target.Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}
 
-// restoring is an Ingress in maintenance, and who ends it.
+// restoring is an Ingress in maintenance, and a Restorer that ends it.
 type restoring struct {
 	*testing.T
 	*kubetest.Cluster
@@ -38,11 +39,11 @@ func inMaintenance(t *testing.T) *restoring {
 		"spec": map[string]any{"defaultBackend": map[string]any{"service": map[string]any{"name": set, "port": map[string]any{"number": int64(80)}}}},
 	}}
 	u.SetAnnotations(map[string]string{
-		"mine": "stays", annotations.DefaultEnabled: "true", annotations.State: annotations.Active, annotations.PageSet: set, annotations.Original: known,
+		"mine": "stays", annotations.DefaultEnabled: "true", annotations.State: annotations.Active, annotations.PageSet: set, annotations.Original: knownOriginals,
 	})
 	_, err := w.Dynamic.Resource(target.Ingress().Resource).Namespace(app.Namespace).Create(t.Context(), u, metav1.CreateOptions{})
 	require.NoError(t, err)
-	put(t, w.Client, app, known)
+	storeBackup(t, w.Client, app, knownOriginals)
 	w.Restorer = &Restorer{Config: Config{Client: w.Client, Dynamic: w.Dynamic, Kinds: []target.Kind{target.Ingress()}, Keys: annotations.DefaultKeys()}}
 	return w
 }
@@ -61,14 +62,14 @@ func (w *restoring) leadsTo() string {
 	return name
 }
 
-func TestEverything(t *testing.T) {
+func TestAll(t *testing.T) {
 	w := inMaintenance(t)
 	var outcomes []Outcome
-	require.NoError(t, w.Everything(t.Context(), []string{""}, func(o Outcome) { outcomes = append(outcomes, o) }))
+	require.NoError(t, w.All(t.Context(), []string{""}, func(o Outcome) { outcomes = append(outcomes, o) }))
 	require.Len(t, outcomes, 1)
 	require.NoError(t, outcomes[0].Err)
 	assert.True(t, outcomes[0].Changed)
-	assert.True(t, outcomes[0].Enabled, "a controller that is started later would put it in again")
+	assert.True(t, outcomes[0].Enabled, "a controller that starts later would put it back")
 	assert.Equal(t, "app", w.leadsTo())
 	assert.Equal(t, map[string]string{"mine": "stays", annotations.DefaultEnabled: "true"}, w.get().GetAnnotations())
 	cm, err := backup.Get(t.Context(), w.Client.CoreV1(), app)
@@ -84,26 +85,26 @@ func TestEverything(t *testing.T) {
 	assert.Less(t, len(w.Requests())-again, again-before, "a second time there is nothing to write")
 }
 
-func TestWhileAControllerWorks(t *testing.T) {
+func TestRefusedWhileControllerIsActive(t *testing.T) {
 	w := inMaintenance(t)
-	w.Working = "maintenance-controller-0"
+	w.ActiveController = "maintenance-controller-0"
 	err := w.Target(t.Context(), app).Err
-	require.ErrorIs(t, err, errStays)
-	assert.ErrorContains(t, err, w.Working)
+	require.ErrorIs(t, err, errNotRestored)
+	assert.ErrorContains(t, err, w.ActiveController)
 	assert.ErrorContains(t, err, "--remove-annotations")
 	assert.Equal(t, set, w.leadsTo())
 }
 
-// TestWhatPasses is tried again, and what is refused for good is not.
-func TestWhatPasses(t *testing.T) {
+// TestRetries: transient errors are retried, final ones are not.
+func TestRetries(t *testing.T) {
 	resource := target.Ingress().Resource.GroupResource()
 	for name, tc := range map[string]struct {
 		err   error
 		final bool
 	}{
-		"a conflict": {err: apierrors.NewConflict(resource, app.Name, errors.New("newer"))},
-		"a hiccup":   {err: apierrors.NewServiceUnavailable("restarting")},
-		"no right":   {err: apierrors.NewForbidden(resource, app.Name, errors.New("no right")), final: true},
+		"a conflict":     {err: apierrors.NewConflict(resource, app.Name, errors.New("newer"))},
+		"a brief outage": {err: apierrors.NewServiceUnavailable("restarting")},
+		"forbidden":      {err: apierrors.NewForbidden(resource, app.Name, errors.New("no right")), final: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := inMaintenance(t)
@@ -124,28 +125,32 @@ func TestWhatPasses(t *testing.T) {
 	}
 }
 
-// TestLeader: who holds the Lease works, for as long as it is renewed.
+// TestLeader: the holder of the Lease counts as running for as long as it renews the Lease.
 func TestLeader(t *testing.T) {
+	now := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	ago := func(seconds int) *metav1.MicroTime {
+		return ptr.To(metav1.NewMicroTime(now.Now().Add(-time.Duration(seconds) * time.Second)))
+	}
 	for name, tc := range map[string]struct {
 		spec coordinationv1.LeaseSpec
 		want string
 	}{
-		"renewed":            {coordinationv1.LeaseSpec{HolderIdentity: ptr.To("a"), RenewTime: ptr.To(metav1.NowMicro()), LeaseDurationSeconds: ptr.To[int32](3600)}, "a"},
-		"ran out":            {coordinationv1.LeaseSpec{HolderIdentity: ptr.To("a"), RenewTime: ptr.To(metav1.NewMicroTime(time.Now().Add(-time.Hour))), LeaseDurationSeconds: ptr.To[int32](15)}, ""},
-		"released":           {coordinationv1.LeaseSpec{HolderIdentity: ptr.To(""), RenewTime: ptr.To(metav1.NowMicro()), LeaseDurationSeconds: ptr.To[int32](1)}, ""},
-		"never held by any":  {coordinationv1.LeaseSpec{}, ""},
-		"of an unknown time": {coordinationv1.LeaseSpec{HolderIdentity: ptr.To("a")}, ""},
+		"renewed":        {coordinationv1.LeaseSpec{HolderIdentity: ptr.To("a"), RenewTime: ago(15), LeaseDurationSeconds: ptr.To[int32](15)}, "a"},
+		"expired":        {coordinationv1.LeaseSpec{HolderIdentity: ptr.To("a"), RenewTime: ago(16), LeaseDurationSeconds: ptr.To[int32](15)}, ""},
+		"released":       {coordinationv1.LeaseSpec{HolderIdentity: ptr.To(""), RenewTime: ago(0), LeaseDurationSeconds: ptr.To[int32](1)}, ""},
+		"never held":     {coordinationv1.LeaseSpec{}, ""},
+		"without a time": {coordinationv1.LeaseSpec{HolderIdentity: ptr.To("a")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := kubetest.New(t)
 			_, err := c.Client.CoordinationV1().Leases("own").Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "lease"}, Spec: tc.spec}, metav1.CreateOptions{})
 			require.NoError(t, err)
-			holder, err := Leader(t.Context(), c.Client, "own", "lease")
+			holder, err := Leader(t.Context(), c.Client, now, "own", "lease")
 			require.NoError(t, err)
 			assert.Equal(t, tc.want, holder)
 		})
 	}
-	holder, err := Leader(t.Context(), kubetest.New(t).Client, "own", "lease")
+	holder, err := Leader(t.Context(), kubetest.New(t).Client, now, "own", "lease")
 	require.NoError(t, err)
-	assert.Empty(t, holder, "no Lease is nobody")
+	assert.Empty(t, holder, "without a Lease nobody leads")
 }

@@ -1,5 +1,5 @@
-// Package roster keeps who is in maintenance, for the HTTP API of any replica. It watches
-// metadata, and reads of each target in maintenance once which hosts it serves.
+// Package roster keeps the list of targets in maintenance, for the HTTP API of any replica. It
+// watches metadata, and reads the hosts of each target in maintenance once.
 package roster
 
 import (
@@ -29,43 +29,43 @@ import (
 // workers is how many targets are read at once.
 const workers = 8
 
-// Config is what a Roster stands on.
+// Config configures a Roster. All fields but Clock, Namespaces and Observe are required.
 type Config struct {
-	Metadata   metadata.Interface
-	Discovery  discovery.DiscoveryInterface
-	Dynamic    dynamic.Interface
+	Metadata   metadata.Interface           // to watch targets
+	Discovery  discovery.DiscoveryInterface // to learn which CRDs are installed
+	Dynamic    dynamic.Interface            // to read hosts
 	Log        *zap.Logger
 	Clock      clock.WithTicker // nil is the real one
-	Namespaces []string         // that are looked at; empty means all
-	Kinds      []target.Kind
-	Keys       annotations.Keys
-	// Discover is how often to check whether a CRD has come or gone; above 0.
-	Discover time.Duration
-	// Observe is told of each read, see queue.Config; nil tells nobody.
+	Namespaces []string         // to watch; empty means all
+	Kinds      []target.Kind    // kinds of targets to list
+	Keys       annotations.Keys // names of the annotations that people write
+	// DiscoveryInterval is how often to check whether a kind's CRD exists; above 0.
+	DiscoveryInterval time.Duration
+	// Observe is called after each read, see queue.Config; nil observes nothing.
 	Observe func(queue, result string, took time.Duration)
 }
 
-// Roster keeps who is in maintenance.
+// Roster keeps the list of targets in maintenance.
 type Roster struct {
 	config Config
 	kinds  map[string]target.Kind
-	watch  *watch.Marked
+	watch  *watch.InMaintenance
 	reads  *queue.Queue[target.Ref]
 
 	mu      sync.Mutex
 	hosts   map[target.Ref]hosts
-	rows    []api.Row // as they were when somebody asked
-	changed bool      // since then
+	rows    []api.Row // cached until something changes
+	changed bool      // rows are out of date
 }
 
-// hosts of a target, as of a generation of it.
+// hosts of a target at a generation.
 type hosts struct {
 	uid        types.UID
 	generation int64
 	names      []string
 }
 
-// New gives a Roster that reads nothing before Run.
+// New returns a Roster that reads nothing before Run.
 func New(c Config) *Roster {
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = []string{""}
@@ -79,14 +79,14 @@ func New(c Config) *Roster {
 	for _, k := range c.Kinds {
 		r.kinds[k.Name] = k
 	}
-	r.watch = watch.NewMarked(watch.MarkedConfig{
+	r.watch = watch.NewInMaintenance(watch.InMaintenanceConfig{OnChange: r.onChange, KindsConfig: watch.KindsConfig{
 		Metadata: c.Metadata, Discovery: c.Discovery, Log: c.Log, Clock: c.Clock,
-		Namespaces: c.Namespaces, Kinds: c.Kinds, Keys: c.Keys, Interval: c.Discover, Changed: r.told,
-	})
+		Namespaces: c.Namespaces, Kinds: c.Kinds, Keys: c.Keys, DiscoveryInterval: c.DiscoveryInterval,
+	}})
 	return r
 }
 
-// Run keeps the roster until ctx ends.
+// Run keeps the list up to date until ctx ends.
 func (r *Roster) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { r.watch.Run(ctx) })
@@ -94,7 +94,8 @@ func (r *Roster) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// Rows implements api.Maintenance. While nothing changes it gives the same slice.
+// Rows implements api.Maintenance. While nothing changes it returns the same slice, which the caller
+// must not change.
 func (r *Roster) Rows() ([]api.Row, bool) {
 	known := r.watch.Complete()
 	r.mu.Lock()
@@ -102,7 +103,7 @@ func (r *Roster) Rows() ([]api.Row, bool) {
 	if !r.changed {
 		return r.rows, known
 	}
-	r.changed = false // what comes from here on is another change
+	r.changed = false // a change from here on invalidates the rows again
 	r.rows = nil
 	r.watch.Each(func(ref target.Ref, m *metav1.PartialObjectMetadata) { r.rows = append(r.rows, r.row(ref, m)) })
 	return r.rows, known
@@ -126,51 +127,52 @@ func (r *Roster) row(ref target.Ref, m *metav1.PartialObjectMetadata) api.Row {
 	return row
 }
 
-// told hears of a target that is in maintenance, or was.
-func (r *Roster) told(ref target.Ref) {
+// onChange is called with a target that is, or was, in maintenance.
+func (r *Roster) onChange(ref target.Ref) {
 	r.mu.Lock()
 	r.changed = true
 	r.mu.Unlock()
 	r.reads.Add(ref)
 }
 
-// read reads the hosts of a target in maintenance, unless they are known: annotations
-// change without them.
+// read reads the hosts of a target in maintenance, unless they are current: annotations can change
+// without them.
 func (r *Roster) read(ctx context.Context, ref target.Ref) (time.Duration, error) {
 	m, in := r.watch.Get(ref)
 	if !in {
-		r.know(ref, nil)
+		r.setHosts(ref, nil)
 		return 0, nil
 	}
-	if r.knows(ref, m) {
+	if r.hostsCurrent(ref, m) {
 		return 0, nil
 	}
 	kind := r.kinds[ref.Kind]
-	if kind.Name == target.Service().Name { // asked for by whatever is in front of it
-		r.know(ref, &hosts{uid: m.UID, names: []string{}})
+	if kind.Name == target.Service().Name { // its hosts are those of the objects in front of it
+		r.setHosts(ref, &hosts{uid: m.UID, names: []string{}})
 		return 0, nil
 	}
 	object, err := r.config.Dynamic.Resource(kind.Resource).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return 0, nil // the watch tells
+		return 0, nil // the watch reports it
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the hosts of %s: %w", ref, err)
+		return 0, fmt.Errorf("read hosts of %s: %w", ref, err)
 	}
-	r.know(ref, &hosts{uid: object.GetUID(), generation: object.GetGeneration(), names: named(kind.Hosts(object.Object))})
+	r.setHosts(ref, &hosts{uid: object.GetUID(), generation: object.GetGeneration(), names: hostNames(kind.Hosts(object.Object))})
 	return 0, nil
 }
 
-// knows says whether the hosts are those of the object as it was seen, or of a later one.
-func (r *Roster) knows(ref target.Ref, m *metav1.PartialObjectMetadata) bool {
+// hostsCurrent reports whether the known hosts are those of the object as the watch shows it, or of
+// a later generation.
+func (r *Roster) hostsCurrent(ref target.Ref, m *metav1.PartialObjectMetadata) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h, read := r.hosts[ref]
 	return read && h.uid == m.UID && h.generation >= m.Generation
 }
 
-// know remembers the hosts of a target; nil forgets them.
-func (r *Roster) know(ref target.Ref, h *hosts) {
+// setHosts stores the hosts of a target; nil forgets them.
+func (r *Roster) setHosts(ref target.Ref, h *hosts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.changed = true
@@ -181,8 +183,8 @@ func (r *Roster) know(ref target.Ref, h *hosts) {
 	r.hosts[ref] = *h
 }
 
-// named writes hosts as the API does.
-func named(all []target.Host) []string {
+// hostNames returns hosts in the notation of the API.
+func hostNames(all []target.Host) []string {
 	names := []string{}
 	for _, h := range all {
 		name := h.String()

@@ -34,7 +34,7 @@ func start(t *testing.T, c *kubetest.Cluster) *world {
 	t.Helper()
 	w := &world{t, c, New(Config{
 		Metadata: c.Metadata, Discovery: c.Client.Discovery(), Dynamic: c.Dynamic, Log: zap.NewNop(),
-		Kinds: []target.Kind{target.Ingress(), target.Service()}, Keys: annotations.DefaultKeys(), Discover: time.Hour,
+		Kinds: []target.Kind{target.Ingress(), target.Service()}, Keys: annotations.DefaultKeys(), DiscoveryInterval: time.Hour,
 	})}
 	_, known := w.roster.Rows()
 	assert.False(t, known, "nothing has been read")
@@ -84,7 +84,7 @@ func (w *world) change(name string, to func(*unstructured.Unstructured)) {
 	w.settle()
 }
 
-// rows gives kind/name, state and hosts of each.
+// rows returns kind/name, state and hosts of each row.
 func (w *world) rows() string {
 	w.Helper()
 	rows, known := w.roster.Rows()
@@ -96,8 +96,7 @@ func (w *world) rows() string {
 	return strings.Join(all, "\n")
 }
 
-// reads counts the requests that were sent since the last call, and what a watch sends
-// when it begins left aside.
+// reads returns the GET requests since the last call, without those that start a watch.
 func (w *world) reads(since *int) (sent []string) {
 	all := w.Requests()
 	for _, r := range all[*since:] {
@@ -111,7 +110,7 @@ func (w *world) reads(since *int) (sent []string) {
 
 var on = map[string]string{annotations.DefaultEnabled: "true", annotations.State: annotations.Switching}
 
-// TestHostsAreReadOnce: of a target in maintenance, once a generation, and of no other.
+// TestHostsAreReadOnce: once for each generation of a target in maintenance, and never for others.
 func TestHostsAreReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, seen := start(t, kubetest.New(t)), 0
@@ -130,13 +129,13 @@ func TestHostsAreReadOnce(t *testing.T) {
 			u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true", annotations.State: annotations.Active, annotations.Since: "2026-03-01T12:00:00Z"})
 		})
 		assert.Equal(t, `Ingress/a active ["a.example" "*.b.example" "*"]`, w.rows())
-		assert.Len(t, w.reads(&seen), 1, "the test's own: the spec is the same")
+		assert.Len(t, w.reads(&seen), 1, "the test's own request: the spec is the same")
 		w.change("a", func(u *unstructured.Unstructured) {
 			u.SetGeneration(3)
 			u.Object["spec"] = map[string]any{"rules": []any{map[string]any{"host": "new.example"}}}
 		})
 		assert.Equal(t, `Ingress/a active ["new.example"]`, w.rows())
-		assert.Len(t, w.reads(&seen), 2, "the test's own, and one")
+		assert.Len(t, w.reads(&seen), 2, "the test's own request, and one read")
 		w.change("a", func(u *unstructured.Unstructured) { u.SetAnnotations(nil) })
 		assert.Empty(t, w.rows())
 		assert.Empty(t, w.roster.hosts)
@@ -165,9 +164,8 @@ func TestRow(t *testing.T) {
 	})
 }
 
-// TestHostsThatCannotBeReadYet: the target is in maintenance all the same, and it is
-// tried again.
-func TestHostsThatCannotBeReadYet(t *testing.T) {
+// TestUnreadableHosts: the target is listed all the same, and the read is retried.
+func TestUnreadableHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := kubetest.New(t)
 		var fails atomic.Bool
@@ -191,13 +189,13 @@ func TestHostsThatCannotBeReadYet(t *testing.T) {
 		w.settle()
 		w.create(target.Ingress(), object(target.Ingress(), "a", on, "b.example"))
 		w.settle()
-		assert.Equal(t, `Ingress/a switching ["b.example"]`, w.rows(), "a namesake of the same generation")
+		assert.Equal(t, `Ingress/a switching ["b.example"]`, w.rows(), "another object of the same name and generation")
 	})
 }
 
-func TestNamed(t *testing.T) {
-	assert.Equal(t, []string{"a.example", "*.b", "~^a.*$", "*"}, named([]target.Host{
+func TestHostNames(t *testing.T) {
+	assert.Equal(t, []string{"a.example", "*.b", "~^a.*$", "*"}, hostNames([]target.Host{
 		{Form: target.ExactHost, Name: "a.example"}, {Form: target.WildcardHost, Name: "*.b"}, {Form: target.RegexpHost, Name: "^a.*$"}, {Form: target.NoHost},
 	}))
-	assert.Equal(t, []string{}, named(nil))
+	assert.Equal(t, []string{}, hostNames(nil))
 }

@@ -10,12 +10,12 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// Claims say in memory which target needs which page set. A target states its
-// claim before it is swapped; while a set is being collected none is accepted,
-// so that no target can be pointed at a set that is about to go.
+// Claims record in memory which target needs which page set. A target claims its sets before it is
+// swapped. While a set is being deleted it accepts no claim, so that no target can be pointed at a
+// set that is about to disappear.
 type Claims struct {
 	mu         sync.Mutex
-	users      map[pageset.ID]map[target.Ref][]string // with its ingress classes
+	users      map[pageset.ID]map[target.Ref][]string // with the target's ingress classes
 	sets       map[target.Ref][]pageset.ID
 	pages      map[pageset.ID]page.Page
 	collecting map[pageset.ID]bool
@@ -30,13 +30,13 @@ func newClaims() *Claims {
 
 // Claim is what a target needs.
 type Claim struct {
-	Sets    []pageset.ID
-	Classes []string // ingress classes of the target, none if it has none
+	Sets    []pageset.ID // page sets that the target needs; empty ends its claims
+	Classes []string     // ingress classes of the target; empty if it has none
 }
 
-// Set replaces the claims of a target. It returns the sets that have a new user,
-// one less, or one of other classes, and false, without any change, if one of
-// them is being collected.
+// Set replaces the claims of a target. It returns the sets that gained a user, lost one, or have one
+// of other classes. If one of the claimed sets is being deleted, it changes nothing and returns
+// false.
 func (c *Claims) Set(ref target.Ref, claim Claim) (changed []pageset.ID, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +73,7 @@ func (c *Claims) Set(ref target.Ref, claim Claim) (changed []pageset.ID, ok bool
 	return changed, true
 }
 
-// provide remembers the page of a set that is claimed, to build the set from.
+// provide remembers the page of a claimed set, to build the set from.
 func (c *Claims) provide(id pageset.ID, p page.Page) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,29 +89,29 @@ func (c *Claims) page(id pageset.ID) (page.Page, bool) {
 	return p, ok
 }
 
-// Users lists who claims the set.
+// Users lists the targets that claim the page set.
 func (c *Claims) Users(id pageset.ID) []target.Ref {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Keys(c.users[id]))
 }
 
-// Has says whether the target claims any set.
+// Has reports whether the target claims any page set.
 func (c *Claims) Has(ref target.Ref) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.sets[ref]) > 0
 }
 
-// classes lists the ingress classes of those who claim the set.
+// classes lists the ingress classes of the targets that claim the set.
 func (c *Claims) classes(id pageset.ID) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Concat(slices.Collect(maps.Values(c.users[id]))...)
 }
 
-// collect closes the set to new claims; false if it is claimed already.
-func (c *Claims) collect(id pageset.ID) bool {
+// startCollecting closes the page set to new claims; false if it is claimed already.
+func (c *Claims) startCollecting(id pageset.ID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.users[id]) > 0 {
@@ -121,7 +121,7 @@ func (c *Claims) collect(id pageset.ID) bool {
 	return true
 }
 
-func (c *Claims) reopen(id pageset.ID) {
+func (c *Claims) stopCollecting(id pageset.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.collecting, id)

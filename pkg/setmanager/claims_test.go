@@ -36,25 +36,25 @@ func TestClaims(t *testing.T) {
 	assert.Empty(t, c.Users(set1))
 }
 
-// TestNoClaimWhileASetIsCollected is why no page set that anybody uses is deleted.
-func TestNoClaimWhileASetIsCollected(t *testing.T) {
+// TestNoClaimWhileCollecting: this is why no page set in use is ever deleted.
+func TestNoClaimWhileCollecting(t *testing.T) {
 	c := newClaims()
-	assert.True(t, c.collect(set1))
+	assert.True(t, c.startCollecting(set1))
 	_, ok := c.Set(a, Claim{Sets: []pageset.ID{set2, set1}})
 	assert.False(t, ok)
 	assert.Empty(t, c.Users(set2), "all or nothing")
-	c.reopen(set1)
+	c.stopCollecting(set1)
 	_, ok = c.Set(a, Claim{Sets: []pageset.ID{set1}})
 	assert.True(t, ok)
-	assert.False(t, c.collect(set1), "what is claimed is not collected")
+	assert.False(t, c.startCollecting(set1), "a claimed set is not deleted")
 }
 
-func TestThePageOfASetIsKeptWhileItIsClaimed(t *testing.T) {
+func TestPageIsKeptWhileClaimed(t *testing.T) {
 	c := newClaims()
 	p := page.Page{Bodies: map[string]string{"page.html": "x"}}
 	c.provide(set1, p)
 	_, ok := c.page(set1)
-	assert.False(t, ok, "nobody claims it")
+	assert.False(t, ok, "it is not claimed")
 	c.Set(a, Claim{Sets: []pageset.ID{set1}})
 	c.provide(set1, p)
 	c.provide(set1, page.Page{})

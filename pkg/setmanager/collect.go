@@ -12,32 +12,32 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// release waits out the grace period of a set that nobody uses, then collects it.
+// release waits for the grace period of an unused page set, then deletes it.
 func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed) (time.Duration, error) {
 	if o.ConfigMap == nil && (o.Service != nil || len(o.Pods) > 0) {
 		m.forget(id)
-		return 0, m.findAgain(ctx, id)
+		return 0, m.relabel(ctx, id)
 	}
 	if !o.Alive() || pageset.Foreign(o.ConfigMap) != "" {
 		m.forget(id)
 		return 0, nil
 	}
-	// Until all that the record names has been looked at, it may be the only trace
-	// of a user whose annotations and backup are both gone.
+	// Until all targets that the record names have been checked, it may be the only trace of a user
+	// whose annotations and backup are both gone.
 	if left := m.Grace - m.Clock.Since(m.began); left > 0 {
 		return left, nil
 	}
-	// The record goes first. A set without users does not count as serving, and
-	// who takes it into use again writes to it: the delete would then conflict.
+	// The record is cleared first. A set without users does not count as serving, and taking it into
+	// use again writes to it: the delete would then conflict.
 	cm := o.ConfigMap
 	if cm.Annotations[annotations.UsedBy] != "" {
 		changed := cm.DeepCopy()
 		changed.Annotations[annotations.UsedBy] = ""
 		out, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Update(ctx, changed, update())
 		if err != nil {
-			return recheck, ignoreGone(wrap(err, "write used-by of page set", id))
+			return recheckInterval, ignoreGone(wrap(err, "write used-by of page set", id))
 		}
-		m.wrote(id, cm, out)
+		m.rememberWrite(id, cm, out)
 		return m.graceLeft(id), nil
 	}
 	if left := m.graceLeft(id); left > 0 {
@@ -46,21 +46,22 @@ func (m *Manager) release(ctx context.Context, id pageset.ID, o pageset.Observed
 	return m.collect(ctx, id, cm)
 }
 
-// findAgain puts the labels back on a set's ConfigMap of which the watch shows nothing
-// but its parts: somebody took them off, and it would stay for ever.
-func (m *Manager) findAgain(ctx context.Context, id pageset.ID) error {
+// relabel puts the labels back on the ConfigMap of a page set whose other parts the watch shows:
+// somebody removed them, and without them the set would stay for ever.
+func (m *Manager) relabel(ctx context.Context, id pageset.ID) error {
 	there, err := m.Client.CoreV1().ConfigMaps(id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
 	if err != nil {
-		return ignoreGone(wrap(err, "read ConfigMap of page set", id)) // gone, as a rule: the rest is about to follow
+		return ignoreGone(wrap(err, "read ConfigMap of page set", id)) // usually deleted: the other parts are about to follow
 	}
-	if there.DeletionTimestamp != nil || pageset.Foreign(there) != "" || !m.Installation.Owns(installation.Of(there)) || pageset.Labelled(there, pageset.ConfigMap(id, page.Page{}, "")) {
+	if there.DeletionTimestamp != nil || pageset.Foreign(there) != "" || !m.Installation.Owns(installation.Of(there)) || pageset.HasLabels(there, pageset.ConfigMap(id, page.Page{}, "")) {
 		return nil
 	}
-	_, err = m.record(ctx, id, there, there.Annotations[annotations.UsedBy])
+	_, err = m.recordUsers(ctx, id, there, there.Annotations[annotations.UsedBy])
 	return err
 }
 
-// graceLeft starts or reads the clock of an idle set.
+// graceLeft returns how much of the grace period of an unused page set is left. The period starts at
+// the first call.
 func (m *Manager) graceLeft(id pageset.ID) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,19 +73,19 @@ func (m *Manager) graceLeft(id pageset.ID) time.Duration {
 	return max(0, m.Grace-m.Clock.Since(since))
 }
 
-// collect deletes the set after the API server itself has confirmed that nobody
-// uses it. The rest of the set goes with its owner, the ConfigMap.
+// collect deletes the page set after the API server itself has confirmed that it is unused. The
+// garbage collector deletes the parts that the ConfigMap owns.
 func (m *Manager) collect(ctx context.Context, id pageset.ID, cm metav1.Object) (time.Duration, error) {
-	if !m.Claims.collect(id) {
-		return 0, nil // claimed this moment: the claim has queued the set
+	if !m.Claims.startCollecting(id) {
+		return 0, nil // claimed just now: the claim has queued the set
 	}
-	defer m.reopen(id)
-	users, err := m.Confirm(ctx, id)
+	defer m.stopCollecting(id)
+	users, err := m.ListUsers(ctx, id)
 	if err != nil {
-		return 0, wrap(err, "not collected, since its users cannot be listed: page set", id)
+		return 0, wrap(err, "not deleted because its users cannot be listed: page set", id)
 	}
 	if len(users) > 0 {
-		m.Found(users)
+		m.OnUsersFound(users)
 		return max(m.Grace, time.Second), nil
 	}
 	uid, version := cm.GetUID(), cm.GetResourceVersion()
@@ -108,7 +109,7 @@ func (m *Manager) collect(ctx context.Context, id pageset.ID, cm metav1.Object) 
 		m.mu.Unlock()
 	}
 	m.forget(id)
-	return recheck, nil
+	return recheckInterval, nil
 }
 
 func (m *Manager) forget(id pageset.ID) {

@@ -20,13 +20,13 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// live shows what the API server has, as a watch does that lags behind nothing.
-type live struct {
+// liveCache shows what the API server has, like a watch without lag.
+type liveCache struct {
 	*testing.T
 	*kubetest.Cluster
 }
 
-func (l live) Observe(id pageset.ID) pageset.Observed {
+func (l liveCache) Observe(id pageset.ID) pageset.Observed {
 	cm, err := l.Client.CoreV1().ConfigMaps(id.Namespace).Get(l.Context(), id.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return pageset.Observed{}
@@ -35,18 +35,18 @@ func (l live) Observe(id pageset.ID) pageset.Observed {
 	return pageset.Observed{ConfigMap: cm}
 }
 
-func (l live) Budget(pageset.ID) *policyv1.PodDisruptionBudget { return nil }
+func (l liveCache) Budget(pageset.ID) *policyv1.PodDisruptionBudget { return nil }
 
-func (l live) Policy(pageset.ID) (*networkingv1.NetworkPolicy, bool) { return nil, false }
+func (l liveCache) Policy(pageset.ID) (*networkingv1.NetworkPolicy, bool) { return nil, false }
 
-func (l live) Isolated(string, map[string]string) bool { return false }
+func (l liveCache) EgressRestricted(string, map[string]string) bool { return false }
 
-func (l live) Users(pageset.ID) []target.Ref { return nil }
+func (l liveCache) Users(pageset.ID) []target.Ref { return nil }
 
-// TestASetIsKeptForTheGracePeriod, from the start of the controller and from when its
-// last user left, and for as long as its users cannot be listed.
-func TestASetIsKeptForTheGracePeriod(t *testing.T) {
-	c := live{t, kubetest.New(t)}
+// TestGracePeriod: a set is kept for the grace period from the start of the controller and from when
+// its last user left, and for as long as its users cannot be listed.
+func TestGracePeriod(t *testing.T) {
+	c := liveCache{t, kubetest.New(t)}
 	clock := testingclock.NewFakePassiveClock(time.Date(2026, 1, 1, 3, 0, 0, 0, time.UTC))
 	id, cm := oneSet()
 	_, err := c.Client.CoreV1().ConfigMaps(id.Namespace).Create(t.Context(), cm, metav1.CreateOptions{})
@@ -54,8 +54,8 @@ func TestASetIsKeptForTheGracePeriod(t *testing.T) {
 	var users []target.Ref
 	unlisted := errors.New("traefik.io is down")
 	m := New(Config{
-		Client: c.Client, Clock: clock, Cache: c, Grace: 2 * time.Minute, Found: func([]target.Ref) {},
-		Confirm: func(context.Context, pageset.ID) ([]target.Ref, error) { return users, unlisted },
+		Client: c.Client, Clock: clock, Cache: c, Grace: 2 * time.Minute, OnUsersFound: func([]target.Ref) {},
+		ListUsers: func(context.Context, pageset.ID) ([]target.Ref, error) { return users, unlisted },
 	})
 	pass := func(d time.Duration) (time.Duration, error) {
 		clock.SetTime(clock.Now().Add(d))
@@ -65,10 +65,10 @@ func TestASetIsKeptForTheGracePeriod(t *testing.T) {
 
 	after, err := pass(0)
 	require.NoError(t, err)
-	assert.Equal(t, 2*time.Minute, after, "the record may be all that is left of a user")
+	assert.Equal(t, 2*time.Minute, after, "the record may be the only trace of a user")
 	after, err = pass(2 * time.Minute)
 	require.NoError(t, err)
-	assert.Equal(t, 2*time.Minute, after, "nobody uses it from here on")
+	assert.Equal(t, 2*time.Minute, after, "it is unused from here on")
 	after, err = pass(time.Minute)
 	require.NoError(t, err)
 	assert.Equal(t, time.Minute, after)

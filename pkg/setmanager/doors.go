@@ -7,8 +7,8 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// WithDoors lists the page sets of a namespace, or of all if it is empty, that somebody
-// claims and that have doors, as far as their content is known.
+// WithDoors lists the claimed page sets with doors of a namespace, or of all namespaces if it is
+// empty. Sets whose content is not known yet are left out.
 func (c *Claims) WithDoors(namespace string) []pageset.ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,13 +11,13 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// isolated says whether Pods are kept in.
-type isolated struct {
+// egressCache says whether the egress of Pods is restricted.
+type egressCache struct {
 	Cache
-	yes bool
+	restricted bool
 }
 
-func (i isolated) Isolated(string, map[string]string) bool { return i.yes }
+func (i egressCache) EgressRestricted(string, map[string]string) bool { return i.restricted }
 
 func setOf(settings access.Settings) *corev1.ConfigMap {
 	p := page.Page{Bodies: map[string]string{"page.html": "<h1>soon</h1>"}}
@@ -27,9 +27,9 @@ func setOf(settings access.Settings) *corev1.ConfigMap {
 	return pageset.ConfigMap(pageset.ID{Namespace: "shop", Name: page.SetName(p.Hash())}, p, "Ingress/a")
 }
 
-// TestPodsAreLetOut to the apps behind their doors only where a policy keeps them in: any
-// other would be kept in by its own.
-func TestPodsAreLetOut(t *testing.T) {
+// TestEgressPolicy: page Pods get an egress rule to the apps behind their doors only where another
+// policy restricts their egress: elsewhere the rule itself would restrict it.
+func TestEgressPolicy(t *testing.T) {
 	t.Parallel()
 	doors := access.Settings{ReadOnly: true, Doors: []access.Door{{Name: "d1", Scheme: access.Auto, Host: "a.shop.svc", Port: 80}}}
 	for name, tc := range map[string]struct {
@@ -42,12 +42,12 @@ func TestPodsAreLetOut(t *testing.T) {
 		"the page, kept in":     {access.Settings{}, true, false},
 		"the page, not kept in": {access.Settings{}, false, false},
 	} {
-		m := New(Config{Cache: isolated{yes: tc.isolated}})
+		m := New(Config{Cache: egressCache{restricted: tc.isolated}})
 		assert.Equal(t, tc.out, len(m.policy(setOf(tc.settings)).Spec.Egress) > 0, name)
 	}
 }
 
-// TestSetsWithDoors are those of a namespace that somebody claims.
+// TestSetsWithDoors: only claimed sets of the namespace are listed.
 func TestSetsWithDoors(t *testing.T) {
 	t.Parallel()
 	c := newClaims()

@@ -18,11 +18,11 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// ensureService makes the Service; false if a leftover of a deleted namesake
-// has to go first.
+// ensureService creates or updates the Service; false if a leftover of a deleted set of that name
+// must be deleted first.
 func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, error) {
 	id := pageset.ID{Namespace: o.ConfigMap.Namespace, Name: o.ConfigMap.Name}
-	want := pageset.Service(o.ConfigMap, m.Template, append(m.classes(id), pageset.FittedTo(o.Service)...))
+	want := pageset.Service(o.ConfigMap, m.Template, append(m.classes(id), pageset.FittedClasses(o.Service)...))
 	client := m.Client.CoreV1().Services(want.Namespace)
 	there := o.Service
 	if there == nil {
@@ -41,23 +41,23 @@ func (m *Manager) ensureService(ctx context.Context, o pageset.Observed) (bool, 
 		return false, nil
 	}
 	fitted := there.Annotations[annotations.Template] == want.Annotations[annotations.Template] && there.Annotations[annotations.Classes] == want.Annotations[annotations.Classes]
-	if fitted && there.Spec.Type == want.Spec.Type && pageset.LeadsTo(there.Spec, want.Spec) && pageset.Labelled(there, want) {
+	if fitted && there.Spec.Type == want.Spec.Type && pageset.LeadsTo(there.Spec, want.Spec) && pageset.HasLabels(there, want) {
 		return true, nil
 	}
 	changed := there.DeepCopy()
-	pageset.Relabel(changed, want)
+	pageset.RestoreLabels(changed, want)
 	changed.Spec.Type, changed.Spec.Selector, changed.Spec.Ports = want.Spec.Type, want.Spec.Selector, want.Spec.Ports
 	if changed.Annotations == nil {
 		changed.Annotations = map[string]string{}
 	}
-	delete(changed.Annotations, annotations.Classes) // none may be special any more
+	delete(changed.Annotations, annotations.Classes) // the set may have no special class any more
 	maps.Copy(changed.Annotations, want.Annotations)
 	stored, err := client.Update(ctx, changed, update())
-	return true, wrap(progress(there, stored, err), "update Service of page set", id)
+	return true, wrap(requireProgress(there, stored, err), "update Service of page set", id)
 }
 
-// leftover says whether an object in the set's way is an earlier set's, which
-// the garbage collector is about to take, or a stranger's.
+// leftover returns nil if an object with the set's name belongs to an earlier set and the garbage
+// collector is about to delete it, and an error if it is not ours.
 func leftover(there metav1.Object, kind string, id pageset.ID) error {
 	if there.GetLabels()[annotations.ManagedByLabel] == annotations.ManagedBy && metav1.GetControllerOf(there) != nil {
 		return nil
@@ -65,7 +65,7 @@ func leftover(there metav1.Object, kind string, id pageset.ID) error {
 	return fmt.Errorf("%s %s is in the way: %w", kind, id, errConflict)
 }
 
-// ensureBudget keeps one Pod of several in a drain.
+// ensureBudget keeps a PodDisruptionBudget so that one of several Pods survives a drain.
 func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
 	want := pageset.Budget(o.ConfigMap)
 	id := pageset.ID{Namespace: want.Namespace, Name: want.Name}
@@ -74,7 +74,7 @@ func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
 	switch {
 	case m.Template.Replicas < 2 && there != nil && pageset.Owns(o.ConfigMap.UID, there):
 		// With one Pod it would block every drain.
-		return ignoreGone(wrap(client.Delete(ctx, there.Name, exactly(there)), "delete PodDisruptionBudget of page set", id))
+		return ignoreGone(wrap(client.Delete(ctx, there.Name, onlyUID(there)), "delete PodDisruptionBudget of page set", id))
 	case m.Template.Replicas < 2 || there != nil:
 		return nil
 	}
@@ -89,19 +89,20 @@ func (m *Manager) ensureBudget(ctx context.Context, o pageset.Observed) error {
 	if !pageset.Owns(o.ConfigMap.UID, found) {
 		return leftover(found, "PodDisruptionBudget", id)
 	}
-	if pageset.Labelled(found, want) {
+	if pageset.HasLabels(found, want) {
 		return nil // the watch will show it
 	}
-	// Without its labels no watch does. It is made anew: there is no right to update it.
-	if err := client.Delete(ctx, found.Name, exactly(found)); err != nil {
+	// Without its labels no watch shows it. It is created again, because the controller has no
+	// permission to update it.
+	if err := client.Delete(ctx, found.Name, onlyUID(found)); err != nil {
 		return ignoreGone(wrap(err, "delete PodDisruptionBudget of page set", id))
 	}
 	_, err = client.Create(ctx, want, create())
 	return wrap(err, "create PodDisruptionBudget of page set", id)
 }
 
-// ensurePolicy lets visitors through to the Pods where a NetworkPolicy may keep
-// them out; false if the cache does not show yet what is in the way.
+// ensurePolicy keeps a NetworkPolicy that admits visitors to the Pods where another policy may
+// exclude them; false if the cache does not yet show the policy that has the set's name.
 func (m *Manager) ensurePolicy(ctx context.Context, o pageset.Observed) (bool, error) {
 	want := m.policy(o.ConfigMap)
 	id := pageset.ID{Namespace: want.Namespace, Name: want.Name}
@@ -118,40 +119,40 @@ func (m *Manager) ensurePolicy(ctx context.Context, o pageset.Observed) (bool, e
 		return true, wrap(err, "create NetworkPolicy of page set", id)
 	case !pageset.Owns(o.ConfigMap.UID, there):
 		return false, leftover(there, "NetworkPolicy", id)
-	case equality.Semantic.DeepEqual(there.Spec, want.Spec) && pageset.Labelled(there, want):
+	case equality.Semantic.DeepEqual(there.Spec, want.Spec) && pageset.HasLabels(there, want):
 		return true, nil
 	}
 	changed := there.DeepCopy()
-	pageset.Relabel(changed, want)
+	pageset.RestoreLabels(changed, want)
 	changed.Spec = want.Spec
 	stored, err := client.Update(ctx, changed, update())
-	return true, ignoreGone(wrap(progress(there, stored, err), "update NetworkPolicy of page set", id))
+	return true, ignoreGone(wrap(requireProgress(there, stored, err), "update NetworkPolicy of page set", id))
 }
 
-// policy of a set: it lets its Pods out to the apps behind its doors only where another
-// policy keeps them in.
+// policy returns the NetworkPolicy of a page set. It has an egress rule to the apps behind the set's
+// doors only where another policy restricts the Pods' egress.
 func (m *Manager) policy(cm *corev1.ConfigMap) *networkingv1.NetworkPolicy {
 	policy := pageset.Policy(cm)
-	if len(pageset.Settings(cm).Doors) > 0 && m.Cache.Isolated(cm.Namespace, pageset.Pod(cm, m.Template).Labels) {
-		return pageset.LetOut(policy)
+	if len(pageset.Settings(cm).Doors) > 0 && m.Cache.EgressRestricted(cm.Namespace, pageset.Pod(cm, m.Template).Labels) {
+		return pageset.AllowEgress(policy)
 	}
 	return policy
 }
 
-// ensurePods replaces what is lost, failed or outdated, new before old. Pods that
-// end by themselves are replaced later and later: the error then is failingPods,
-// with the time until new ones are made.
+// ensurePods replaces Pods that are lost, failed or outdated, and creates new ones before it deletes
+// old ones. Pods that keep failing are replaced with growing backoff: the error is then failingPods,
+// with the time until new ones are created.
 func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Observed) (time.Duration, error) {
 	want := pageset.Pod(o.ConfigMap, m.Template)
 	change := pageset.ChangePods(o.Own(), want.Annotations[annotations.Template], m.Template.Replicas)
 	client := m.Client.CoreV1().Pods(id.Namespace)
 	var errs []error
 	for _, p := range change.Delete {
-		if err := client.Delete(ctx, p.Name, exactly(p)); ignoreGone(err) != nil {
+		if err := client.Delete(ctx, p.Name, onlyUID(p)); ignoreGone(err) != nil {
 			errs = append(errs, wrap(err, "delete Pod of page set", id))
 		}
 	}
-	if failing := m.fail(id, change); change.Create > 0 && failing.until.After(m.Clock.Now()) {
+	if failing := m.countFailures(id, change); change.Create > 0 && failing.until.After(m.Clock.Now()) {
 		return failing.until.Sub(m.Clock.Now()), errors.Join(append(errs, failing)...)
 	}
 	for range change.Create {
@@ -160,15 +161,15 @@ func (m *Manager) ensurePods(ctx context.Context, id pageset.ID, o pageset.Obser
 			errs = append(errs, wrap(err, "create Pod of page set", id))
 			break // the next one would be refused as well
 		}
-		m.remember(id, p)
+		m.rememberPod(id, p)
 	}
 	return 0, errors.Join(errs...)
 }
 
-// failingPods is a set whose Pods end by themselves.
+// failingPods describes a page set whose Pods fail again and again.
 type failingPods struct {
 	times int
-	until time.Time // when the next ones are made
+	until time.Time // when the next ones are created
 	why   string
 }
 
@@ -177,8 +178,8 @@ func (f failingPods) Error() string { return f.why }
 // maxPodBackoff is the longest wait before failed Pods are replaced.
 const maxPodBackoff = time.Minute
 
-// fail counts failed Pods in a row, and forgets them when all is well.
-func (m *Manager) fail(id pageset.ID, change pageset.PodChange) failingPods {
+// countFailures counts failed Pods in a row, and resets the count when the Pods are ready.
+func (m *Manager) countFailures(id pageset.ID, change pageset.PodChange) failingPods {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if change.Ready {
@@ -188,7 +189,7 @@ func (m *Manager) fail(id pageset.ID, change pageset.PodChange) failingPods {
 	if len(change.Failed) > 0 {
 		p := change.Failed[0]
 		f.why = fmt.Sprintf("page Pod %s failed: %s %s", p.Name, p.Status.Reason, p.Status.Message)
-		// The first time it may be an eviction, which the next Pod need not share.
+		// The first failure may be an eviction, which need not hit the next Pod.
 		if f.times > 0 {
 			f.until = m.Clock.Now().Add(min(maxPodBackoff, time.Second<<min(f.times-1, 10)))
 		}
@@ -198,7 +199,7 @@ func (m *Manager) fail(id pageset.ID, change pageset.PodChange) failingPods {
 	return f
 }
 
-func (m *Manager) remember(id pageset.ID, p *corev1.Pod) {
+func (m *Manager) rememberPod(id pageset.ID, p *corev1.Pod) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.started[id] == nil {

@@ -16,17 +16,17 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// seen is a cache that shows one set.
-type seen struct {
+// staticCache is a cache that shows one page set.
+type staticCache struct {
 	Cache
 	set pageset.Observed
 }
 
-func (s *seen) Observe(pageset.ID) pageset.Observed { return s.set }
+func (s *staticCache) Observe(pageset.ID) pageset.Observed { return s.set }
 
-// TestSinceWhenASetIsReachable: a set that nobody uses for a while is reachable all
-// the time, and one that has lost its endpoints begins anew.
-func TestSinceWhenASetIsReachable(t *testing.T) {
+// TestReachableSince: a set that is unused for a while stays reachable, and one that has lost its
+// endpoints starts again.
+func TestReachableSince(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		content := page.Page{Bodies: map[string]string{"page.html": "<h1>soon</h1>"}}
 		id := pageset.ID{Namespace: "shop", Name: page.SetName(content.Hash())}
@@ -39,14 +39,14 @@ func TestSinceWhenASetIsReachable(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: svc.UID, Controller: &controller}}},
 			Endpoints:  []discoveryv1.Endpoint{{TargetRef: &corev1.ObjectReference{UID: pod.UID}}},
 		}
-		cache := &seen{set: pageset.Observed{ConfigMap: cm, Service: svc, Pods: []*corev1.Pod{pod}, Slices: []*discoveryv1.EndpointSlice{slice}}}
+		cache := &staticCache{set: pageset.Observed{ConfigMap: cm, Service: svc, Pods: []*corev1.Pod{pod}, Slices: []*discoveryv1.EndpointSlice{slice}}}
 		m := New(Config{Cache: cache})
 		begin := time.Now()
 		assert.Equal(t, pageset.Status{Phase: pageset.Serving, Since: begin}, m.Status(id))
 
 		time.Sleep(time.Minute)
 		cm.Annotations[annotations.UsedBy] = ""
-		assert.Equal(t, pageset.Starting, m.Status(id).Phase, "it may be collected")
+		assert.Equal(t, pageset.Starting, m.Status(id).Phase, "it may be deleted")
 		time.Sleep(time.Minute)
 		cm.Annotations[annotations.UsedBy] = "Ingress/a"
 		assert.Equal(t, pageset.Status{Phase: pageset.Serving, Since: begin}, m.Status(id))
@@ -59,25 +59,25 @@ func TestSinceWhenASetIsReachable(t *testing.T) {
 	})
 }
 
-// TestAHashIsComparedInFull: the set's name has the beginning of it only. Whoever wants
-// another page, or is another installation, must not be shown this one.
-func TestAHashIsComparedInFull(t *testing.T) {
+// TestStatusForComparesFullHash: the set's name contains only the beginning of the hash. A user of
+// another page, or another installation, must not be shown this one.
+func TestStatusForComparesFullHash(t *testing.T) {
 	content := page.Page{Bodies: map[string]string{"page.html": "<h1>soon</h1>"}}
 	hash := content.Hash()
 	id := pageset.ID{Namespace: "shop", Name: page.SetName(hash)}
 	cm := pageset.ConfigMap(id, content, "Ingress/a")
-	m := New(Config{Cache: &seen{set: pageset.Observed{ConfigMap: cm}}, Installation: installation.Installation{ID: installation.Default}})
-	assert.Equal(t, pageset.Starting, m.Wanted(id, hash).Phase)
+	m := New(Config{Cache: &staticCache{set: pageset.Observed{ConfigMap: cm}}, Installation: installation.Installation{ID: installation.Default}})
+	assert.Equal(t, pageset.Starting, m.StatusFor(id, hash).Phase)
 	assert.True(t, m.Shows(id, hash))
 
 	alike := hash[:len(hash)-1] + "x"
-	got := m.Wanted(id, alike)
+	got := m.StatusFor(id, alike)
 	assert.Equal(t, pageset.Conflict, got.Phase)
 	assert.Contains(t, got.Message, "shows another page")
 	assert.False(t, m.Shows(id, alike))
 
 	installation.Installation{ID: "red"}.Mark(cm)
-	got = m.Wanted(id, hash)
+	got = m.StatusFor(id, hash)
 	assert.Equal(t, pageset.Conflict, got.Phase)
 	assert.Contains(t, got.Message, `belongs to installation "red"`)
 	assert.False(t, m.Shows(id, hash))

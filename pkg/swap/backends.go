@@ -4,29 +4,30 @@ import "slices"
 
 // Backend is where a slot sends visitors.
 type Backend struct {
-	// Namespace of the Service, the target's own if it names none.
+	// Namespace of the Service: the target's own if the slot names none.
 	Namespace string
-	// Name of the Service, or of whatever else it is: Unjudged says so.
+	// Name of the Service, or of something else: then Unjudged says so.
 	Name string
-	// Port of the Service, its name or its number as the slot has it; empty if the slot
-	// leads to all of them.
+	// Port of the Service, by name or number as in the slot; empty if the slot leads to all
+	// ports.
 	Port string
-	// Weight among the backends of its slot: 0 sends nobody there. 1 where the kind has none.
+	// Weight among the slot's backends; 0 sends nobody there. It is 1 where the kind has no
+	// weights.
 	Weight int64
-	// Unjudged says why nobody can tell from a Service whether it serves, for people:
-	// "it is a Bucket"; empty if it can be told.
+	// Unjudged says, for people, why the backend's readiness cannot be told from a Service:
+	// "it is of kind Bucket, not a Service". Empty if it can.
 	Unjudged string
 }
 
-// Backends lists where the slots send visitors without a page, each once and in the
-// order of the slots: of a slot on a page, its original's. A slot of which nothing is
-// known, and one that sends nobody anywhere, has none.
+// Backends lists where the slots send visitors outside maintenance, each backend once and
+// in the order of the slots. For a slot on a page these are its original's. A slot without
+// a known original, and one that sends nobody anywhere, has none.
 func Backends(slots []Slot, known Record) []Backend {
 	return backends(slots, known, func(Slot) bool { return true })
 }
 
-// Behind lists those of Backends that visitors would be sent back to: of slots on a page.
-func Behind(slots []Slot, known Record) []Backend { return backends(slots, known, Slot.OnPage) }
+// BehindPage lists the Backends that visitors would return to: those of slots on a page.
+func BehindPage(slots []Slot, known Record) []Backend { return backends(slots, known, Slot.OnPage) }
 
 func backends(slots []Slot, known Record, of func(Slot) bool) []Backend {
 	var all []Backend
@@ -42,7 +43,7 @@ func backends(slots []Slot, known Record, of func(Slot) bool) []Backend {
 				before = &known.Slots[found[at]]
 			}
 			var ok bool
-			if value, ok = s.meant(before); !ok {
+			if value, ok = s.appValue(before); !ok {
 				continue
 			}
 		}

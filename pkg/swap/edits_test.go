@@ -20,22 +20,22 @@ const (
 	roomy = 200 << 10
 )
 
-// entry is a rule with one path, or a route: who edits thinks of it as one thing,
-// whatever it is called and wherever it is.
+// entry is a rule with one path, or a route: whoever edits it thinks of it as one thing,
+// whatever its name and position.
 type entry struct {
 	host, path string
-	app        string // where it leads without maintenance
+	app        string // where it leads outside maintenance
 	onPage     bool
-	// wasHost and wasPath are its name when it was looked at last.
+	// wasHost and wasPath are its name at the last reconcile.
 	wasHost, wasPath string
 }
 
-// shape makes objects of a kind of such entries.
+// shape makes objects of a kind from such entries.
 type shape struct {
 	kind target.Kind
 	// object leads to the page where an entry is on it.
 	object func(entries []entry) map[string]any
-	// slot is the place of an entry's slot, and name the app that a value leads to.
+	// slot gives the path of an entry's slot, and name the app that a value leads to.
 	slot func(at int) []any
 	name func(value any) string
 	// named reads the name of a slot.
@@ -94,17 +94,16 @@ type editing struct {
 	record  swap.Record
 	fresh   int
 	story   string
-	own     int // slots that were renamed, and known all the same
-	asked   int // slots of which people are asked
+	own     int // slots that were renamed and still recognised
+	asked   int // slots that people must decide on
 }
 
-// TestNeverAnotherAppsBackend: whatever people rename, insert, remove and reorder,
-// several of it in one write and whether the controller has looked between or not,
-// what a slot gets back is its own app, or the only one of its host or of the
-// target; or people are asked.
+// TestNeverAnotherAppsBackend: people rename, insert, remove and reorder, several changes
+// in one write, with or without a reconcile in between. A slot gets back its own app, or
+// the only one of its host or of the target; or people are asked.
 //
-// Who gives a slot the very name that another had says that it is that one: a slot
-// is known by its name. So no slot is renamed to what another was called.
+// A slot is known by its name: giving it the former name of another makes it that one. So
+// no slot is renamed to a name that another one had.
 func TestNeverAnotherAppsBackend(t *testing.T) {
 	t.Parallel()
 	for _, shape := range shapes() {
@@ -152,14 +151,14 @@ func (e *editing) live(t *testing.T) {
 	e.asked += len(plan.Lost)
 }
 
-// look is the controller's: it swaps what is not on the page.
+// look is a reconcile: it swaps what is not on the page.
 func (e *editing) look(t *testing.T) {
 	t.Helper()
 	slots, err := e.kind.Slots(e.object(e.entries))
 	require.NoError(t, err)
 	plan, err := swap.To(set, slots, e.record, roomy)
 	require.NoError(t, err)
-	require.Empty(t, plan.Strange)
+	require.Empty(t, plan.Unrestorable)
 	remembered := map[swap.ID]string{}
 	for _, o := range plan.Record.Slots {
 		var value any
@@ -179,7 +178,7 @@ func (e *editing) look(t *testing.T) {
 	e.record = plan.Record
 }
 
-// judge compares what the slots on the page have been found to be with what they are.
+// judge compares what the slots on the page are taken for with what they are.
 func (e *editing) judge(t *testing.T, found func(at int) (app string, known bool)) {
 	t.Helper()
 	for at, x := range e.entries {
@@ -193,13 +192,13 @@ func (e *editing) judge(t *testing.T, found func(at int) (app string, known bool
 		}
 		if got != x.app {
 			require.True(t, e.only(got, x.host) || e.only(got, ""), "%s\n%s%s got %s, and is %s", e.story, x.host, x.path, got, x.app)
-			e.entries[at].app = got // that was decided
+			e.entries[at].app = got // with a known original
 		}
 	}
 	e.story += "\n"
 }
 
-// only says whether an app is the only one that is remembered of a host, or of all.
+// only says whether an app is the only one recorded for a host, or for the target.
 func (e *editing) only(app, host string) bool {
 	for _, o := range e.record.Slots {
 		var value any
@@ -223,7 +222,7 @@ func (e *editing) edit() {
 		e.entries = slices.Delete(e.entries, at, at+1)
 	case 2:
 		e.Shuffle(len(e.entries), func(i, j int) { e.entries[i], e.entries[j] = e.entries[j], e.entries[i] })
-	case 3: // a person writes another app into one
+	case 3: // a person writes another app into an entry
 		e.entries[at].app, e.entries[at].onPage = e.newApp(), false
 	case 4:
 		from, to := e.entries[at].host, e.aHost()
@@ -245,8 +244,8 @@ func (e *editing) newApp() string {
 	return fmt.Sprintf("app-%d", e.fresh)
 }
 
-// insert adds an entry that nobody has seen yet, anywhere. Its name may be one that
-// another has just been renamed from. Some share an app.
+// insert adds an entry that no reconcile has seen, anywhere. It may have the former name of
+// an entry that was just renamed. Some entries share an app.
 func (e *editing) insert() {
 	x := entry{host: e.aHost(), path: e.aPath(), app: e.newApp()}
 	if e.IntN(4) == 0 {
@@ -264,7 +263,7 @@ func (e *editing) has(host, path string) bool {
 	return slices.ContainsFunc(e.entries, func(x entry) bool { return x.host == host && x.path == path })
 }
 
-// rename gives an entry a name that none has or had, nor a path that another one of
+// rename gives an entry a name that no entry has or had, and a path that no other entry of
 // its host had.
 func (e *editing) rename(at int, host, path string) {
 	x := &e.entries[at]

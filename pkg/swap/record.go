@@ -11,54 +11,56 @@ import (
 // Version of the format of a Record.
 const Version = 1
 
-// gone is the position of a slot that went away during maintenance. Its original is
-// kept for a slot of just that identity.
-const gone = -1
+// goneAt is the position of a slot that was removed during maintenance. Its original is
+// kept for a slot of exactly that identity.
+const goneAt = -1
 
-// maxRecord bounds what is read back, in bytes: no annotation can be larger.
+// maxRecord limits what is read, in bytes: no annotation can be larger.
 const maxRecord = 256 << 10
 
-// Record is what a target's slots held before they were swapped. It is written
-// in the same request as the swap, and to the backup before it.
+// Record is what a target's slots held before they were swapped. It is written in the same
+// request as the swap, and to the backup before that.
 type Record struct {
-	Version int `json:"v"`
-	// Page is the name of the page that the target showed when it was written.
+	Version int `json:"v"` // always Version
+	// Page is the name of the page that the target showed when the record was written.
 	Page  string     `json:"page,omitempty"`
-	Slots []Original `json:"slots"`
-	// Owners had the fields before the controller took them.
-	Owners []ownership.Owner `json:"owners,omitempty"`
-	rest   rest
+	Slots []Original `json:"slots"` // one for each slot, and for removed slots
+	// Owners are the field managers that owned fields before the controller took them.
+	Owners  []ownership.Owner `json:"owners,omitempty"`
+	unknown unknownFields
 }
 
 // Original is what one slot held.
 type Original struct {
 	ID
-	// At was the slot's position among the target's slots, gone if it was not there
-	// any more, or its original is not known for sure to be its own.
+	// At was the slot's position among the target's slots; goneAt if the slot has been
+	// removed, or if the original is not known for sure to be its own.
 	At int `json:"at"`
-	// Value is null if the slot was on a page and nothing was known of it.
+	// Value is what the slot held; null if the slot was on a page and nothing was known of
+	// it.
 	Value json.RawMessage `json:"value"`
-	// Asked is what else its kind has to know to tell what is merged into the slot.
-	Asked json.RawMessage `json:"asked,omitempty"`
-	rest  rest
+	// MergeContext is what else the kind needs to know to tell later what was merged into
+	// the slot; empty for none.
+	MergeContext json.RawMessage `json:"asked,omitempty"`
+	unknown      unknownFields
 }
 
-// nothing is the value of an original that is not known.
-const nothing = "null"
+// unknownValue is the Value of an original that is not known.
+const unknownValue = "null"
 
 // lost says that the slot was on a page and nothing was known of it.
-func (o Original) lost() bool { return len(o.Value) == 0 || string(o.Value) == nothing }
+func (o Original) lost() bool { return len(o.Value) == 0 || string(o.Value) == unknownValue }
 
-// of gives the original to a slot, at its position.
-func (o Original) of(id ID, at int) Original {
+// movedTo gives the original to a slot at a position.
+func (o Original) movedTo(id ID, at int) Original {
 	o.ID, o.At = id, at
 	return o
 }
 
-// asked decodes what was asked for; nil if nothing is known.
-func (o *Original) asked() any {
+// mergeContext decodes the MergeContext; nil if there is none.
+func (o *Original) mergeContext() any {
 	var asked any
-	if o == nil || json.Unmarshal(o.Asked, &asked) != nil {
+	if o == nil || json.Unmarshal(o.MergeContext, &asked) != nil {
 		return nil
 	}
 	return asked
@@ -72,7 +74,8 @@ func (o Original) size() int {
 	return len(text) + len(",")
 }
 
-// ParseRecord reads a Record. Its error says what is wrong with the text.
+// ParseRecord reads a Record. It fails for a text that is larger than 256 KiB, is not JSON,
+// or has another Version; the error says what is wrong.
 func ParseRecord(text string) (Record, error) {
 	if len(text) > maxRecord {
 		return Record{}, fmt.Errorf("%d bytes: at most %d are read", len(text), maxRecord)
@@ -95,18 +98,18 @@ func (r Record) String() string {
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
-		// Every part was JSON before it came here.
+		// Every part was JSON before.
 		panic(fmt.Sprintf("record of originals: %v", err))
 	}
 	return string(text)
 }
 
-// keepRest adds to a plan's record what is known and none of its slots has taken.
-// Of slots that are there, that is what this version would not put back: another may.
-// Of slots that have gone, somebody may be about to write them back as they were
-// during maintenance: their originals are kept while there is room, and the oldest go
-// first. Those that have just gone come before those that had gone already.
-func (p *Plan) keepRest(known Record, found []int, slots []Slot, budget int) {
+// keepUnclaimed adds to a plan's record the known originals that no slot has taken. Those
+// of existing slots are values that this version would not restore; another version may.
+// Those of removed slots are kept while there is room, because somebody may be about to
+// write the slots back as they were during maintenance. The ones that were just removed
+// come first, and the oldest are dropped.
+func (p *Plan) keepUnclaimed(known Record, found []int, slots []Slot, budget int) {
 	taken, there, recorded := map[int]bool{}, map[ID]bool{}, map[ID]bool{}
 	for at, i := range found {
 		taken[i] = true
@@ -121,11 +124,11 @@ func (p *Plan) keepRest(known Record, found []int, slots []Slot, budget int) {
 		switch {
 		case taken[i] || recorded[o.ID] || o.lost():
 		case there[o.ID]:
-			o.At = gone // to the next look it is none that went just then
+			o.At = goneAt // the next reconcile must not take it for one that was just removed
 			used += o.size()
 			p.Record.Slots = append(p.Record.Slots, o)
 		default:
-			o.At = gone
+			o.At = goneAt
 			left = append(left, o)
 		}
 	}
@@ -138,13 +141,13 @@ func (p *Plan) keepRest(known Record, found []int, slots []Slot, budget int) {
 	}
 }
 
-// Admitted gives the record without originals that may not go into their slots: a
+// WithoutInvalid gives the record without originals that are not valid for their slots: a
 // second copy may have better ones.
-func (r Record) Admitted(slots []Slot) Record {
+func (r Record) WithoutInvalid(slots []Slot) Record {
 	bad := map[ID]bool{}
 	for _, s := range slots {
 		for _, o := range r.Slots {
-			bad[o.ID] = bad[o.ID] || o.ID == s.ID && !o.lost() && !s.takes(o)
+			bad[o.ID] = bad[o.ID] || o.ID == s.ID && !o.lost() && !s.accepts(o)
 		}
 	}
 	out := r
@@ -152,8 +155,8 @@ func (r Record) Admitted(slots []Slot) Record {
 	return out
 }
 
-// FillGaps adds the originals of other for slots that r does not have. Where r has
-// any, what it has not was not there when it was written.
+// FillGaps adds the originals of other for slots that r does not have. If r has any
+// originals, the added ones count as removed slots: they were not there when r was written.
 func (r Record) FillGaps(other Record) Record {
 	have := map[ID]int{}
 	for i, o := range r.Slots {
@@ -165,16 +168,16 @@ func (r Record) FillGaps(other Record) Record {
 		i, ok := have[o.ID]
 		switch {
 		case ok && r.Slots[i].lost() && !o.lost():
-			out.Slots[i] = o.of(o.ID, r.Slots[i].At)
+			out.Slots[i] = o.movedTo(o.ID, r.Slots[i].At)
 		case !ok:
 			if len(r.Slots) > 0 {
-				o.At = gone
+				o.At = goneAt
 			}
 			out.Slots = append(out.Slots, o)
 		}
 	}
-	if out.rest == nil {
-		out.rest = other.rest
+	if out.unknown == nil {
+		out.unknown = other.unknown
 	}
 	if out.Page == "" {
 		out.Page = other.Page

@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWhatALaterVersionWroteIsKept: an earlier one that takes over writes the record
-// anew, and must not take away what it does not know.
-func TestWhatALaterVersionWroteIsKept(t *testing.T) {
+// TestUnknownFieldsAreKept: an earlier version that takes over rewrites the record, and
+// must not remove what it does not know.
+func TestUnknownFieldsAreKept(t *testing.T) {
 	const text = `{"v":1,"page":"spring","slots":[` +
 		`{"host":"a","path":"/","type":"Prefix","at":0,"value":"app","asked":{"b":[1, 2]},"door":7},` +
 		`{"host":"gone","path":"/","type":"Prefix","at":1,"value":"old","door":8}],"by":"anna","until":{"x":null}}`
@@ -28,9 +28,9 @@ func TestWhatALaterVersionWroteIsKept(t *testing.T) {
 	assert.Equal(t, record(original(0, path("a", "/"), "app")).String(), `{"v":1,"slots":[{"host":"a","path":"/","type":"Prefix","at":0,"value":"app"}]}`)
 }
 
-// TestTheOldestGoFirst: what is remembered of slots that have gone is bounded by the
-// room that there is; what is remembered of slots on a page is not.
-func TestTheOldestGoFirst(t *testing.T) {
+// TestOldestOriginalsAreDroppedFirst: originals of removed slots are limited by the
+// available room; originals of slots on a page are not.
+func TestOldestOriginalsAreDroppedFirst(t *testing.T) {
 	slots := []Slot{slot(0, path("a", "/"), setA), slot(1, path("b", "/"), setA), slot(2, path("c", "/"), setA), slot(3, path("d", "/"), setA)}
 	known := record()
 	for at, s := range slots {
@@ -42,10 +42,10 @@ func TestTheOldestGoFirst(t *testing.T) {
 		}
 		return hosts
 	}
-	first, err := To(setA, slots[:3], known, roomy) // d goes
+	first, err := To(setA, slots[:3], known, roomy) // d is removed
 	require.NoError(t, err)
 	assert.Empty(t, first.Dropped)
-	second, err := To(setA, slots[:2], first.Record, roomy) // c goes
+	second, err := To(setA, slots[:2], first.Record, roomy) // c is removed
 	require.NoError(t, err)
 	require.Len(t, second.Record.Slots, 4)
 
@@ -59,9 +59,9 @@ func TestTheOldestGoFirst(t *testing.T) {
 	assert.Len(t, none.Record.Slots, 2, "those on a page stay, whatever room there is")
 }
 
-// TestWhatIsNotOnAPageAnyMoreIsKept: the last slot on a page is written back while
-// another is gone for a moment.
-func TestWhatIsNotOnAPageAnyMoreIsKept(t *testing.T) {
+// TestOriginalOfARemovedSlotIsKept: the last slot on a page is written back while another
+// one is removed for a moment.
+func TestOriginalOfARemovedSlotIsKept(t *testing.T) {
 	known := record(original(0, path("a", "/"), "app"), original(1, path("b", "/"), "api"))
 	p, err := To(setA, []Slot{slot(0, path("a", "/"), "app")}, known, roomy)
 	require.NoError(t, err)

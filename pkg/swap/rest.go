@@ -9,14 +9,15 @@ import (
 	"strings"
 )
 
-// rest are the fields of a JSON object that this version does not know: a later one
-// wrote them, and is to find them again. They outlive a rewrite by an earlier one. Entries
-// of owners have none: they are merged with what is read of the object.
-type rest map[string]json.RawMessage
+// unknownFields are the fields of a JSON object that this version does not know. A later
+// version wrote them and must find them again, so they survive a rewrite by this one.
+// Entries of owners have none, because they are merged with what is read from the object.
+type unknownFields map[string]json.RawMessage
 
-// restOf gives the fields of an object that a struct has no place for; nil for none.
-func restOf(text []byte, known reflect.Type) (rest, error) {
-	var all rest
+// unknownFieldsOf gives the fields of an object that a struct has no place for; nil for
+// none.
+func unknownFieldsOf(text []byte, known reflect.Type) (unknownFields, error) {
+	var all unknownFields
 	if err := json.Unmarshal(text, &all); err != nil {
 		return nil, err
 	}
@@ -32,8 +33,8 @@ func restOf(text []byte, known reflect.Type) (rest, error) {
 	return all, nil
 }
 
-// join adds the fields to an object that is not empty, in the order of their names.
-func (r rest) join(object []byte) []byte {
+// appendTo adds the fields to an object that is not empty, sorted by name.
+func (r unknownFields) appendTo(object []byte) []byte {
 	if len(r) == 0 {
 		return object
 	}
@@ -53,14 +54,14 @@ func (r rest) join(object []byte) []byte {
 func (r Record) MarshalJSON() ([]byte, error) {
 	type plain Record
 	text, err := json.Marshal(plain(r))
-	return r.rest.join(text), err
+	return r.unknown.appendTo(text), err
 }
 
 // UnmarshalJSON keeps what a later version wrote.
 func (r *Record) UnmarshalJSON(text []byte) (err error) {
 	type plain Record
 	if err = json.Unmarshal(text, (*plain)(r)); err == nil {
-		r.rest, err = restOf(text, reflect.TypeFor[Record]())
+		r.unknown, err = unknownFieldsOf(text, reflect.TypeFor[Record]())
 	}
 	return err
 }
@@ -69,14 +70,14 @@ func (r *Record) UnmarshalJSON(text []byte) (err error) {
 func (o Original) MarshalJSON() ([]byte, error) {
 	type plain Original
 	text, err := json.Marshal(plain(o))
-	return o.rest.join(text), err
+	return o.unknown.appendTo(text), err
 }
 
 // UnmarshalJSON keeps what a later version wrote.
 func (o *Original) UnmarshalJSON(text []byte) (err error) {
 	type plain Original
 	if err = json.Unmarshal(text, (*plain)(o)); err == nil {
-		o.rest, err = restOf(text, reflect.TypeFor[Original]())
+		o.unknown, err = unknownFieldsOf(text, reflect.TypeFor[Original]())
 	}
 	return err
 }

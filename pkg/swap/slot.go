@@ -11,20 +11,20 @@ import (
 	"maintenance-controller.io/pkg/ownership"
 )
 
-// ID identifies a slot within its target whatever its position, since people
-// insert and reorder.
+// ID identifies a slot within its target regardless of its position, because people insert
+// and reorder rules.
 type ID struct {
-	Host string `json:"host,omitempty"`
+	Host string `json:"host,omitempty"` // empty for any host
 	Path string `json:"path,omitempty"` // an Ingress path, an IngressRoute match, or the first match of a route's rule
 	Type string `json:"type,omitempty"` // pathType, or what else tells slots apart
-	// Name is what its author calls the rule that the slot is in, and Digest stands for
-	// all matches of that rule. A kind whose slots have a digest is matched by these two.
+	// Name is the name of the rule that the slot is in, and Digest a digest of all matches
+	// of that rule. A kind whose slots have a digest is matched by these two.
 	Name   string `json:"name,omitempty"`
 	Digest string `json:"digest,omitempty"`
-	N      int    `json:"n,omitempty"` // 0 for the first of several that are otherwise the same
+	N      int    `json:"n,omitempty"` // 0 for the first of several that are otherwise equal, 1 for the second
 }
 
-// String names the slot for a person.
+// String names the slot for people.
 func (id ID) String() string {
 	s := id.Type
 	if id.Name != "" {
@@ -42,75 +42,76 @@ func (id ID) String() string {
 	return s
 }
 
-// Slot is a place inside a target that names where traffic goes.
+// Slot is a place in a target that says where traffic goes.
 type Slot struct {
-	ID ID
+	ID ID // unique within the target
 	// Path leads to the value: field names (string) and list indexes (int).
 	Path ownership.Path
-	// Field is the same place as managedFields name it, where that is not Path:
-	// they know entries of some lists by their keys.
-	Field ownership.Path
+	// ManagedPath is the same place as managedFields name it, which know entries of some
+	// lists by their keys; nil where that is Path.
+	ManagedPath ownership.Path
 	// Value is what the slot holds.
 	Value any
-	// PageSet is the page set that the value names, be it beside something else;
-	// empty if it names none. What names a page set is no original, and the set has
-	// to stay for it. Whether it is the page's value is another question: see Fit.
+	// PageSet is the page set that the value names, possibly next to something else; empty
+	// if it names none. A value that names a page set is never an original, and the set
+	// must exist for it. Whether it is the page's value is another question: see Fit.
 	PageSet string
-	// AnyPage says that it points at a page by a value that is the same for every
-	// page set, such as a port.
+	// AnyPage says that the value points at a page but is the same for every page set, such
+	// as a port.
 	AnyPage bool
-	// Page gives the value that points at a page set in the place of an original,
-	// which is nil if none is known.
+	// Page gives the value that points at a page set in place of an original, which is nil
+	// if it is not known.
 	Page func(set string, original any) any
-	// Fit compares the value with one that Page gave, as the API reads both: what it
-	// fills in, and what people may as well write, is no difference. It is nil where
-	// equal values alone are the same.
+	// Fit compares the value with one that Page gave, as the API reads both: defaults that
+	// it fills in, and equivalent spellings, are no difference. Nil where only equal values
+	// are the same.
 	Fit func(page any) Fit
-	// Insisted says that the value is what became of the page's when it was written:
-	// a webhook wants it so. If it leads to the page, it counts as the page's.
-	Insisted bool
-	// Merge is not nil if somebody wrote something of the app's beside the page's, as
-	// a merge patch does. It gives what was meant: from the original and what Asked
-	// gave when it was remembered, both nil if not known. It is nil if nobody can tell.
+	// KeptByWebhook says that the value is what a webhook made of the page's value in an
+	// earlier write. If it leads to the page, it counts as the page's.
+	KeptByWebhook bool
+	// Merge is not nil if somebody wrote something of the app's next to the page's value,
+	// as a merge patch does. It gives what was meant, from the original and the
+	// MergeContext recorded with it, both nil if not known. It returns nil if nobody can
+	// tell.
 	Merge func(original, asked any) any
-	// Asked gives what else has to be remembered with the value to tell later what a
-	// merge means. It is nil where nothing has.
-	Asked func() any
-	// Check says why a value may not be put into this slot; nil if it may.
+	// MergeContext gives what must be recorded with the value to tell later what a merge
+	// means. Nil where nothing must.
+	MergeContext func() any
+	// Check says why a value must not be written into this slot; nil if it may.
 	Check func(value any) error
-	// Backends gives where visitors go by a value of the app's in this slot. It is nil
-	// where a slot sends none anywhere by itself: a port of a Service, a mirror.
+	// Backends gives where visitors go by a value of the app's in this slot. Nil where a
+	// slot sends nobody anywhere on its own: a port of a Service, a mirror.
 	Backends func(value any) []Backend
-	// Ways gives how apps are reached by a value of the app's in this slot. It is nil
-	// where no door can lead to them.
-	Ways func(value any) []Way
-	// Through gives the slot with doors; nil where it has none.
-	Through func(d Doors) Slot
+	// Upstreams says how apps are reached by a value of the app's in this slot. Nil where
+	// no door can lead to them.
+	Upstreams func(value any) []Upstream
+	// WithDoors gives the slot as it is with doors; nil where it has none.
+	WithDoors func(d Doors) Slot
 }
 
-// Fit says how far a value that names a page set is the page's.
+// Fit says how far a value that names a page set is the page's value.
 type Fit int
 
-// Fits of values.
+// The fits, from worst to best.
 const (
-	// Beside the page: it leads elsewhere, or not to the page alone.
-	Beside Fit = iota
-	// Near leads to the page, but has something that the page's value has not.
+	// Mismatch leads elsewhere, or not to the page alone.
+	Mismatch Fit = iota
+	// Near leads to the page, but has something that the page's value does not have.
 	Near
 	// Exact is the page's value.
 	Exact
 )
 
-// OnPage says whether the slot has anything of a page.
+// OnPage says whether the slot names a page in any way.
 func (s Slot) OnPage() bool { return s.PageSet != "" || s.AnyPage }
 
-// OnPage says whether any slot has anything of a page.
+// OnPage says whether any slot names a page in any way.
 func OnPage(slots []Slot) bool { return slices.ContainsFunc(slots, Slot.OnPage) }
 
-// Owned is the slot's place as managedFields name it.
-func (s Slot) Owned() ownership.Path {
-	if s.Field != nil {
-		return s.Field
+// OwnershipPath is the slot's place as managedFields name it.
+func (s Slot) OwnershipPath() ownership.Path {
+	if s.ManagedPath != nil {
+		return s.ManagedPath
 	}
 	return s.Path
 }
@@ -119,37 +120,37 @@ func (s Slot) Owned() ownership.Path {
 func (s Slot) fit(set string, original any) Fit {
 	switch {
 	case s.Merge != nil:
-		return Beside
+		return Mismatch
 	case s.AnyPage:
 		return Exact
 	case s.PageSet != set:
-		return Beside
+		return Mismatch
 	case s.Fit != nil:
 		return s.Fit(s.Page(set, original))
 	case reflect.DeepEqual(s.Value, s.Page(set, original)):
 		return Exact
 	}
-	return Beside
+	return Mismatch
 }
 
-// Became says how far a slot still is what was sent, which was on a page.
-func (s Slot) Became(sent Slot) Fit {
+// ComparedTo says how far a stored slot still is what was sent, which was on a page.
+func (s Slot) ComparedTo(sent Slot) Fit {
 	switch {
 	case reflect.DeepEqual(s.Value, sent.Value):
 		return Exact
 	case s.PageSet != sent.PageSet || s.AnyPage != sent.AnyPage || s.Merge != nil || s.Fit == nil:
-		return Beside
+		return Mismatch
 	}
 	return s.Fit(sent.Value)
 }
 
-// shows says whether the slot is as it should be on the page set.
-func (s Slot) shows(set string, original any) bool {
+// isOnSet says whether the slot is as it should be on the page set.
+func (s Slot) isOnSet(set string, original any) bool {
 	fit := s.fit(set, original)
-	return fit == Exact || fit == Near && s.Insisted
+	return fit == Exact || fit == Near && s.KeptByWebhook
 }
 
-// remember makes the original of a value, with what else has to be known of it.
+// remember makes an original of a value, with what else must be recorded.
 func (s Slot) remember(at int, value any, before *Original) (Original, error) {
 	raw, err := json.Marshal(value)
 	if err != nil {
@@ -157,38 +158,38 @@ func (s Slot) remember(at int, value any, before *Original) (Original, error) {
 	}
 	o := Original{ID: s.ID, At: at, Value: raw}
 	if before != nil && s.OnPage() {
-		o.rest = before.rest
+		o.unknown = before.unknown
 	}
-	if s.Asked == nil {
+	if s.MergeContext == nil {
 		return o, nil
 	}
-	if asked := s.Asked(); asked != nil {
-		o.Asked, err = json.Marshal(asked)
+	if asked := s.MergeContext(); asked != nil {
+		o.MergeContext, err = json.Marshal(asked)
 	}
 	return o, err
 }
 
-// meant is the app's value of a slot that names a page; false if it is not known.
-func (s Slot) meant(before *Original) (any, bool) {
+// appValue is the app's value of a slot that names a page; false if it is not known.
+func (s Slot) appValue(before *Original) (any, bool) {
 	var original any
 	if before != nil {
 		var err error
-		if original, err = s.admit(before.Value); err != nil {
+		if original, err = s.decode(before.Value); err != nil {
 			return nil, false
 		}
 	}
 	if s.Merge != nil {
-		value := s.Merge(original, before.asked())
+		value := s.Merge(original, before.mergeContext())
 		return value, value != nil && s.Check(value) == nil
 	}
 	return original, before != nil
 }
 
-// canComeBack says whether what the slot holds could be put back into it.
-func (s Slot) canComeBack() bool { return s.Check(s.Value) == nil }
+// restorable says whether what the slot holds could be restored later.
+func (s Slot) restorable() bool { return s.Check(s.Value) == nil }
 
-// admit decodes a remembered value and checks that it may go into the slot.
-func (s Slot) admit(raw json.RawMessage) (any, error) {
+// decode decodes a recorded value and checks that it is valid for the slot.
+func (s Slot) decode(raw json.RawMessage) (any, error) {
 	var value any
 	if err := utiljson.Unmarshal(raw, &value); err != nil {
 		return nil, err
@@ -196,7 +197,7 @@ func (s Slot) admit(raw json.RawMessage) (any, error) {
 	return value, s.Check(value)
 }
 
-func (s Slot) takes(o Original) bool {
-	_, err := s.admit(o.Value)
+func (s Slot) accepts(o Original) bool {
+	_, err := s.decode(o.Value)
 	return err == nil
 }

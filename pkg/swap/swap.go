@@ -1,6 +1,6 @@
-// Package swap points slots at a page set and back. It knows no kind of target:
-// a kind lists its slots, and swap plans what to write into them and what to
-// remember. Nothing here is done; a plan is data.
+// Package swap points slots at a page set and back. It knows no kind of target: a kind
+// lists its slots, and swap plans what to write into them and what to record. It does
+// nothing itself; a plan is data.
 package swap
 
 import (
@@ -13,65 +13,69 @@ import (
 	"maintenance-controller.io/pkg/ownership"
 )
 
-// Write is one value to be written.
+// Write is one value to write into an object.
 type Write struct {
-	Path  ownership.Path
-	Value any
+	Path  ownership.Path // without ownership.Key
+	Value any            // of JSON
 }
 
-// Plan is what to write, and what to remember with it.
+// Plan is what to write, and what to record with it.
 type Plan struct {
-	Writes []Write
-	Record Record
-	// Reverted slots have an original and hold something else than the page all the
-	// same: somebody wrote them after they had been swapped.
+	Writes []Write // in the order of the slots
+	Record Record  // to store with the writes; empty in a restore
+	// Reverted are slots with an original that hold something other than the page: somebody
+	// wrote them after they had been swapped.
 	Reverted []Slot
-	// Spoilt are those of them that name a page set and do not lead there, or not
-	// only: to a port where nobody listens, or to something else as well.
-	Spoilt []Slot
-	// Near are those of them that lead to the page, with something of somebody's beside it.
+	// Misdirected are those of the reverted slots that name a page set but do not lead
+	// there, or not only there: they name a port where nothing listens, or something else
+	// as well.
+	Misdirected []Slot
+	// Near are those of the reverted slots that lead to the page with something added.
 	Near []Slot
-	// Lost slots point at a page set and no original is known for them. They are left alone.
+	// Lost are slots that point at a page set and have no known original. They are left
+	// alone.
 	Lost []Slot
-	// Unfit slots stay as they are: their originals do not fit into the annotation.
-	Unfit []Slot
-	// Strange slots stay on the app: what they hold could not be put back.
-	Strange []Slot
-	// Dropped are known originals that are not in the Record: their slots have gone,
-	// and it has no room for them.
+	// NoRoom are slots that stay as they are because their originals do not fit into the
+	// annotation.
+	NoRoom []Slot
+	// Unrestorable are slots that stay on the app because what they hold could not be
+	// restored.
+	Unrestorable []Slot
+	// Dropped are known originals of removed slots for which the Record has no room.
 	Dropped []Original
 }
 
-// To plans the swap of all slots to the page set. known are the originals
-// remembered so far; budget is how many bytes the new Record may have.
+// To plans the swap of all slots to the page set. known are the originals recorded so far;
+// budget is the size limit of the new Record in bytes. It fails only if a value is not
+// JSON.
 //
-// A slot of the app is remembered as it is now, a slot on a page set keeps what
-// is known of it: what names a page set is never taken for an original.
+// A slot on the app is recorded as it is now; a slot on a page set keeps what is known of
+// it: a value that names a page set is never taken for an original.
 //
-//	a slot that          | is remembered as         | and written
+//	a slot that          | is recorded as           | and written
 //	---------------------+--------------------------+---------------------------
 //	is the app's         | what it holds            | yes
-//	is exactly the page's| what is known of it      | if the page is another one
-//	leads beside the page| what is known of it, or  | yes, as somebody's edit
+//	is exactly the page's| what is known of it      | if the page changes
+//	does not match       | what is known of it, or  | yes, as somebody's edit
 //	                     | what was meant: see Merge|
 //	is the page's, lost  | lost                     | no
 func To(set string, slots []Slot, known Record, budget int) (Plan, error) {
 	t := swapping{set: set, known: known, found: match(slots, known.Slots), budget: budget, byID: map[ID]*Original{}}
-	t.Record = Record{Version: Version, Page: known.Page, Owners: known.Owners, rest: known.rest}
+	t.Record = Record{Version: Version, Page: known.Page, Owners: known.Owners, unknown: known.unknown}
 	t.used = len(t.Record.String())
 	for i := range known.Slots {
 		t.byID[known.Slots[i].ID] = &known.Slots[i]
 	}
 	for at, s := range slots {
-		take := t.app
+		take := t.planAppSlot
 		if s.OnPage() {
-			take = t.page
+			take = t.planPageSlot
 		}
 		if err := take(at, s); err != nil {
 			return Plan{}, fmt.Errorf("%s: %w", s.ID, err)
 		}
 	}
-	t.keepRest(known, t.found, slots, budget)
+	t.keepUnclaimed(known, t.found, slots, budget)
 	return t.Plan, nil
 }
 
@@ -85,10 +89,10 @@ type swapping struct {
 	used, budget int
 }
 
-// app plans a slot that is on the app.
-func (t *swapping) app(at int, s Slot) error {
-	if !s.canComeBack() {
-		t.Strange = append(t.Strange, s)
+// planAppSlot plans a slot that is on the app.
+func (t *swapping) planAppSlot(at int, s Slot) error {
+	if !s.restorable() {
+		t.Unrestorable = append(t.Unrestorable, s)
 		return nil
 	}
 	before := t.byID[s.ID]
@@ -96,8 +100,8 @@ func (t *swapping) app(at int, s Slot) error {
 	if err != nil {
 		return err
 	}
-	if !t.keep(o, t.budget) {
-		t.Unfit = append(t.Unfit, s)
+	if !t.addToRecord(o, t.budget) {
+		t.NoRoom = append(t.NoRoom, s)
 		return nil
 	}
 	if before != nil && !before.lost() {
@@ -107,34 +111,34 @@ func (t *swapping) app(at int, s Slot) error {
 	return nil
 }
 
-// page plans a slot that names a page.
-func (t *swapping) page(at int, s Slot) error {
+// planPageSlot plans a slot that names a page.
+func (t *swapping) planPageSlot(at int, s Slot) error {
 	var before *Original
 	var original any
 	if i := t.found[at]; i >= 0 {
 		before = &t.known.Slots[i]
-		original, _ = s.admit(before.Value) // match has
+		original, _ = s.decode(before.Value) // match has checked it
 	}
-	if before != nil && s.shows(s.PageSet, original) {
-		t.keep(before.of(s.ID, at), maxRecord)
+	if before != nil && s.isOnSet(s.PageSet, original) {
+		t.addToRecord(before.movedTo(s.ID, at), maxRecord)
 		if s.PageSet != t.set && !s.AnyPage {
 			t.write(s, original)
 		}
 		return nil
 	}
-	meant, ok := s.meant(before)
+	meant, ok := s.appValue(before)
 	if !ok {
-		t.lose(at, s)
+		t.leaveLost(at, s)
 		return nil
 	}
 	o, err := s.remember(at, meant, before)
 	if err != nil {
 		return err
 	}
-	if !t.keep(o, t.budget) {
-		t.Unfit = append(t.Unfit, s)
+	if !t.addToRecord(o, t.budget) {
+		t.NoRoom = append(t.NoRoom, s)
 		if before != nil {
-			t.keep(before.of(s.ID, at), maxRecord)
+			t.addToRecord(before.movedTo(s.ID, at), maxRecord)
 		}
 		return nil
 	}
@@ -144,23 +148,23 @@ func (t *swapping) page(at int, s Slot) error {
 	if s.fit(s.PageSet, original) == Near {
 		t.Near = append(t.Near, s)
 	} else {
-		t.Spoilt = append(t.Spoilt, s)
+		t.Misdirected = append(t.Misdirected, s)
 	}
 	t.write(s, meant)
 	return nil
 }
 
-// lose leaves a slot alone of which nothing is known, and remembers that: to the
-// next look it is none that has just been renamed.
-func (t *swapping) lose(at int, s Slot) {
+// leaveLost leaves a slot alone whose original is not known, and records that, so that the
+// next reconcile does not take it for one that was just renamed.
+func (t *swapping) leaveLost(at int, s Slot) {
 	t.Lost = append(t.Lost, s)
 	if before := t.byID[s.ID]; before == nil || before.lost() {
-		t.keep(Original{ID: s.ID, At: at, Value: json.RawMessage(nothing)}, t.budget)
+		t.addToRecord(Original{ID: s.ID, At: at, Value: json.RawMessage(unknownValue)}, t.budget)
 	}
 }
 
-// keep adds to the record what fits.
-func (t *swapping) keep(o Original, budget int) bool {
+// addToRecord adds an original to the record if it fits.
+func (t *swapping) addToRecord(o Original, budget int) bool {
 	cost := o.size()
 	if t.used+cost > budget {
 		return false
@@ -174,9 +178,9 @@ func (t *swapping) write(s Slot, original any) {
 	t.Writes = append(t.Writes, Write{Path: s.Path, Value: s.Page(t.set, original)})
 }
 
-// Back plans the restore: each slot that names a page set gets its original back,
-// or what was meant where something was written beside the page. Every other slot
-// is somebody's will and stays.
+// Back plans the restore: each slot that names a page set gets its original back, or what
+// was meant where something was merged into it. Every other slot was written by somebody on
+// purpose and stays.
 func Back(slots []Slot, known Record) Plan {
 	var p Plan
 	found := match(slots, known.Slots)
@@ -188,7 +192,7 @@ func Back(slots []Slot, known Record) Plan {
 		if found[at] >= 0 {
 			before = &known.Slots[found[at]]
 		}
-		value, ok := s.meant(before)
+		value, ok := s.appValue(before)
 		if !ok {
 			p.Lost = append(p.Lost, s)
 			continue
@@ -198,7 +202,8 @@ func Back(slots []Slot, known Record) Plan {
 	return p
 }
 
-// Apply gives a copy of the object with the values written.
+// Apply gives a copy of the object with the values written. It fails if a path does not
+// exist in the object.
 func Apply(object map[string]any, writes []Write) (map[string]any, error) {
 	out := runtime.DeepCopyJSON(object)
 	for _, w := range writes {

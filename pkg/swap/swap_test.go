@@ -19,7 +19,7 @@ const (
 	roomy = 200 << 10
 )
 
-// slot of a made-up kind: a named backend under spec.slots.
+// slot is one of a made-up kind: a named backend under spec.slots.
 func slot(at int, id ID, backend string) Slot {
 	s := Slot{
 		ID: id, Path: ownership.Path{"spec", "slots", at, "to"}, Value: backend,
@@ -153,7 +153,7 @@ func TestBack(t *testing.T) {
 		},
 		"one that went before is not taken for the one that was renamed": {
 			slots: []Slot{slot(0, path("c", "/"), setA)},
-			known: record(original(0, path("b", "/"), "app"), original(gone, path("a", "/"), "other")),
+			known: record(original(0, path("b", "/"), "app"), original(goneAt, path("a", "/"), "other")),
 			want:  map[int]string{0: "app"},
 		},
 		"one that was lost is not taken for one that was renamed": {
@@ -175,7 +175,7 @@ func TestBack(t *testing.T) {
 		},
 		"one of two doubles went before": {
 			slots: []Slot{slot(0, double(0), setA)},
-			known: record(original(0, double(0), "app"), original(gone, double(1), "canary")),
+			known: record(original(0, double(0), "app"), original(goneAt, double(1), "canary")),
 			want:  map[int]string{0: "app"},
 		},
 		"a double of the app's was put before": {
@@ -297,13 +297,13 @@ func TestTo(t *testing.T) {
 			assert.Equal(t, tc.record, got)
 			assert.Equal(t, tc.lost, ids(p.Lost))
 			assert.Equal(t, tc.reverted, ids(p.Reverted))
-			assert.Equal(t, tc.unfit, ids(p.Unfit))
+			assert.Equal(t, tc.unfit, ids(p.NoRoom))
 			assert.LessOrEqual(t, len(p.Record.String()), tc.budget)
 		})
 	}
 }
 
-func TestApplyRefusesAPathThatIsNotThere(t *testing.T) {
+func TestApplyRefusesAMissingPath(t *testing.T) {
 	object := map[string]any{"spec": map[string]any{"slots": []any{map[string]any{"to": "app"}}}}
 	for _, p := range []ownership.Path{{}, {"spec", "slots", 1, "to"}, {"spec", 0}, {"spec", "slots", "to"}, {"spec", "none", "to"}} {
 		_, err := Apply(object, []Write{{Path: p, Value: "x"}})
@@ -339,8 +339,8 @@ func TestParseRecordRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParseRecord: whatever is annotated, it is refused or read, and what is
-// read can be planned with; nothing that is no backend is ever written.
+// FuzzParseRecord: any annotation is refused or read, a record that was read can be planned
+// with, and only backends are ever written.
 func FuzzParseRecord(f *testing.F) {
 	f.Add(record(original(0, path("a", "/"), "app")).String())
 	f.Add(`{"v":1,"slots":[{"host":"a","path":"/","type":"Prefix","at":-1,"value":null}]}`)
@@ -361,9 +361,9 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// TestAMergedSlot has the app's value beside the page's: it leads nowhere, and is
-// made what was meant, on the way to the page and back.
-func TestAMergedSlot(t *testing.T) {
+// TestMergedSlot has the app's value next to the page's, which leads nowhere. It becomes
+// what was meant, on the way to the page and back.
+func TestMergedSlot(t *testing.T) {
 	merged := slot(0, path("a", "/"), "part")
 	merged.PageSet = setA
 	merged.Check = func(any) error { return nil }
@@ -380,8 +380,8 @@ func TestAMergedSlot(t *testing.T) {
 	assert.Equal(t, map[int]string{0: "<nil>+part"}, written(Back(slots[:1], Record{})), "no original is known")
 }
 
-// TestASlotThatIsTheSameForEveryPage is not written when the page changes.
-func TestASlotThatIsTheSameForEveryPage(t *testing.T) {
+// TestSlotWithOneValueForEveryPage is not written when the page changes.
+func TestSlotWithOneValueForEveryPage(t *testing.T) {
 	port := slot(1, path("a", "/port"), "the page's port")
 	port.AnyPage = true
 	slots := []Slot{slot(0, path("a", "/"), setA), port}

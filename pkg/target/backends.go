@@ -12,7 +12,8 @@ func namespaceOf(object map[string]any) string {
 	return namespace
 }
 
-// backends of a list of entries: Services unless they say otherwise, by their weights.
+// backends gives those of a list of entries with their weights: Services, unless an entry
+// says otherwise.
 func (e entries) backends(value any) []swap.Backend {
 	list, _ := value.([]any)
 	var all []swap.Backend
@@ -35,7 +36,7 @@ func (e entries) backends(value any) []swap.Backend {
 	return all
 }
 
-// serviceKind is what a backend is that does not say what it is.
+// serviceKind is the kind of a backend that names none.
 const serviceKind = "Service"
 
 // notAService says why a backend of this kind cannot be judged.
@@ -43,7 +44,7 @@ func notAService(kind string) string {
 	if kind == "" {
 		return "it is not a Service"
 	}
-	return "it is of kind " + annotations.Clip(kind) + " and not a Service"
+	return "it is of kind " + annotations.Clip(kind) + ", not a Service"
 }
 
 // portText is a port as a backend names it, by name or by number; empty for none.

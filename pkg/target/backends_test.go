@@ -12,8 +12,8 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// backendsAreKnown: visitors of an object with slots go somewhere, and it is known where
-// while they are on a page, from the originals.
+// backendsAreKnown: visitors of an object with slots go somewhere, and while they are on a
+// page, the originals say where.
 func backendsAreKnown(t require.TestingT, e example) {
 	e.objects(t, func(_ *rand.Rand, object map[string]any, slots []swap.Slot) {
 		before := swap.Backends(slots, swap.Record{})
@@ -33,7 +33,7 @@ func backendsAreKnown(t require.TestingT, e example) {
 	})
 }
 
-func TestWhereVisitorsGo(t *testing.T) {
+func TestBackendsOfEachKind(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		kind target.Kind
@@ -47,7 +47,7 @@ func TestWhereVisitorsGo(t *testing.T) {
 		},
 		"an Ingress to a resource": {
 			target.Ingress(), `{"spec":{"defaultBackend":{"resource":{"apiGroup":"k8s.example.com","kind":"Bucket","name":"static"}}}}`,
-			[]swap.Backend{{Namespace: "shop", Name: "static", Weight: 1, Unjudged: "it is of kind Bucket and not a Service"}},
+			[]swap.Backend{{Namespace: "shop", Name: "static", Weight: 1, Unjudged: "it is of kind Bucket, not a Service"}},
 		},
 		"several paths to one Service": {
 			target.Ingress(), `{"spec":{"rules":[{"http":{"paths":[
@@ -60,13 +60,13 @@ func TestWhereVisitorsGo(t *testing.T) {
 				{"name":"b","port":"web","namespace":"other","weight":0},{"name":"c@file","kind":"TraefikService"}]}]}}`,
 			[]swap.Backend{
 				{Namespace: "shop", Name: "a", Port: "80", Weight: 3}, {Namespace: "other", Name: "b", Port: "web", Weight: 0},
-				{Namespace: "shop", Name: "c@file", Weight: 1, Unjudged: "it is of kind TraefikService and not a Service"},
+				{Namespace: "shop", Name: "c@file", Weight: 1, Unjudged: "it is of kind TraefikService, not a Service"},
 			},
 		},
 		"an HTTPRoute, without its mirrors": {
 			target.HTTPRoute(), `{"spec":{"parentRefs":[{"name":"gw"}],"rules":[{"backendRefs":[{"group":"","kind":"Service","name":"a","port":80,"weight":9},{"group":"multicluster.x-k8s.io","kind":"ServiceImport","name":"b","port":80}],
 				"filters":[{"type":"RequestMirror","requestMirror":{"backendRef":{"name":"shadow","port":80}}}]}]}}`,
-			[]swap.Backend{{Namespace: "shop", Name: "a", Port: "80", Weight: 9}, {Namespace: "shop", Name: "b", Port: "80", Weight: 1, Unjudged: "it is of kind ServiceImport and not a Service"}},
+			[]swap.Backend{{Namespace: "shop", Name: "a", Port: "80", Weight: 9}, {Namespace: "shop", Name: "b", Port: "80", Weight: 1, Unjudged: "it is of kind ServiceImport, not a Service"}},
 		},
 		"a Service is its own": {
 			target.Service(), `{"spec":{"selector":{"app":"a"},"ports":[{"port":80},{"port":81}]}}`,

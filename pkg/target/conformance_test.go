@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,8 +16,8 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// conformance is what every kind must pass: a new kind is a file of its own, a
-// line in Kinds, and a line in examples.
+// conformance is what every kind must pass: a new kind is a file of its own, a line in
+// Kinds, and a line in examples.
 var conformance = map[string]func(require.TestingT, example){
 	"is well named":                         isWellNamed,
 	"reads objects without changing them":   readsOnly,
@@ -66,12 +65,12 @@ func isWellNamed(t require.TestingT, e example) {
 	assert.Equal(t, object["apiVersion"], k.APIVersion())
 	assert.NotEmpty(t, k.Resource.Resource)
 	ref := target.Ref{Kind: k.Name, Namespace: "shop", Name: "my-app"}
-	parsed, err := target.ParseUser("shop", ref.User())
+	parsed, err := target.ParseUsedByEntry("shop", ref.UsedByEntry())
 	require.NoError(t, err)
 	assert.Equal(t, ref, parsed)
 }
 
-// objects calls look for random objects that have slots, and there must be some.
+// objects calls look for random objects that have slots, and fails if there are none.
 func (e example) objects(t require.TestingT, look func(rnd *rand.Rand, object map[string]any, slots []swap.Slot)) {
 	found := 0
 	for seed := range uint64(200) {
@@ -126,7 +125,7 @@ func pathsLeadToValues(t require.TestingT, e example) {
 	e.objects(t, func(_ *rand.Rand, object map[string]any, slots []swap.Slot) {
 		for _, s := range slots {
 			require.Equal(t, s.Value, follow(object, s.Path), "%s", s.ID)
-			require.Len(t, s.Owned(), len(s.Path), "%s: managedFields have the same place", s.ID)
+			require.Len(t, s.OwnershipPath(), len(s.Path), "%s: managedFields have the same place", s.ID)
 		}
 	})
 }
@@ -149,8 +148,8 @@ func follow(at any, path []any) any {
 	return at
 }
 
-// pagesAreKnown: a swapped slot keeps its identity, points at that very set or at
-// any, and is an app's again when it is written back.
+// pagesAreKnown: a swapped slot keeps its identity, points at just this set or at any, and
+// is the app's again after it was written back.
 func pagesAreKnown(t require.TestingT, e example) {
 	e.objects(t, func(_ *rand.Rand, object map[string]any, slots []swap.Slot) {
 		require.False(t, swap.OnPage(slots))
@@ -169,8 +168,8 @@ func pagesAreKnown(t require.TestingT, e example) {
 	})
 }
 
-// whatIsBesideThePageIsMended: a value that names a page set is not the page's for
-// that. Whatever else is in it is written over, and never takes the original along.
+// whatIsBesideThePageIsMended: a value that names a page set need not be the page's.
+// Anything else in it is overwritten, and never changes the original.
 func whatIsBesideThePageIsMended(t require.TestingT, e example) {
 	mended := 0
 	e.objects(t, func(rnd *rand.Rand, object map[string]any, slots []swap.Slot) {
@@ -204,9 +203,9 @@ func whatIsBesideThePageIsMended(t require.TestingT, e example) {
 	require.Positive(t, mended)
 }
 
-// onlySlotsAreWritten: with each slot written back in its place, a swapped object is the
-// one that it was. An ingress controller that knows rules by their place loses visitors
-// when one is added, taken away or moved.
+// onlySlotsAreWritten: with each slot written back, a swapped object is what it was before.
+// An ingress controller that knows rules by their position loses visitors when one is
+// added, removed or moved.
 func onlySlotsAreWritten(t require.TestingT, e example) {
 	e.objects(t, func(_ *rand.Rand, object map[string]any, slots []swap.Slot) {
 		swapped, _ := swapTo(t, e.kind, object, swap.Record{}, setA)
@@ -220,7 +219,7 @@ func onlySlotsAreWritten(t require.TestingT, e example) {
 	})
 }
 
-// spoilBeside changes a number of a value, or adds a field or an entry to it.
+// spoilBeside changes a number in a value, or adds a field or an entry to it.
 func spoilBeside(rnd *rand.Rand, value any) (spoilt any, did bool) {
 	switch value := value.(type) {
 	case int64:
@@ -257,8 +256,8 @@ func originalsAreAdmitted(t require.TestingT, e example) {
 	})
 }
 
-// oddObjectsAreSurvived replaces any value of an object by one of another type:
-// the kind reads it or says why not.
+// oddObjectsAreSurvived replaces any value of an object by one of another type: the kind
+// reads it or reports an error.
 func oddObjectsAreSurvived(t require.TestingT, e example) {
 	odd := []any{nil, "odd", int64(7), []any{}, []any{nil}, map[string]any{}, true}
 	for _, object := range []map[string]any{{}, {"spec": nil}, {"spec": "odd"}, {"spec": []any{}}, {"metadata": nil, "spec": map[string]any{}}} {
@@ -287,7 +286,8 @@ func readAll(k target.Kind, object map[string]any) {
 
 func noGateway(string, string) (string, bool) { return "", false }
 
-// hostsAreListed: each once, on the page as on the app, and one more is one more in the list.
+// hostsAreListed: each once, the same on the page as on the app, and an additional host is
+// listed too.
 func hostsAreListed(t require.TestingT, e example) {
 	e.objects(t, func(_ *rand.Rand, object map[string]any, _ []swap.Slot) {
 		hosts := e.kind.Hosts(object)
@@ -332,106 +332,3 @@ func spoil(rnd *rand.Rand, at, value any) {
 		}
 	}
 }
-
-// The suite is what finds faults, and not the kinds that happen to have none: a
-// made-up kind passes, and each fault that is put into it is found.
-func TestTheSuite(t *testing.T) {
-	for name, part := range conformance {
-		assert.False(t, fails(part, tunnels(tunnel())), "a kind in order fails in %q", name)
-	}
-	for fault, spoilt := range map[string]func(*target.Kind){
-		"the slots have one identity": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) { s.ID = swap.ID{Type: "exit"} })
-		},
-		"an index is the identity": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) { s.ID = swap.ID{Type: "exit", N: s.Path[2].(int)} })
-		},
-		"pages are not recognised": func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.PageSet = "" }) },
-		"everything is admitted":   func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Check = func(any) error { return nil } }) },
-		"nothing is admitted": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) { s.Check = func(any) error { return assert.AnError } })
-		},
-		"the page is another set's": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) { s.Page = func(string, any) any { return exitTo(setB) } })
-		},
-		"a name is enough for a page": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) { s.Fit = func(any) swap.Fit { return swap.Exact } })
-		},
-		"a path leads elsewhere": func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Path = []any{"spec", "exits", 0, "to"} }) },
-		"a slot gets another app's door": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) {
-				slot := *s
-				s.Through = func(d swap.Doors) swap.Slot {
-					out := exitThrough(slot, d)
-					out.Page = func(set string, _ any) any { return map[string]any{"name": set, "port": int64(8101)} }
-					return out
-				}
-			})
-		},
-		"another app's door is taken for its own": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) {
-				slot := *s
-				s.Through = func(d swap.Doors) swap.Slot { d.Exact = ""; return exitThrough(slot, d) }
-			})
-		},
-		"no door leads to any app":       func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Ways = nil }) },
-		"nobody knows where visitors go": func(k *target.Kind) { eachSlot(k, func(s *swap.Slot) { s.Backends = nil }) },
-		"visitors go where the slot is now": func(k *target.Kind) {
-			eachSlot(k, func(s *swap.Slot) {
-				here := exitBackends(s.Value)
-				s.Backends = func(any) []swap.Backend { return here }
-			})
-		},
-		"the name is another kind's": func(k *target.Kind) { k.Name = "Pipe" },
-		"the hosts are not listed":   func(k *target.Kind) { k.Hosts = func(map[string]any) []target.Host { return nil } },
-		"a host is listed twice": func(k *target.Kind) {
-			hosts := k.Hosts
-			k.Hosts = func(object map[string]any) []target.Host { return append(hosts(object), hosts(object)...) }
-		},
-		"hosts are forgotten": func(k *target.Kind) { k.Hosts = nil },
-		"reading writes": func(k *target.Kind) {
-			slots := k.Slots
-			k.Slots = func(object map[string]any) ([]swap.Slot, error) {
-				found, err := slots(object)
-				if err == nil {
-					object["seen"] = fmt.Sprint(object["seen"], "x")
-				}
-				return found, err
-			}
-		},
-		"odd objects are not survived": func(k *target.Kind) {
-			slots := k.Slots
-			k.Slots = func(object map[string]any) ([]swap.Slot, error) {
-				_ = object["spec"].(map[string]any)["exits"].([]any)
-				return slots(object)
-			}
-		},
-	} {
-		kind := tunnel()
-		spoilt(&kind)
-		found := false
-		for _, part := range conformance {
-			found = found || fails(part, tunnels(kind))
-		}
-		assert.True(t, found, "the suite does not find that %s", fault)
-	}
-}
-
-// fails says whether a part of the suite fails, or panics.
-func fails(part func(require.TestingT, example), e example) bool {
-	r := &recorder{}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() { r.failed = r.failed || recover() != nil }()
-		part(r, e)
-	}()
-	<-done
-	return r.failed
-}
-
-// recorder stands in for a test.
-type recorder struct{ failed bool }
-
-func (r *recorder) Errorf(string, ...any) { r.failed = true }
-func (r *recorder) FailNow()              { r.failed = true; runtime.Goexit() }

@@ -10,8 +10,8 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// doorPort is the port of a page set's door as a slot names it: by a name if its
-// original does. The 0th is the page's own.
+// doorPort is the port of a page set's door as a slot names it: by name if its original
+// does so. Door 0 is the page's own port.
 func doorPort(n int, named bool) any {
 	door := access.Door{Name: access.DoorName(n)}
 	switch {
@@ -25,7 +25,7 @@ func doorPort(n int, named bool) any {
 	return int64(door.ContainerPort())
 }
 
-// doorAt gives the number of the door that a port names, by its number or its name.
+// doorAt gives the number of the door that a port names, by number or name.
 func doorAt(port any) (n int, known bool) {
 	for n := range access.MaxDoors + 1 {
 		if port == doorPort(n, false) || port == doorPort(n, true) {
@@ -35,25 +35,25 @@ func doorAt(port any) (n int, known bool) {
 	return 0, false
 }
 
-// portFit says how far a port of a page set is another one of it. The page's own is near
-// to any door: nobody gets what is not for them.
+// portFit says how far a port of a page set is the wanted one. The page's own port is near
+// to any door: nobody gets anything that is not for them.
 func portFit(port, want any) swap.Fit {
 	n, known := doorAt(port)
 	wanted, _ := doorAt(want)
 	switch {
 	case !known:
-		return swap.Beside
+		return swap.Mismatch
 	case n == wanted:
 		return swap.Exact
 	case n == 0:
 		return swap.Near
 	}
-	return swap.Beside
+	return swap.Mismatch
 }
 
-// missing says how far an object is another one of which it may lack fields: those that
-// have what is meant where there are none.
-func missing(object, as map[string]any, meant map[string][]any) swap.Fit {
+// missingFieldsFit says how far an object matches another one although it may lack fields.
+// meant has the values that an absent field stands for.
+func missingFieldsFit(object, as map[string]any, meant map[string][]any) swap.Fit {
 	for field, values := range meant {
 		value, wanted := as[field]
 		if _, there := object[field]; wanted && !there && !slices.ContainsFunc(values, func(v any) bool { return reflect.DeepEqual(v, value) }) {
@@ -63,17 +63,17 @@ func missing(object, as map[string]any, meant map[string][]any) swap.Fit {
 	return swap.Exact
 }
 
-// leads says whether a port is one of a page set's.
-func leads(d swap.Doors, set string, port any) (n int, ok bool) {
+// doorOf gives the door that a port leads to; false if the port is not one of the set's.
+func doorOf(d swap.Doors, set string, port any) (n int, ok bool) {
 	n, known := doorAt(port)
 	return n, known && (n == 0 || d.Has(set, n))
 }
 
-// Why an app has no door, as people are told it.
+// Reasons for people why an app has no door.
 const (
 	otherNamespace = "its Service is in another namespace"
-	speaksHTTP2    = "it is spoken to by gRPC or HTTP/2 in plain text, for which there are no doors yet"
-	verifiesTLS    = "TLS to it is verified or has a client certificate, which a door does not have"
+	speaksHTTP2    = "it speaks gRPC or plain-text HTTP/2, which the bypass does not support yet"
+	verifiesTLS    = "TLS to it is verified or uses a client certificate, which the bypass does not support"
 )
 
 func isHTTP2(protocol string) bool {
@@ -84,43 +84,44 @@ func isHTTP2(protocol string) bool {
 	return false
 }
 
-// ways of a list of entries. What is no Service of the target's namespace has none.
-func (e entries) ways(value any) []swap.Way {
+// upstreams gives those of a list of entries. Anything but a Service of the target's
+// namespace is refused.
+func (e entries) upstreams(value any) []swap.Upstream {
 	list, _ := value.([]any)
-	var all []swap.Way
+	var all []swap.Upstream
 	for i, b := range e.backends(value) {
 		entry, _ := list[i].(map[string]any)
-		all = append(all, e.wayOf(entry, b))
+		all = append(all, e.upstreamOf(entry, b))
 	}
 	return all
 }
 
-func (e entries) wayOf(entry map[string]any, b swap.Backend) swap.Way {
-	way := swap.Way{Service: b.Name, Port: b.Port}
+func (e entries) upstreamOf(entry map[string]any, b swap.Backend) swap.Upstream {
+	up := swap.Upstream{Service: b.Name, Port: b.Port}
 	switch {
 	case b.Unjudged != "":
-		way.Refused = b.Unjudged
+		up.Refused = b.Unjudged
 	case b.Namespace != e.namespace:
-		way.Refused = otherNamespace
+		up.Refused = otherNamespace
 	default:
-		way = e.way(entry, way)
+		up = e.upstream(entry, up)
 	}
-	return way
+	return up
 }
 
-// through gives a slot with doors: one entry for each of the original's, so that the
-// data plane splits visitors among them as before. A list without a door is the page's
-// alone, and so is one of which no entry has a weight: nobody would be sent anywhere.
-func (e entries) through(s swap.Slot, list []map[string]any, d swap.Doors) swap.Slot {
+// withDoors gives a slot with doors: one entry for each of the original's, so that the data
+// plane splits visitors among them as before. A list without a door leads to the page
+// alone, and so does one without any weight, which would send nobody anywhere.
+func (e entries) withDoors(s swap.Slot, list []map[string]any, d swap.Doors) swap.Slot {
 	s.Page = func(set string, original any) any {
 		entries, _ := original.([]any)
-		backends, ways := e.backends(original), e.ways(original)
+		backends, upstreams := e.backends(original), e.upstreams(original)
 		var all []any
 		var doors int
 		var weight int64
-		for i, way := range ways {
+		for i, up := range upstreams {
 			entry, _ := entries[i].(map[string]any)
-			n := d.To(set, way)
+			n := d.To(set, up)
 			all = append(all, e.door(set, entry, n))
 			doors, weight = doors+n, weight+backends[i].Weight
 		}
@@ -140,11 +141,11 @@ func (e entries) through(s swap.Slot, list []map[string]any, d swap.Doors) swap.
 	return s
 }
 
-// atAnyDoor gives what a list would be that leads to the doors that it leads to, if it
-// leads to nothing else.
+// atAnyDoor gives the list that leads to the doors that this list leads to; false if it
+// leads to anything else.
 func (e entries) atAnyDoor(set string, list []map[string]any, d swap.Doors) (all []any, ok bool) {
 	for _, entry := range list {
-		n, known := leads(d, set, entry["port"])
+		n, known := doorOf(d, set, entry["port"])
 		if !known || entry["name"] != set {
 			return nil, false
 		}
@@ -153,7 +154,7 @@ func (e entries) atAnyDoor(set string, list []map[string]any, d swap.Doors) (all
 	return all, true
 }
 
-// serviceDoor keeps what says how visitors are split.
+// serviceDoor keeps the fields that say how visitors are split.
 func serviceDoor(set string, original map[string]any, n int) map[string]any {
 	_, named := original["port"].(string)
 	entry := map[string]any{"name": set, "port": doorPort(n, named)}
@@ -165,21 +166,21 @@ func serviceDoor(set string, original map[string]any, n int) map[string]any {
 	return entry
 }
 
-func serviceWay(entry map[string]any, way swap.Way) swap.Way {
-	way.Scheme, _ = entry["scheme"].(string)
-	way.TLSPorts = true // to Traefik
+func serviceUpstream(entry map[string]any, up swap.Upstream) swap.Upstream {
+	up.Scheme, _ = entry["scheme"].(string)
+	up.TLSPorts = true // to Traefik
 	transport, _ := entry["serversTransport"].(string)
 	switch {
 	case transport != "":
-		way.Refused = "it has a serversTransport, which a door does not have"
-	case isHTTP2(way.Scheme):
-		way.Refused = speaksHTTP2
+		up.Refused = "it has a serversTransport, which the bypass does not support"
+	case isHTTP2(up.Scheme):
+		up.Refused = speaksHTTP2
 	}
-	return way
+	return up
 }
 
-// refDoor keeps what says how visitors are split, and the filters that change what the
-// app and visitors get. A mirror would send the page's visitors to another app.
+// refDoor keeps the fields that say how visitors are split, and the filters that change
+// what the app and visitors get. A mirror would send the page's visitors to another app.
 func refDoor(set string, original map[string]any, n int) map[string]any {
 	ref := withDefault(refTo(set), "weight", int64(1))
 	ref["port"] = doorPort(n, false)
@@ -197,11 +198,11 @@ func refDoor(set string, original map[string]any, n int) map[string]any {
 	return ref
 }
 
-func refWay(entry map[string]any, way swap.Way) swap.Way {
+func refUpstream(entry map[string]any, up swap.Upstream) swap.Upstream {
 	for _, kind := range filterTypes(entry) {
 		if kind != "RequestMirror" && !harmless([]string{kind}) {
-			way.Refused = "it has a filter of type " + annotations.Clip(kind) + ", which a door cannot keep"
+			up.Refused = "it has a filter of type " + annotations.Clip(kind) + ", which the bypass cannot keep"
 		}
 	}
-	return way
+	return up
 }

@@ -15,15 +15,15 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// doored gives each app of the slots that may have one a door of the set, in a random
+// doored gives each app of the slots that may have a door one of the set's, in random
 // order.
 func doored(rnd *rand.Rand, set string, slots []swap.Slot) swap.Doors {
-	doors := swap.Doors{Exact: set, Of: map[string]map[swap.Way]int{set: {}}, Last: map[string]int{}}
-	var all []swap.Way
-	for _, s := range swap.Ways(slots, swap.Record{}) {
-		for _, way := range s.Ways {
-			if way.Refused == "" && !slices.Contains(all, way) {
-				all = append(all, way)
+	doors := swap.Doors{Exact: set, Of: map[string]map[swap.Upstream]int{set: {}}, Last: map[string]int{}}
+	var all []swap.Upstream
+	for _, s := range swap.Upstreams(slots, swap.Record{}) {
+		for _, up := range s.Upstreams {
+			if up.Refused == "" && !slices.Contains(all, up) {
+				all = append(all, up)
 			}
 		}
 	}
@@ -38,14 +38,14 @@ func doored(rnd *rand.Rand, set string, slots []swap.Slot) swap.Doors {
 func through(t require.TestingT, k target.Kind, object map[string]any, known swap.Record, d swap.Doors) (map[string]any, swap.Plan) {
 	slots, err := k.Slots(object)
 	require.NoError(t, err)
-	plan, err := swap.To(d.Exact, swap.Through(slots, d), known, roomy)
+	plan, err := swap.To(d.Exact, swap.WithDoors(slots, d), known, roomy)
 	require.NoError(t, err)
 	out, err := swap.Apply(object, plan.Writes)
 	require.NoError(t, err)
 	return out, plan
 }
 
-// doorsOf are the doors that a value of a slot leads to, in the order of its entries.
+// doorsOf lists the doors that a value of a slot leads to, in the order of its entries.
 func doorsOf(value any) (all []int) {
 	switch value := value.(type) {
 	case []any:
@@ -74,34 +74,34 @@ func doorsOf(value any) (all []int) {
 	return all
 }
 
-// doorsLeadToTheirApps: a slot is at the doors of its own original and of no other, and
-// everything that is done with the page alone can be done with doors.
+// doorsLeadToTheirApps: a slot leads to the doors of its own original and to no others, and
+// everything that works with the page alone works with doors.
 func doorsLeadToTheirApps(t require.TestingT, e example) {
 	if e.kind.NoDoors != "" {
 		e.objects(t, func(_ *rand.Rand, _ map[string]any, slots []swap.Slot) {
-			require.Empty(t, swap.Ways(slots, swap.Record{}))
+			require.Empty(t, swap.Upstreams(slots, swap.Record{}))
 		})
 		return
 	}
 	with := 0
 	e.objects(t, func(rnd *rand.Rand, object map[string]any, slots []swap.Slot) {
-		ways := map[swap.ID][]swap.Way{}
-		for _, w := range swap.Ways(slots, swap.Record{}) {
-			ways[w.Slot] = w.Ways
-			require.NotEmpty(t, w.Ways)
+		upstreams := map[swap.ID][]swap.Upstream{}
+		for _, w := range swap.Upstreams(slots, swap.Record{}) {
+			upstreams[w.Slot] = w.Upstreams
+			require.NotEmpty(t, w.Upstreams)
 		}
 		for _, s := range slots {
-			require.Equal(t, s.Backends != nil, len(ways[s.ID]) > 0, "%s: where visitors go there may be a door, or why not", s.ID)
+			require.Equal(t, s.Backends != nil, len(upstreams[s.ID]) > 0, "%s: where visitors go there may be a door, or why not", s.ID)
 		}
 		a, b := doored(rnd, setA, slots), doored(rnd, setB, slots)
 		swapped, first := through(t, e.kind, object, swap.Record{}, a)
-		with += requireOwnDoors(t, e.kind, swapped, ways, a)
+		with += requireOwnDoors(t, e.kind, swapped, upstreams, a)
 		again, second := through(t, e.kind, swapped, first.Record, a)
 		require.Empty(t, second.Writes, "it is as it should be")
 		require.Empty(t, second.Reverted)
 		require.Equal(t, text(t, object), text(t, undo(t, e.kind, again, second.Record)))
 
-		// Another set, which knows the doors of the first or does not.
+		// Another set, which may or may not know the doors of the first.
 		b.Last[setA] = a.Last[setA]
 		if rnd.IntN(2) == 0 {
 			b.Of[setA] = a.Of[setA]
@@ -109,7 +109,7 @@ func doorsLeadToTheirApps(t require.TestingT, e example) {
 		moved, third := through(t, e.kind, swapped, first.Record, b)
 		require.Empty(t, third.Reverted, "a door of the set that is left is nobody's edit")
 		require.Len(t, third.Writes, len(slots))
-		requireOwnDoors(t, e.kind, moved, ways, b)
+		requireOwnDoors(t, e.kind, moved, upstreams, b)
 		require.Equal(t, text(t, object), text(t, undo(t, e.kind, moved, third.Record)))
 	})
 	if e.speaksHTTP2 {
@@ -119,14 +119,14 @@ func doorsLeadToTheirApps(t require.TestingT, e example) {
 	require.Greater(t, with, 20, "most apps have a door")
 }
 
-// requireOwnDoors, and counts the slots that have one.
-func requireOwnDoors(t require.TestingT, k target.Kind, object map[string]any, ways map[swap.ID][]swap.Way, d swap.Doors) (with int) {
+// requireOwnDoors counts the slots that have a door.
+func requireOwnDoors(t require.TestingT, k target.Kind, object map[string]any, upstreams map[swap.ID][]swap.Upstream, d swap.Doors) (with int) {
 	slots, err := k.Slots(object)
 	require.NoError(t, err)
 	for _, s := range slots {
 		var want []int
-		for _, way := range ways[s.ID] {
-			want = append(want, d.Of[d.Exact][way]) // not what the product says of it
+		for _, up := range upstreams[s.ID] {
+			want = append(want, d.Of[d.Exact][up]) // not computed by the code under test
 		}
 		got := doorsOf(s.Value)
 		if slices.Max(append(got, 0)) == 0 {
@@ -139,8 +139,8 @@ func requireOwnDoors(t require.TestingT, k target.Kind, object map[string]any, w
 	return with
 }
 
-// otherDoorsAreEdits: on the set that is wanted, a slot at another app's door, at one
-// that nobody listens on, or at the page is put right.
+// otherDoorsAreEdits: on the wanted set, a slot that leads to another app's door, to one
+// where nothing listens, or to the page is repaired.
 func otherDoorsAreEdits(t require.TestingT, e example) {
 	if e.kind.NoDoors != "" || e.speaksHTTP2 {
 		return
@@ -169,7 +169,7 @@ func otherDoorsAreEdits(t require.TestingT, e example) {
 	require.Positive(t, tried)
 }
 
-// atDoor gives a copy of a value whose first port is another.
+// atDoor gives a copy of a value with another first port.
 func atDoor(value any, n int) any {
 	switch value := value.(type) {
 	case []any:
@@ -214,8 +214,8 @@ func numbered(n int) int64 {
 	return int64(8100 + n)
 }
 
-// TestWhatHasNoDoor, and what it is told.
-func TestWhatHasNoDoor(t *testing.T) {
+// TestBackendsWithoutADoor, and the reasons.
+func TestBackendsWithoutADoor(t *testing.T) {
 	t.Parallel()
 	ingress := func(annotation, value, class string) map[string]any {
 		return map[string]any{"metadata": map[string]any{"namespace": "shop", "annotations": map[string]any{annotation: value}},
@@ -265,20 +265,20 @@ func TestWhatHasNoDoor(t *testing.T) {
 			t.Parallel()
 			slots, err := tc.kind.Slots(tc.object)
 			require.NoError(t, err)
-			all := swap.Ways(slots, swap.Record{})
+			all := swap.Upstreams(slots, swap.Record{})
 			require.Len(t, all, 1)
-			way := all[0].Ways[0]
-			assert.Equal(t, "app 80", way.Service+" "+way.Port)
-			assert.Equal(t, tc.scheme, way.Scheme)
-			assert.Equal(t, tc.why == "", way.Refused == "", way.Refused)
-			assert.Contains(t, way.Refused, tc.why)
+			up := all[0].Upstreams[0]
+			assert.Equal(t, "app 80", up.Service+" "+up.Port)
+			assert.Equal(t, tc.scheme, up.Scheme)
+			assert.Equal(t, tc.why == "", up.Refused == "", up.Refused)
+			assert.Contains(t, up.Refused, tc.why)
 		})
 	}
 }
 
-// TestDoorsKeepHowVisitorsAreSplit: an entry for each of the original's, with its weight
-// and what else says who is sent there, and nothing that would repeat requests.
-func TestDoorsKeepHowVisitorsAreSplit(t *testing.T) {
+// TestDoorsKeepWeights: one entry for each of the original's, with its weight and whatever
+// else decides who is sent there, and nothing that would repeat requests.
+func TestDoorsKeepWeights(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		kind             target.Kind
@@ -304,7 +304,7 @@ func TestDoorsKeepHowVisitorsAreSplit(t *testing.T) {
 			}
 			object := decoded(t, `{"metadata":{"namespace":"shop"},"spec":{"parentRefs":[{"name":"gw"}],"`+list+`":[{"match":"Host(`+"`a`"+`)","`+field+`":`+tc.original+`}]}}`)
 			traefik := tc.kind.Name == "IngressRoute"
-			d := swap.Doors{Exact: setA, Last: map[string]int{setA: 2}, Of: map[string]map[swap.Way]int{setA: {
+			d := swap.Doors{Exact: setA, Last: map[string]int{setA: 2}, Of: map[string]map[swap.Upstream]int{setA: {
 				{Service: "a", Port: "80", TLSPorts: traefik}: 1, {Service: "b", Port: "80", TLSPorts: traefik}: 2, {Service: "b", Port: "web", TLSPorts: traefik}: 2}}}
 			swapped, _ := through(t, tc.kind, object, swap.Record{}, d)
 			assertJSON(t, strings.ReplaceAll(tc.during, "SET", setA), follow(swapped, []any{"spec", list, 0, field}))
@@ -312,8 +312,8 @@ func TestDoorsKeepHowVisitorsAreSplit(t *testing.T) {
 	}
 }
 
-// TestTLSByThePort where Traefik may serve the Ingress: it is called as people like, and
-// serves those without a class too.
+// TestTLSByThePort if Traefik may serve the Ingress: its class can have any name with
+// traefik in it, and it also serves Ingresses without a class.
 func TestTLSByThePort(t *testing.T) {
 	t.Parallel()
 	for class, want := range map[string]bool{"traefik": true, "traefik-internal": true, "": true, "nginx": false} {
@@ -324,6 +324,6 @@ func TestTLSByThePort(t *testing.T) {
 		}
 		slots, err := target.Ingress().Slots(object)
 		require.NoError(t, err)
-		assert.Equal(t, want, slots[0].Ways(slots[0].Value)[0].TLSPorts, class)
+		assert.Equal(t, want, slots[0].Upstreams(slots[0].Value)[0].TLSPorts, class)
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// example is what the conformance suite needs of a kind: random objects, and the
-// list of the spec whose entries people add and remove.
+// example is what the conformance suite needs for a kind: random objects, and the list in
+// the spec whose entries people add and remove.
 type example struct {
 	kind     target.Kind
 	generate func(*rand.Rand) map[string]any
 	list     string
 	// fresh is an entry of the list that no generated object has.
 	fresh func(rnd *rand.Rand, name string) any
-	// serve makes an object serve this host beside its others; nil where the kind has none.
+	// serve adds a host to those that an object serves; nil if the kind has none.
 	serve func(object map[string]any, host string)
 	// speaksHTTP2 says that no app of the kind can have a door.
 	speaksHTTP2 bool
@@ -149,7 +149,7 @@ func randomIngressRoute(rnd *rand.Rand) map[string]any {
 	return map[string]any{"apiVersion": "traefik.io/v1alpha1", "kind": "IngressRoute", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"routes": routes}}
 }
 
-// lastIsDouble says whether slots of the last entry have the identity of others.
+// lastIsDouble says whether slots of the last entry share the identity of others.
 func (e example) lastIsDouble(object map[string]any) bool {
 	slots, _ := e.kind.Slots(object)
 	entries, _ := object["spec"].(map[string]any)[e.list].([]any)
@@ -161,14 +161,15 @@ func (e example) lastIsDouble(object map[string]any) bool {
 	return false
 }
 
-// randomEdit gives an edit that means the same on the app's object and on the
-// swapped one: each copies before it changes.
+// randomEdit gives an edit with the same meaning on the app's object and on the swapped
+// one: each copies before it changes.
 func (e example) randomEdit(rnd *rand.Rand, like map[string]any) func(map[string]any) map[string]any {
 	n := 0
 	if l, ok := like["spec"].(map[string]any)[e.list].([]any); ok {
 		n = len(l)
 	}
-	// A name of its own: a second entry with the identity of a first is told apart by its order alone.
+	// It gets a name of its own: entries with one identity are told apart by their order
+	// alone.
 	fresh := e.fresh(rnd, fmt.Sprintf("new%d", rnd.IntN(1<<30)))
 	at, what, double := rnd.IntN(n+1), rnd.IntN(3), e.lastIsDouble(like)
 	label := fmt.Sprint(rnd.IntN(100))
@@ -179,9 +180,9 @@ func (e example) randomEdit(rnd *rand.Rand, like map[string]any) func(map[string
 		switch {
 		case what == 0: // insert
 			spec[e.list] = append(append(append([]any{}, entries[:at]...), fresh), entries[at:]...)
-		case what == 1 && len(entries) > 1 && at < len(entries) && !double: // of two that are the same, nobody could tell which is left
+		case what == 1 && len(entries) > 1 && at < len(entries) && !double: // of two equal ones, nobody could tell which is left
 			spec[e.list] = append([]any{}, entries[:len(entries)-1]...)
-		default: // something beside the slots
+		default: // something other than the slots
 			out["metadata"].(map[string]any)["labels"] = map[string]any{"x": label}
 		}
 		return out

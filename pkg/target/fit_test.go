@@ -12,9 +12,9 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// TestWhatCountsAsThePage: what a slot holds that names a page set, what becomes of
-// it on the page, and what comes back.
-func TestWhatCountsAsThePage(t *testing.T) {
+// TestFitOfEachKind: what a slot holds that names a page set, what becomes of it on the
+// page, and what is restored.
+func TestFitOfEachKind(t *testing.T) {
 	const app = `{"service":{"name":"app","port":{"number":8080}}}`
 	const named = `{"service":{"name":"app","port":{"name":"web"}}}`
 	const apps = `[{"name":"app","port":8080,"scheme":"https"}]`
@@ -23,9 +23,9 @@ func TestWhatCountsAsThePage(t *testing.T) {
 	for name, tc := range map[string]struct {
 		original, value string
 		insisted        bool
-		written         bool   // over it, as somebody's edit
+		written         bool   // it is overwritten, as somebody's edit
 		near            bool   // it leads to the page
-		want            string // what comes back; empty for the original
+		want            string // what is restored; empty for the original
 	}{
 		"the page by number":           {original: app, value: page(`{"number":80}`)},
 		"the page by name":             {original: named, value: page(`{"name":"http"}`)},
@@ -69,20 +69,20 @@ func TestWhatCountsAsThePage(t *testing.T) {
 			slots, err := kind.Slots(object(tc.value))
 			require.NoError(t, err)
 			require.Equal(t, setA, slots[0].PageSet)
-			slots[0].Insisted = tc.insisted
+			slots[0].KeptByWebhook = tc.insisted
 			plan, err := swap.To(setA, slots, record, roomy)
 			require.NoError(t, err)
 			assert.Equal(t, tc.written, len(plan.Writes) == 1)
 			assert.Equal(t, tc.written, len(plan.Reverted) == 1)
 			assert.Equal(t, tc.near, len(plan.Near) == 1)
-			assert.Equal(t, tc.written && !tc.near, len(plan.Spoilt) == 1)
+			assert.Equal(t, tc.written && !tc.near, len(plan.Misdirected) == 1)
 			if tc.written {
 				assert.Equal(t, follow(swapped, slots[0].Path), plan.Writes[0].Value, "of %s", place)
 			}
 			if tc.want == "" {
 				tc.want = tc.original
 			}
-			for _, known := range []swap.Record{record, plan.Record} { // seen or not
+			for _, known := range []swap.Record{record, plan.Record} { // observed by the controller or not
 				assertJSON(t, tc.want, swap.Back(slots, known).Writes[0].Value)
 			}
 			raw, err := json.Marshal(plan.Record.Slots[0].Value)
@@ -92,8 +92,8 @@ func TestWhatCountsAsThePage(t *testing.T) {
 	}
 }
 
-// TestServicesOfWhichNothingIsKnown: what is beside the page is not all that there was.
-func TestServicesOfWhichNothingIsKnown(t *testing.T) {
+// TestMergedServicesWithoutAnOriginal: services next to the page are not all there was.
+func TestMergedServicesWithoutAnOriginal(t *testing.T) {
 	object := map[string]any{"spec": map[string]any{"routes": []any{map[string]any{"match": "Host(`a`)",
 		"services": []any{map[string]any{"name": setA, "port": int64(80)}, map[string]any{"name": "canary", "port": int64(80)}}}}}}
 	slots, err := target.IngressRoute().Slots(object)
@@ -105,10 +105,10 @@ func TestServicesOfWhichNothingIsKnown(t *testing.T) {
 	assert.Empty(t, plan.Writes)
 }
 
-// TestARouteOfANewerTraefik: what is not known beside the services, or in another
-// route, stops neither the swap nor the restore; a route whose own services are not
-// known stays as it is, and people are told.
-func TestARouteOfANewerTraefik(t *testing.T) {
+// TestIngressRouteOfANewerTraefik: unknown fields next to the services, or in another
+// route, stop neither the swap nor the restore. A route whose own services are unknown
+// stays as it is, and that is reported.
+func TestIngressRouteOfANewerTraefik(t *testing.T) {
 	kind := target.IngressRoute()
 	routes := []any{
 		map[string]any{"match": "Host(`a`)", "priority": "high", "middlewares": map[string]any{"all": true}, "services": []any{map[string]any{"name": "app", "port": int64(80), "weight": map[string]any{"by": "load"}}}},
@@ -125,8 +125,8 @@ func TestARouteOfANewerTraefik(t *testing.T) {
 	assert.Equal(t, object, undo(t, kind, swapped, record))
 }
 
-// TestWhatCouldNotBePutBackIsNotSwapped, and the rest is.
-func TestWhatCouldNotBePutBackIsNotSwapped(t *testing.T) {
+// TestUnrestorableBackendIsNotSwapped, but the others are.
+func TestUnrestorableBackendIsNotSwapped(t *testing.T) {
 	backend := func(name string) map[string]any {
 		return map[string]any{"service": map[string]any{"name": name, "port": map[string]any{"number": int64(80)}}}
 	}
@@ -138,8 +138,8 @@ func TestWhatCouldNotBePutBackIsNotSwapped(t *testing.T) {
 	require.NoError(t, err)
 	plan, err := swap.To(setA, slots, swap.Record{}, roomy)
 	require.NoError(t, err)
-	require.Len(t, plan.Strange, 1)
-	assert.Equal(t, "defaultBackend", plan.Strange[0].ID.String())
+	require.Len(t, plan.Unrestorable, 1)
+	assert.Equal(t, "defaultBackend", plan.Unrestorable[0].ID.String())
 	assert.Len(t, plan.Writes, 1)
 	assert.Len(t, plan.Record.Slots, 1)
 }

@@ -16,23 +16,24 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 )
 
-// MiddlewareResource is Traefik's Middleware: what is done to requests and answers
+// MiddlewareResource is that of Traefik's Middleware, which changes requests and answers
 // between visitors and a backend.
 func MiddlewareResource() schema.GroupVersionResource {
 	return traefikv1alpha1.SchemeGroupVersion.WithResource("middlewares")
 }
 
-// Middleware names one that stands in front of a target.
+// Middleware names one in front of a target. Namespace is empty if it is not known.
 type Middleware struct{ Namespace, Name string }
 
+// String returns namespace/name, or the name alone if the namespace is not known.
 func (m Middleware) String() string {
 	return annotations.Clip(strings.TrimPrefix(m.Namespace+"/"+m.Name, "/"))
 }
 
-// Places are where the object may be, none if it is no object of the cluster: in the
-// annotation of an Ingress, namespace and name are joined by a hyphen, and either may
-// have more of them.
-func (m Middleware) Places() (places []Middleware) {
+// Candidates lists where the object may be; none if it is not an object of the cluster. In
+// the annotation of an Ingress, namespace and name are joined by a hyphen, and both may
+// contain hyphens.
+func (m Middleware) Candidates() (places []Middleware) {
 	if m.Namespace != "" {
 		return []Middleware{m}
 	}
@@ -45,19 +46,19 @@ func (m Middleware) Places() (places []Middleware) {
 	return places
 }
 
-// Front is what stands between visitors and an object's backends, as the object says.
+// Front is what stands between visitors and an object's backends, according to the object.
 type Front struct {
-	// Middlewares of Traefik; see Places of one without a namespace.
+	// Middlewares of Traefik; see Candidates for one without a namespace.
 	Middlewares []Middleware
-	// Services are the backends by name, in the object's namespace, for whoever looks
-	// for them among the backends of the object.
+	// Services are the names of the backends in the object's namespace, for finding tools
+	// that look for them among the object's backends.
 	Services []string
-	// Hides are settings of the object itself that are known to hide a page: each says
-	// which, what it does, and what to set.
+	// Hides are settings of the object that are known to hide a page: each says which one,
+	// what it does, and what to set.
 	Hides []string
 }
 
-// routerMiddlewares is the annotation by which Traefik gives an Ingress middlewares.
+// routerMiddlewares is the annotation that gives an Ingress middlewares of Traefik.
 const routerMiddlewares = "traefik.ingress.kubernetes.io/router.middlewares"
 
 const crdProvider = "@kubernetescrd"
@@ -80,7 +81,7 @@ func ingressFront(object map[string]any, status int) Front {
 	}
 	seen := map[string]bool{}
 	look := func(b *networkingv1.IngressBackend) {
-		if b != nil && b.Service != nil && !isAction(*b) && !seen[b.Service.Name] {
+		if b != nil && b.Service != nil && !isALBAction(*b) && !seen[b.Service.Name] {
 			seen[b.Service.Name] = true
 			f.Services = append(f.Services, b.Service.Name)
 		}
@@ -96,23 +97,23 @@ func ingressFront(object map[string]any, status int) Front {
 	return f
 }
 
-// Annotations of ingress controllers that are about answers of some statuses.
+// Annotations of ingress controllers about certain response statuses.
 const (
-	nginxErrors   = "nginx.ingress.kubernetes.io/custom-http-errors"
-	nginxNext     = "nginx.ingress.kubernetes.io/proxy-next-upstream"
-	gatewayProbe  = "appgw.ingress.kubernetes.io/health-probe-path"
-	gatewayStatus = "appgw.ingress.kubernetes.io/health-probe-status-codes"
+	nginxErrors       = "nginx.ingress.kubernetes.io/custom-http-errors"
+	nginxNextUpstream = "nginx.ingress.kubernetes.io/proxy-next-upstream"
+	gatewayProbe      = "appgw.ingress.kubernetes.io/health-probe-path"
+	gatewayStatus     = "appgw.ingress.kubernetes.io/health-probe-status-codes"
 )
 
 func annotatedHides(all map[string]string, status int) (hides []string) {
 	if covers([]any{all[nginxErrors]}, status) {
-		hides = append(hides, fmt.Sprintf("annotation %s puts another page in the place of answers with %d: leave that status out", nginxErrors, status))
+		hides = append(hides, fmt.Sprintf("annotation %s replaces answers with %d by another page: leave that status out", nginxErrors, status))
 	}
-	if slices.Contains(strings.Fields(all[nginxNext]), fmt.Sprintf("http_%d", status)) {
-		hides = append(hides, fmt.Sprintf("annotation %s repeats each request that is answered with %d: leave http_%d out", nginxNext, status, status))
+	if slices.Contains(strings.Fields(all[nginxNextUpstream]), fmt.Sprintf("http_%d", status)) {
+		hides = append(hides, fmt.Sprintf("annotation %s repeats each request that is answered with %d: leave http_%d out", nginxNextUpstream, status, status))
 	}
 	if all[gatewayProbe] != "" && !covers([]any{all[gatewayStatus]}, status) {
-		hides = append(hides, fmt.Sprintf("annotation %s has the gateway ask the page as it asks the app, and take its %d for a failure: without the annotation it asks the readiness probe, or set %s to 200-399,%d", gatewayProbe, status, gatewayStatus, status))
+		hides = append(hides, fmt.Sprintf("annotation %s makes the gateway probe the page like the app and take its %d for a failure: remove it, so that the gateway uses the readiness probe, or set %s to 200-399,%d", gatewayProbe, status, gatewayStatus, status))
 	}
 	return hides
 }
@@ -155,31 +156,32 @@ func middlewareRefs(of any, own string) (found []Middleware) {
 	return found
 }
 
-// Hides says what a Middleware does to answers of this status that visitors are meant
-// to see, and what to do about it; empty if nothing is known. A chain leads to others.
+// MiddlewareHides says what a Middleware does to answers with this status that visitors
+// should see, and what to do about it; empty if nothing is known. own is the Middleware's
+// namespace. A chain leads to other middlewares.
 //
 //	circuitBreaker over response codes  trips on the page, and answers without it
 //	errors over the status              puts another page in its place
 //	retry over the status               asks again and again (not in Traefik 3.6)
-//	buffering with a retryExpression    likewise
-func Hides(spec any, own string, status int) (why string, chain []Middleware) {
+//	buffering with a retryExpression    asks again and again
+func MiddlewareHides(spec any, own string, status int) (why string, chain []Middleware) {
 	text := func(path ...any) string { s, _ := valueAt(spec, path).(string); return s }
 	switch {
 	case strings.Contains(text("circuitBreaker", "expression"), "ResponseCodeRatio"):
-		why = fmt.Sprintf("its circuitBreaker trips on answers with %d and then gives visitors an error without the page: let it watch NetworkErrorRatio or LatencyAtQuantileMS, or take it off", status)
+		why = fmt.Sprintf("its circuitBreaker trips on answers with %d and then shows visitors an error instead of the page: let it watch NetworkErrorRatio or LatencyAtQuantileMS, or remove it", status)
 	case covers(valueAt(spec, []any{"errors", "status"}), status):
-		why = fmt.Sprintf("its errors put another page in the place of answers with %d: leave that status out, or take it off", status)
+		why = fmt.Sprintf("its errors replace answers with %d by another page: leave that status out, or remove it", status)
 	case covers(valueAt(spec, []any{"retry", "status"}), status):
-		why = fmt.Sprintf("its retry repeats each request that is answered with %d: leave that status out, or take it off", status)
+		why = fmt.Sprintf("its retry repeats each request that is answered with %d: leave that status out, or remove it", status)
 	case strings.Contains(text("buffering", "retryExpression"), "ResponseCode()"):
-		why = "the retryExpression of its buffering repeats requests by their status: leave it out, or take it off"
+		why = "the retryExpression of its buffering repeats requests by their status: leave it out, or remove it"
 	}
 	return why, middlewareRefs(valueAt(spec, []any{"chain"}), own)
 }
 
 var statusRange = regexp.MustCompile(`^\s*([0-9]{3})(?:\s*-\s*([0-9]{3}))?\s*$`)
 
-// covers says whether statuses such as "500-599" or "404,503" have this one.
+// covers says whether statuses such as "500-599" or "404,503" include this one.
 func covers(list any, status int) bool {
 	all, _ := list.([]any)
 	for _, entry := range all {
@@ -201,9 +203,9 @@ func covers(list any, status int) bool {
 	return false
 }
 
-// LooksForIt names the tool that looks for this Service among the backends of an
-// Ingress, and stops while it is not there; empty if none is known to.
-func LooksForIt(svc *corev1.Service) string {
+// RolloutTool names the tool that looks for this Service among the backends of an Ingress
+// and stops while it is not there; empty if none is known.
+func RolloutTool(svc *corev1.Service) string {
 	owner := metav1.GetControllerOf(svc)
 	switch {
 	case svc.Annotations[rolloutsAnnotation] != "":

@@ -10,27 +10,26 @@ import (
 // HostForm says how a host is written.
 type HostForm string
 
-// The forms. Only an exact host can be compared with one that a visitor asks for.
+// The forms. Only an exact host can be compared with the host of a request.
 const (
 	ExactHost    HostForm = "exact"    // a.example
-	WildcardHost HostForm = "wildcard" // *.example, one or more labels in place of the star
-	RegexpHost   HostForm = "regexp"   // an expression, or a rule of which nobody can list the hosts
-	NoHost       HostForm = "none"     // any: whatever reaches the entry point, or the listener of a Gateway
+	WildcardHost HostForm = "wildcard" // *.example: one or more labels in place of the star
+	RegexpHost   HostForm = "regexp"   // a regular expression, or a rule whose hosts cannot be listed
+	NoHost       HostForm = "none"     // any host that reaches the entry point or the listener of a Gateway
 )
 
-// Host is one that an object serves, as the object says. Name is in lower case and
-// without a dot at its end if it is exact or a wildcard, empty if there is none, and
-// else the text of the rule.
+// Host is one that an object serves. Name is in lower case and without a trailing dot if it
+// is exact or a wildcard, empty for any host, and otherwise the text of the rule.
 type Host struct {
-	Form HostForm `json:"form"`
+	Form HostForm `json:"form"` // how to read Name
 	Name string   `json:"name,omitempty"`
 }
 
 // String is the name, or * for any host.
 func (h Host) String() string { return cmp.Or(h.Name, "*") }
 
-// HostNamed reads a host of an object: empty is any, and *. begins a wildcard.
-func HostNamed(name string) Host {
+// ParseHost reads a host of an object: empty or * is any host, and *. begins a wildcard.
+func ParseHost(name string) Host {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	switch {
 	case name == "" || name == "*":
@@ -41,7 +40,7 @@ func HostNamed(name string) Host {
 	return Host{ExactHost, name}
 }
 
-// hostSet puts hosts in order, each once: exact ones first, any host last.
+// hostSet sorts hosts and removes duplicates: exact ones first, any host last.
 func hostSet(hosts []Host) []Host {
 	order := []HostForm{ExactHost, WildcardHost, RegexpHost, NoHost}
 	slices.SortFunc(hosts, func(a, b Host) int {
@@ -50,7 +49,8 @@ func hostSet(hosts []Host) []Host {
 	return slices.Compact(hosts)
 }
 
-// ingressHosts are those of the rules. A default backend gets what no rule has, of any host.
+// ingressHosts are those of the rules. A default backend gets whatever matches no rule, for
+// any host.
 func ingressHosts(object map[string]any) []Host {
 	var hosts []Host
 	if valueAt(object, []any{"spec", "defaultBackend"}) != nil {
@@ -59,18 +59,18 @@ func ingressHosts(object map[string]any) []Host {
 	rules, _ := objectsAt(object["spec"], "rules")
 	for _, rule := range rules {
 		name, _ := rule["host"].(string)
-		hosts = append(hosts, HostNamed(name))
+		hosts = append(hosts, ParseHost(name))
 	}
 	return hostSet(hosts)
 }
 
-// routeHosts are the hostnames of a route of the Gateway API. One that names none has
-// whatever the listeners of its Gateways have.
+// routeHosts are the hostnames of a route of the Gateway API. A route that names none
+// serves all hosts of its Gateways' listeners.
 func routeHosts(object map[string]any) []Host {
 	names, _ := valueAt(object, []any{"spec", "hostnames"}).([]any)
 	var hosts []Host
 	for _, name := range names {
-		hosts = append(hosts, HostNamed(fmt.Sprint(name)))
+		hosts = append(hosts, ParseHost(fmt.Sprint(name)))
 	}
 	if len(hosts) == 0 {
 		hosts = []Host{{Form: NoHost}}
@@ -89,5 +89,5 @@ func ingressRouteHosts(object map[string]any) []Host {
 	return hostSet(hosts)
 }
 
-// serviceHosts: a Service is asked for by whatever is in front of it.
+// serviceHosts is nil: whatever is in front of a Service decides its hosts.
 func serviceHosts(map[string]any) []Host { return nil }

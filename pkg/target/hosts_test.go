@@ -10,7 +10,7 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// hostsOf gives the hosts of an object as form:name, one after another.
+// hostsOf gives the hosts of an object as form:name, separated by spaces.
 func hostsOf(k target.Kind, object map[string]any) string {
 	var all []string
 	for _, h := range k.Hosts(object) {
@@ -19,7 +19,7 @@ func hostsOf(k target.Kind, object map[string]any) string {
 	return strings.Join(all, " ")
 }
 
-func TestHostsOfARuleOfTraefik(t *testing.T) {
+func TestHostsOfATraefikRule(t *testing.T) {
 	for match, want := range map[string]string{
 		"Host(`A.example`)":      "exact:a.example",
 		`Host("a.example.")`:     "exact:a.example",
@@ -80,5 +80,5 @@ func TestHostsOfEachKind(t *testing.T) {
 		assert.Equal(t, c.want, hostsOf(c.kind, c.object), "%s %v", c.kind.Name, c.object)
 	}
 	assert.Equal(t, "*", target.Host{Form: target.NoHost}.String())
-	assert.Equal(t, "*.a", target.HostNamed("*.a").String())
+	assert.Equal(t, "*.a", target.ParseHost("*.a").String())
 }

@@ -13,7 +13,7 @@ func HTTPRoute() Kind {
 	}.asKind()
 }
 
-// httpDefaults: the path is / with all below it.
+// httpDefaults: without a path, a match is for everything below /.
 func httpDefaults(match map[string]any) {
 	path, ok := match["path"].(map[string]any)
 	if !ok && match["path"] != nil {
@@ -22,14 +22,14 @@ func httpDefaults(match map[string]any) {
 	match["path"] = withDefault(withDefault(path, "type", "PathPrefix"), "value", "/")
 }
 
-// httpMatch says a match for people: GET PathPrefix /api, header x-beta.
+// httpMatch describes a match for people: GET PathPrefix /api, header x-beta.
 func httpMatch(match any) string {
 	text := func(path ...any) string { s, _ := valueAt(match, path).(string); return s }
 	s := strings.TrimSpace(fmt.Sprintf("%s %s %s", text("method"), text("path", "type"), text("path", "value")))
 	return s + conditions(match, "headers", "header") + conditions(match, "queryParams", "query")
 }
 
-// conditions names those of a list.
+// conditions lists the names of a match's conditions.
 func conditions(match any, field, word string) string {
 	var s strings.Builder
 	list, _ := objectsAt(match, field)

@@ -12,13 +12,14 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// classAnnotation named the class before spec.ingressClassName did.
+// classAnnotation named the class before spec.ingressClassName existed.
 const classAnnotation = "kubernetes.io/ingress.class"
 
-// Ingress is networking.k8s.io/v1 Ingress: a slot for the default backend and one for
-// each path. Paths of ACME clients have none: cert-manager's, and those to the solvers.
+// Ingress is networking.k8s.io/v1 Ingress: one slot for the default backend and one for
+// each path. Paths to ACME solvers have none: cert-manager's, and the given ones; see
+// Kinds.
 func Ingress(solvers ...string) Kind {
-	known := withSolvers(solvers)
+	known := acmeSolvers(solvers)
 	return Kind{
 		Name:     "Ingress",
 		Resource: networkingv1.SchemeGroupVersion.WithResource("ingresses"),
@@ -29,7 +30,7 @@ func Ingress(solvers ...string) Kind {
 		Hosts:    ingressHosts,
 		Notes:    ingressNotes,
 		Front:    ingressFront,
-		Classes:  one(ingressClass),
+		Classes:  ownClass(ingressClass),
 	}
 }
 
@@ -46,14 +47,14 @@ func ingressSlots(object map[string]any, acme solvers) ([]swap.Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	stays := func(b networkingv1.IngressBackend) bool { return isAction(b) || hasConditions(ing, b) }
+	stays := func(b networkingv1.IngressBackend) bool { return isALBAction(b) || hasALBConditions(ing, b) }
 	var slots []swap.Slot
 	if b := ing.Spec.DefaultBackend; b != nil && !stays(*b) {
 		slots = append(slots, ingressSlot(object, swap.ID{Type: "defaultBackend"}, *b, "spec", "defaultBackend"))
 	}
-	ids := numbered{}
+	ids := duplicates{}
 	for i, rule := range ing.Spec.Rules {
-		if rule.HTTP == nil { // a host alone: its traffic goes to the default backend
+		if rule.HTTP == nil { // a host without paths: its traffic goes to the default backend
 			continue
 		}
 		for j, p := range rule.HTTP.Paths {
@@ -61,8 +62,8 @@ func ingressSlots(object map[string]any, acme solvers) ([]swap.Slot, error) {
 			if p.PathType != nil {
 				id.Type = string(*p.PathType)
 			}
-			id = ids.id(id)
-			if stays(p.Backend) || p.Backend.Service != nil && acme.answer(p.Path, p.Backend.Service.Name) {
+			id = ids.number(id)
+			if stays(p.Backend) || p.Backend.Service != nil && acme.isSolverPath(p.Path, p.Backend.Service.Name) {
 				continue
 			}
 			slots = append(slots, ingressSlot(object, id, p.Backend, "spec", "rules", i, "http", "paths", j, "backend"))
@@ -75,20 +76,20 @@ func ingressSlot(object map[string]any, id swap.ID, b networkingv1.IngressBacken
 	s := swap.Slot{ID: id, Path: path, Value: valueAt(object, path), Page: ingressPage, Check: checkIngressBackend}
 	s.Backends = func(value any) []swap.Backend { return ingressBackends(namespaceOf(object), value) }
 	s.Fit = func(want any) swap.Fit { return ingressFit(b, s.Value, want) }
-	s.Ways = func(value any) []swap.Way { return ingressWays(object, value) }
+	s.Upstreams = func(value any) []swap.Upstream { return ingressUpstreams(object, value) }
 	if b.Service != nil && page.IsSetName(b.Service.Name) {
 		s.PageSet = b.Service.Name
 	}
-	s.Through = func(d swap.Doors) swap.Slot { return throughIngress(s, b, d) }
+	s.WithDoors = func(d swap.Doors) swap.Slot { return ingressWithDoors(s, b, d) }
 	return s
 }
 
-// ingressPage is what leads to the page alone.
+// ingressPage is the backend that leads to the page alone.
 func ingressPage(set string, original any) any { return ingressDoor(set, original, 0) }
 
-// ingressDoor names the port the way that the original does, by name or by
-// number. A merge patch, as kubectl apply and Helm send it, writes its own beside
-// what is there, and the API server refuses a port that has both.
+// ingressDoor names the port by name or number as the original does. A merge patch, as
+// kubectl apply and Helm send it, adds its own field to what is there, and the API server
+// refuses a port that has both.
 func ingressDoor(set string, original any, n int) any {
 	port := map[string]any{"number": doorPort(n, false)}
 	if name, _ := valueAt(original, []any{"service", "port", "name"}).(string); name != "" {
@@ -97,8 +98,8 @@ func ingressDoor(set string, original any, n int) any {
 	return map[string]any{"service": map[string]any{"name": set, "port": port}}
 }
 
-// ingressFit: the page's port, by its name or its number, leads to the page
-// whatever else there is.
+// ingressFit: the page's port, by name or number, leads to the page regardless of other
+// fields.
 func ingressFit(b networkingv1.IngressBackend, value, want any) swap.Fit {
 	switch {
 	case reflect.DeepEqual(value, want):
@@ -106,26 +107,26 @@ func ingressFit(b networkingv1.IngressBackend, value, want any) swap.Fit {
 	case b.Service != nil && b.Resource == nil:
 		return min(swap.Near, portFit(ingressPort(b), ingressPort(readBackend(want))))
 	}
-	return swap.Beside
+	return swap.Mismatch
 }
 
-// checkIngressBackend lets fields pass that only a newer API knows: to refuse them
-// would be to lose them.
+// checkIngressBackend lets unknown fields pass: refusing the fields of a newer API would
+// lose them.
 func checkIngressBackend(value any) error {
 	service, ofService := valueAt(value, []any{"service", "name"}).(string)
 	resource, ofResource := valueAt(value, []any{"resource", "name"}).(string)
 	fields, _ := value.(map[string]any)
 	switch {
 	case fields["service"] != nil && fields["resource"] != nil, service == "" && resource == "", ofService && service == "", ofResource && resource == "":
-		return errors.New("a backend has either a service or a resource, with its name")
+		return errors.New("a backend needs either a service or a resource, with a name")
 	case !validName(service + resource):
-		return errors.New("the name of a backend is no name of an object")
+		return errors.New("the name of a backend is not a valid object name")
 	}
 	return checkRaw(value)
 }
 
-// ingressBackends: an Ingress leads to Services of its own namespace, and to whatever
-// its controller knows as a resource.
+// ingressBackends: an Ingress leads to Services of its own namespace, or to a resource that
+// its controller knows.
 func ingressBackends(namespace string, value any) []swap.Backend {
 	if name, _ := valueAt(value, []any{"service", "name"}).(string); name != "" {
 		port := valueAt(value, []any{"service", "port", "name"})

@@ -10,8 +10,8 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// ingressPort is the port of a backend as a slot holds it; nil if it has none, or both
-// a name and a number.
+// ingressPort is the port of a backend as a slot holds it; nil if it has none, or both a
+// name and a number.
 func ingressPort(b networkingv1.IngressBackend) any {
 	switch {
 	case b.Service == nil || b.Service.Port.Name != "" && b.Service.Port.Number != 0:
@@ -24,21 +24,21 @@ func ingressPort(b networkingv1.IngressBackend) any {
 
 func readBackend(value any) (b networkingv1.IngressBackend) {
 	if object, ok := value.(map[string]any); ok {
-		_ = runtime.DefaultUnstructuredConverter.FromUnstructured(object, &b) // what is none leads nowhere
+		_ = runtime.DefaultUnstructuredConverter.FromUnstructured(object, &b) // anything else leads nowhere
 	}
 	return b
 }
 
-func throughIngress(s swap.Slot, b networkingv1.IngressBackend, d swap.Doors) swap.Slot {
+func ingressWithDoors(s swap.Slot, b networkingv1.IngressBackend, d swap.Doors) swap.Slot {
 	s.Page = func(set string, original any) any {
 		n := 0
-		for _, way := range s.Ways(original) {
-			n = d.To(set, way)
+		for _, up := range s.Upstreams(original) {
+			n = d.To(set, up)
 		}
 		return ingressDoor(set, original, n)
 	}
 	s.Fit = func(want any) swap.Fit {
-		if n, ok := leads(d, s.PageSet, ingressPort(b)); ok && s.PageSet != d.Exact {
+		if n, ok := doorOf(d, s.PageSet, ingressPort(b)); ok && s.PageSet != d.Exact {
 			want = ingressDoor(s.PageSet, s.Value, n)
 		}
 		return ingressFit(b, s.Value, want)
@@ -46,23 +46,23 @@ func throughIngress(s swap.Slot, b networkingv1.IngressBackend, d swap.Doors) sw
 	return s
 }
 
-// ingressWays: of a backend, or none if it is not known.
-func ingressWays(object map[string]any, value any) []swap.Way {
+// ingressUpstreams gives that of a backend; none if the backend is not known.
+func ingressUpstreams(object map[string]any, value any) []swap.Upstream {
 	if value == nil {
 		return nil
 	}
 	b := ingressBackends(namespaceOf(object), value)[0]
 	class, _ := ingressClass(object)
-	way := swap.Way{Service: b.Name, Port: b.Port, Refused: b.Unjudged, TLSPorts: class == "" || strings.Contains(class, "traefik")}
-	if way.Refused == "" {
-		way.Scheme, way.Refused = ingressScheme(object, b.Name)
+	up := swap.Upstream{Service: b.Name, Port: b.Port, Refused: b.Unjudged, TLSPorts: class == "" || strings.Contains(class, "traefik")}
+	if up.Refused == "" {
+		up.Scheme, up.Refused = ingressScheme(object, b.Name)
 	}
-	return []swap.Way{way}
+	return []swap.Upstream{up}
 }
 
-// What annotations say of how an ingress controller speaks to the apps of an Ingress.
-// Such as hang on the Ingress stay in force on the page, so that a door is spoken to in
-// the same way, and passes that on. Those that name a Service do not.
+// Annotations that say how an ingress controller speaks to the apps of an Ingress. Those
+// for the whole Ingress stay in force on the page, so the controller speaks to a door the
+// same way, and the door passes that on. Those that name a Service do not.
 const (
 	nginxProtocol   = "nginx.ingress.kubernetes.io/backend-protocol"
 	haproxyProtocol = "haproxy-ingress.github.io/backend-protocol"
@@ -72,15 +72,15 @@ const (
 	haproxyProto    = "haproxy.org/server-proto"
 )
 
-// verifying are annotations under which TLS to the app is verified, or has a client
-// certificate.
-var verifying = []string{
+// tlsVerifyAnnotations make an ingress controller verify TLS to the app, or present a
+// client certificate.
+var tlsVerifyAnnotations = []string{
 	"nginx.ingress.kubernetes.io/proxy-ssl-secret", "haproxy-ingress.github.io/secure-crt-secret", "haproxy-ingress.github.io/secure-verify-ca-secret",
 	"haproxy.org/server-ca", "haproxy.org/server-crt",
 }
 
-// ingressScheme says how a Service is spoken to, where an annotation says so of it by
-// its name, and why no door may lead there.
+// ingressScheme says how a Service is spoken to, if an annotation says so by its name, and
+// why no door may lead there.
 func ingressScheme(object map[string]any, service string) (scheme, refused string) {
 	all, _ := valueAt(object, []any{"metadata", "annotations"}).(map[string]any)
 	of := func(key string) string { text, _ := all[key].(string); return text }
@@ -91,13 +91,13 @@ func ingressScheme(object map[string]any, service string) (scheme, refused strin
 	case isHTTP2(of(nginxProtocol)), isHTTP2(of(haproxyProtocol)), isHTTP2(of(haproxyProto)), names(nginxGRPC):
 		return "", speaksHTTP2
 	case of(nginxProtocol) == "FCGI":
-		return "", "it speaks FastCGI and not HTTP"
-	case of("nginx.ingress.kubernetes.io/proxy-ssl-verify") == "on", slices.ContainsFunc(verifying, func(key string) bool { return of(key) != "" }):
+		return "", "it speaks FastCGI, not HTTP"
+	case of("nginx.ingress.kubernetes.io/proxy-ssl-verify") == "on", slices.ContainsFunc(tlsVerifyAnnotations, func(key string) bool { return of(key) != "" }):
 		return "", verifiesTLS
 	case cloudLoadBalancer(object) != "":
-		return "", "doors have not been tried with the load balancers of " + cloudLoadBalancer(object)
+		return "", "the bypass has not been tested with load balancers of " + cloudLoadBalancer(object)
 	case rewrites(of(nginxRewrites), service):
-		return "", nginxRewrites + " takes other paths to it, and names it, which a door is not"
+		return "", nginxRewrites + " rewrites its paths by the name of the Service, which the bypass does not have"
 	case names(nginxTLS):
 		return "https", ""
 	}
@@ -114,8 +114,8 @@ func rewrites(items, service string) bool {
 	return false
 }
 
-// cloudLoadBalancer names who makes the load balancer of an Ingress, if it is one that
-// sends visitors to Pods or nodes by itself; empty if none is known to.
+// cloudLoadBalancer names the provider of an Ingress's load balancer, if it is one that
+// sends visitors directly to Pods or nodes; empty if it is not known to.
 func cloudLoadBalancer(object map[string]any) string {
 	class, _ := ingressClass(object)
 	all, _ := valueAt(object, []any{"metadata", "annotations"}).(map[string]any)

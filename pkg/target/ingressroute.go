@@ -15,12 +15,13 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// IngressRoute is traefik.io/v1alpha1 IngressRoute: a slot for the services of each route.
+// IngressRoute is traefik.io/v1alpha1 IngressRoute: one slot for the services of each
+// route.
 //
-// The whole list is one slot: a leftover healthCheck drops the route, a leftover
-// scheme or serversTransport would speak TLS to the page. Routes to solvers of ACME have none.
+// The whole list is one slot: a leftover healthCheck would drop the route, and a leftover
+// scheme or serversTransport would speak TLS to the page. Routes to ACME solvers have none.
 func IngressRoute(solvers ...string) Kind {
-	known := withSolvers(solvers)
+	known := acmeSolvers(solvers)
 	return Kind{
 		Name:     "IngressRoute",
 		Resource: traefikv1alpha1.SchemeGroupVersion.WithResource("ingressroutes"),
@@ -31,12 +32,12 @@ func IngressRoute(solvers ...string) Kind {
 		Hosts:    ingressRouteHosts,
 		Notes:    ingressRouteNotes,
 		Front:    ingressRouteFront,
-		Classes:  one(ingressRouteClass),
+		Classes:  ownClass(ingressRouteClass),
 	}
 }
 
-// ingressRouteSlots reads of each route what says where it leads, and nothing else:
-// what a newer Traefik has beside it must not stop a restore.
+// ingressRouteSlots reads only those parts of each route that say where it leads: what a
+// newer Traefik adds must not stop a restore.
 func ingressRouteSlots(object map[string]any, acme solvers) ([]swap.Slot, error) {
 	routes, err := ingressRoutes(object)
 	if err != nil {
@@ -44,15 +45,15 @@ func ingressRouteSlots(object map[string]any, acme solvers) ([]swap.Slot, error)
 	}
 	at := servicesIn(namespaceOf(object))
 	var slots []swap.Slot
-	ids := numbered{}
+	ids := duplicates{}
 	for i, r := range routes {
 		match, _ := valueAt(r, []any{"match"}).(string)
-		id := ids.id(swap.ID{Host: hostOf(match), Path: match, Type: "match"})
-		services, ok := at.in(r)
-		if !ok || len(services) == 0 { // a parent of other routes must stay so
+		id := ids.number(swap.ID{Host: hostOf(match), Path: match, Type: "match"})
+		services, ok := at.entriesIn(r)
+		if !ok || len(services) == 0 { // a parent of other routes must stay one
 			continue
 		}
-		if strings.Contains(match, acmePath) && acme.all(services) {
+		if strings.Contains(match, acmePath) && acme.areAll(services) {
 			continue
 		}
 		slots = append(slots, at.slot(object, id, services, "spec", "routes", i, "services"))
@@ -72,16 +73,16 @@ func ingressRoutes(object map[string]any) ([]any, error) {
 // servicesIn is the slot of a route of an object in this namespace.
 func servicesIn(namespace string) entries {
 	return entries{
-		field: "services", same: []string{"name", "namespace", "kind", "port"},
-		namespace: namespace, page: ingressRoutePage, door: serviceDoor, way: serviceWay,
+		field: "services", identityFields: []string{"name", "namespace", "kind", "port"},
+		namespace: namespace, page: ingressRoutePage, door: serviceDoor, upstream: serviceUpstream,
 		fit: func(service, as map[string]any) swap.Fit { return serviceFit(service, as, namespace) },
 	}
 }
 
-// serviceFit: Traefik's CRD has no defaults, so what is beside the name and the
-// port was written. What says the same as the page's entry is no difference.
+// serviceFit: Traefik's CRD has no defaults, so any field next to the name and the port was
+// written by somebody. A value that means the same as the page's entry is no difference.
 func serviceFit(service, want map[string]any, namespace string) swap.Fit {
-	fit := min(portFit(service["port"], want["port"]), missing(service, want, map[string][]any{"weight": {int64(1)}, "strategy": {"wrr", "RoundRobin"}}))
+	fit := min(portFit(service["port"], want["port"]), missingFieldsFit(service, want, map[string][]any{"weight": {int64(1)}, "strategy": {"wrr", "RoundRobin"}}))
 	for field, value := range service {
 		var as []any
 		other := swap.Near
@@ -89,9 +90,9 @@ func serviceFit(service, want map[string]any, namespace string) swap.Fit {
 		case "name", "port":
 			continue
 		case "kind":
-			as, other = []any{"Service"}, swap.Beside
+			as, other = []any{"Service"}, swap.Mismatch
 		case "namespace":
-			as, other = []any{namespace}, swap.Beside
+			as, other = []any{namespace}, swap.Mismatch
 		case "scheme":
 			as = []any{"http"}
 		case "strategy":
@@ -111,8 +112,8 @@ func serviceFit(service, want map[string]any, namespace string) swap.Fit {
 	return fit
 }
 
-// hostMatcher finds the first host that a rule names, in Traefik's syntax of
-// v3 and v2: Host(`a.example`), Host("a.example").
+// hostMatcher finds the first host that a rule names, in Traefik's syntax of v3 and v2:
+// Host(`a.example`), Host("a.example").
 var hostMatcher = regexp.MustCompile("\\bHost\\(\\s*[`\"']([^`\"']+)[`\"']")
 
 func hostOf(match string) string {
@@ -122,20 +123,20 @@ func hostOf(match string) string {
 	return ""
 }
 
-// ingressRoutePage names the port by number: a port name that starts with
-// https, or 443, would make Traefik speak TLS.
+// ingressRoutePage names the port by number: a port name that starts with https, or port
+// 443, would make Traefik speak TLS.
 func ingressRoutePage(set string) map[string]any {
 	return map[string]any{"name": set, "port": int64(page.ServicePort)}
 }
 
-// ingressRouteNotes tells of routes whose services cannot be read.
+// ingressRouteNotes reports routes whose services cannot be read.
 func ingressRouteNotes(object map[string]any) Notes {
 	var n Notes
 	routes, _ := ingressRoutes(object) // Slots says why not
 	for _, r := range routes {
-		if _, known := servicesIn("").in(r); !known {
+		if _, known := servicesIn("").entriesIn(r); !known {
 			match, _ := valueAt(r, []any{"match"}).(string)
-			n.LeftAlone = append(n.LeftAlone, fmt.Sprintf("route %q stays as it is, since its services have a shape that this version does not know", annotations.Clip(match)))
+			n.LeftAlone = append(n.LeftAlone, fmt.Sprintf("route %q is left as it is because its services have a shape that this version does not know", annotations.Clip(match)))
 		}
 	}
 	return n

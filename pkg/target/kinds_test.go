@@ -9,13 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParseUser(t *testing.T) {
-	ref, err := ParseUser("shop", "Ingress/my-app")
+func TestParseUsedByEntry(t *testing.T) {
+	ref, err := ParseUsedByEntry("shop", "Ingress/my-app")
 	require.NoError(t, err)
 	assert.Equal(t, Ref{Kind: "Ingress", Namespace: "shop", Name: "my-app"}, ref)
-	assert.Equal(t, "Ingress/my-app", ref.User())
+	assert.Equal(t, "Ingress/my-app", ref.UsedByEntry())
 	for _, entry := range []string{"", "Ingress", "/a", "Ingress/", "+3"} {
-		_, err := ParseUser("shop", entry)
+		_, err := ParseUsedByEntry("shop", entry)
 		assert.Error(t, err, entry)
 	}
 }
@@ -39,8 +39,8 @@ func TestKindByArgument(t *testing.T) {
 	}
 }
 
-// TestEveryKindSaysWhomItCatches: a row of the README's table is made of it.
-func TestEveryKindSaysWhomItCatches(t *testing.T) {
+// TestEveryKindSaysWhatItCatches: a row of the table in docs/services.md is made of it.
+func TestEveryKindSaysWhatItCatches(t *testing.T) {
 	for _, k := range Kinds() {
 		for _, text := range []string{k.Catches, k.Misses} {
 			assert.NotEmpty(t, text, k.Name)
@@ -50,9 +50,9 @@ func TestEveryKindSaysWhomItCatches(t *testing.T) {
 	}
 }
 
-// TestWhatMayBePutBack: an annotation can be forged; what is put back must be a
-// backend of that kind, and none of our own. What only a newer API knows stays as it was.
-func TestWhatMayBePutBack(t *testing.T) {
+// TestWhatMayBeRestored: an annotation can be forged, so a restored value must be a backend
+// of the kind and never a page set. Fields that only a newer API knows are kept.
+func TestWhatMayBeRestored(t *testing.T) {
 	check := map[string]func(any) error{"Ingress": checkIngressBackend, "IngressRoute": servicesIn("").check, "refs": refsIn("").check, "mirror": checkMirror, "selector": checkSelector, "targetPort": checkTargetPort}
 	for name, tc := range map[string]struct {
 		kind, value string
@@ -117,7 +117,7 @@ func TestHostOf(t *testing.T) {
 	}
 }
 
-// FuzzSlots: whatever the API server lets through, a kind reads it or says why not.
+// FuzzSlots: whatever the API server accepts, a kind reads it or reports an error.
 func FuzzSlots(f *testing.F) {
 	f.Add(`{"spec":{"rules":[{"host":"a","http":{"paths":[{"path":"/","backend":{"service":{"name":"a"}}}]}}]}}`)
 	f.Add(`{"spec":{"routes":[{"match":"Host(` + "`a`" + `)","services":[{"name":"a"}]}]}}`)

@@ -20,7 +20,7 @@ import (
 
 var madeUp = schema.GroupVersion{Group: "example.com", Version: "v1"}
 
-// life is an object and what is decided about it, done at once.
+// life is an object whose decisions are carried out at once.
 type life struct {
 	t      require.TestingT
 	kind   target.Kind
@@ -103,7 +103,7 @@ func (l *life) onPage() (on, off int) {
 	return on, off
 }
 
-// lifeCycle: on, active, off, any number of times, and nothing is left.
+// lifeCycle: on, active, off, any number of times, and nothing is left behind.
 func lifeCycle(t require.TestingT, e example) {
 	e.objects(t, func(_ *rand.Rand, object map[string]any, slots []swap.Slot) {
 		l := newLife(t, e, object)
@@ -127,9 +127,8 @@ func lifeCycle(t require.TestingT, e example) {
 	})
 }
 
-// halvesAreMended has a slot written back again and again, until the next swap is
-// put off: a kind whose slots lead somewhere only together is on the page or on
-// the app at any time.
+// halvesAreMended reverts a slot again and again until the next swap is delayed: a kind
+// that switches atomically is on the page or on the app at any time.
 func halvesAreMended(t require.TestingT, e example) {
 	e.objects(t, func(rnd *rand.Rand, object map[string]any, slots []swap.Slot) {
 		l := newLife(t, e, object)
@@ -141,7 +140,7 @@ func halvesAreMended(t require.TestingT, e example) {
 			l.object, err = swap.Apply(l.object, []swap.Write{{Path: s.Path, Value: s.Value}})
 			require.NoError(t, err)
 			after := l.decide().After
-			if on, off := l.onPage(); e.kind.Whole {
+			if on, off := l.onPage(); e.kind.SwitchesAtomically {
 				require.True(t, on == 0 || off == 0, "%d slots on the page, %d on the app", on, off)
 			}
 			l.now = l.now.Add(after)

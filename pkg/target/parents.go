@@ -9,19 +9,19 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 )
 
-// Follower is a controller that says in the object's status what it has seen of it.
+// Follower is a controller that reports in the object's status what it has observed of it.
 type Follower struct {
-	// Name tells it from others: the parent, and the controller's own name.
+	// Name identifies it: the parent, and the controller's own name.
 	Name string
-	// Seen is the generation of the object that it has seen, 0 if it does not say.
+	// Seen is the generation of the object that it has observed; 0 if it does not say.
 	Seen int64
 	// Refused is why it does not accept the object, in its own words; empty if it does.
 	Refused string
-	// Since is when that changed last.
+	// Since is when it began to refuse the object; zero if it does not, or does not say.
 	Since time.Time
 }
 
-// parentRefs of a route, with what the API server fills in.
+// parentRefs of a route, with the API server's defaults.
 func parentRefs(object map[string]any) []map[string]any {
 	spec := map[string]any{"parentRefs": valueAt(object, []any{"spec", "parentRefs"})}
 	namespace, _ := valueAt(object, []any{"metadata", "namespace"}).(string)
@@ -37,7 +37,8 @@ func parentRef(ref map[string]any, namespace string) map[string]any {
 	return withDefault(ref, "namespace", namespace)
 }
 
-// parentName names a parent for a person, and tells it from the route's others.
+// parentName names a parent for people, and distinguishes it from the route's other
+// parents.
 func parentName(ref map[string]any) string {
 	text := func(field string) string { s, _ := ref[field].(string); return s }
 	name := text("kind") + " " + text("namespace") + "/" + text("name")
@@ -50,8 +51,8 @@ func parentName(ref map[string]any) string {
 	return name
 }
 
-// routeClasses are those of the Gateways that a route names. Where one of its parents
-// is no Gateway, or not to be read, nobody knows.
+// routeClasses are those of the Gateways that a route names. They are not known if one of
+// its parents is not a Gateway or cannot be read.
 func routeClasses(object map[string]any, gateway func(namespace, name string) (class string, known bool)) (classes []string, known bool) {
 	refs := parentRefs(object)
 	known = len(refs) > 0
@@ -73,9 +74,9 @@ func routeClasses(object map[string]any, gateway func(namespace, name string) (c
 	return classes, known
 }
 
-// routeFollowers reads what the controllers of those parents say that the route still
-// names. What they have seen is not what they have followed: their status comes before
-// their configuration, with most of them.
+// routeFollowers reads what the controllers of the route's current parents report. Having
+// observed the route does not mean having followed: most controllers write the status
+// before they change their configuration.
 func routeFollowers(object map[string]any) []Follower {
 	namespace, _ := valueAt(object, []any{"metadata", "namespace"}).(string)
 	named := map[string]bool{}
@@ -99,7 +100,7 @@ func routeFollowers(object map[string]any) []Follower {
 	return all
 }
 
-// read what the conditions say, of which two are about the route as a whole.
+// read reads the conditions, two of which are about the route as a whole.
 func (f *Follower) read(parent map[string]any) {
 	conditions, _ := objectsAt(parent, "conditions")
 	var why []string
@@ -123,19 +124,19 @@ func (f *Follower) read(parent map[string]any) {
 	f.Refused = strings.Join(why, "; ")
 }
 
-// rolloutLabel is on a route whose backends Argo Rollouts moves at the moment.
+// rolloutLabel is on a route while Argo Rollouts moves its backends.
 const rolloutLabel = "rollouts.argoproj.io/gatewayapi-canary"
 
-// routeRefusal says why a route cannot be put in maintenance, and what to do; empty if
-// it can.
+// routeRefusal says why a route cannot be put in maintenance, and what to do; empty if it
+// can.
 func routeRefusal(object map[string]any) string {
 	if valueAt(object, []any{"metadata", "labels", rolloutLabel}) == "in-progress" {
-		return "Argo Rollouts moves the route's backends at the moment (label " + rolloutLabel + "): finish or abort the rollout first"
+		return "Argo Rollouts is moving the route's backends (label " + rolloutLabel + "): finish or abort the rollout first"
 	}
 	refs := parentRefs(object)
 	mesh := slices.DeleteFunc(refs, func(ref map[string]any) bool { return ref["group"] == "" && ref["kind"] == "Service" })
 	if len(mesh) == 0 && valueAt(object, []any{"spec", "parentRefs", 0}) != nil {
-		return "the route's only parents are Services: it is for callers inside a mesh, not for visitors. Put the annotation on the Service, or on the route that is in front of it"
+		return "the route's only parents are Services: it is for callers inside a mesh, not for visitors. Put the annotation on the Service, or on the route in front of it"
 	}
 	return ""
 }

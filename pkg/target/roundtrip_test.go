@@ -20,7 +20,7 @@ const (
 	seeds = 500
 )
 
-// swapThenUndoIsTheIdentity, over random objects, through any number of page changes.
+// swapThenUndoIsTheIdentity for random objects, through any number of page changes.
 func swapThenUndoIsTheIdentity(t require.TestingT, e example) {
 	for seed := range uint64(seeds) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
@@ -34,8 +34,9 @@ func swapThenUndoIsTheIdentity(t require.TestingT, e example) {
 	}
 }
 
-// editsDuringMaintenanceAreKept makes random edits between swap and restore: what was added stays, what was removed stays away, what was written
-// over stays as written, and everything else is as it was before.
+// editsDuringMaintenanceAreKept makes random edits between swap and restore: additions
+// stay, removals stay removed, overwritten values stay as written, and everything else is
+// as it was before.
 func editsDuringMaintenanceAreKept(t require.TestingT, e example) {
 	for seed := range uint64(seeds) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
@@ -46,7 +47,7 @@ func editsDuringMaintenanceAreKept(t require.TestingT, e example) {
 			edit := e.randomEdit(rnd, app)
 			app, object = edit(app), edit(object)
 		}
-		if rnd.IntN(2) == 0 { // the controller may or may not have seen them
+		if rnd.IntN(2) == 0 { // the controller may or may not have reconciled in between
 			object, record = swapTo(t, e.kind, object, record, setB)
 			requireSound(t, e.kind, object, record)
 		}
@@ -54,8 +55,8 @@ func editsDuringMaintenanceAreKept(t require.TestingT, e example) {
 	}
 }
 
-// partsAreWrittenBackOneByOne: what somebody writes into one slot during
-// maintenance stays, and the others are restored.
+// partsAreWrittenBackOneByOne: what somebody writes into one slot during maintenance stays,
+// and the others are restored.
 func partsAreWrittenBackOneByOne(t require.TestingT, e example) {
 	for seed := range uint64(seeds) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
@@ -66,7 +67,7 @@ func partsAreWrittenBackOneByOne(t require.TestingT, e example) {
 			continue
 		}
 		object, record := swapTo(t, e.kind, before, swap.Record{}, setA)
-		// Its own original is the one value that surely fits.
+		// Its own original is the one value that certainly fits.
 		i := rnd.IntN(len(slots))
 		object, err = swap.Apply(object, []swap.Write{{Path: slots[i].Path, Value: slots[i].Value}})
 		require.NoError(t, err)
@@ -77,7 +78,7 @@ func partsAreWrittenBackOneByOne(t require.TestingT, e example) {
 	}
 }
 
-// requireSound: every slot on a page set has an original, and none of the originals is a page set.
+// requireSound: every slot on a page set has an original, and no original is a page set.
 func requireSound(t require.TestingT, kind target.Kind, object map[string]any, record swap.Record) {
 	slots, err := kind.Slots(object)
 	require.NoError(t, err)
@@ -99,7 +100,7 @@ func swapTo(t require.TestingT, kind target.Kind, object map[string]any, record 
 	plan, err := swap.To(set, slots, record, roomy)
 	require.NoError(t, err)
 	require.Empty(t, plan.Lost)
-	require.Empty(t, plan.Unfit)
+	require.Empty(t, plan.NoRoom)
 	out, err := swap.Apply(object, plan.Writes)
 	require.NoError(t, err)
 	require.Equal(t, before, text(t, object), "the caller's object stays as it was")
@@ -124,9 +125,9 @@ func text(t require.TestingT, object map[string]any) string {
 	return string(raw)
 }
 
-// TestAMergePatchOfABackendIsValid: kubectl apply and Helm write their fields of
-// the default backend beside those of the page, and a port has one of two.
-func TestAMergePatchOfABackendIsValid(t *testing.T) {
+// TestMergePatchOfABackendIsValid: kubectl apply and Helm write their fields of the default
+// backend next to the page's, and a port must not have both a name and a number.
+func TestMergePatchOfABackendIsValid(t *testing.T) {
 	for _, port := range []map[string]any{{"name": "web"}, {"number": int64(8080)}} {
 		backend := map[string]any{"service": map[string]any{"name": "app", "port": port}}
 		object := map[string]any{"spec": map[string]any{"defaultBackend": backend}}

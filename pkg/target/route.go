@@ -22,30 +22,30 @@ import (
 // gatewayAPI is the group of the Gateway API, in v1 of its standard channel.
 const gatewayAPI = "gateway.networking.k8s.io"
 
-// Gateways is the resource of what the parents of a route are.
+// Gateways is the resource of a route's usual parents.
 func Gateways() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: gatewayAPI, Version: "v1", Resource: "gateways"}
 }
 
-// route is a kind of route of the Gateway API. What HTTPRoute and GRPCRoute have in
-// common is here:
+// route is a kind of route of the Gateway API. This is what HTTPRoute and GRPCRoute have in
+// common:
 //
 //	backendRefs of a rule                        a slot: the whole list, kept raw
 //	requestMirror.backendRef among its filters   a slot of its own: the shadow app is an app
 //	a rule that redirects, or has no refs        stays
 //	a rule whose matches are all for ACME        stays
 //
-// A rule is never added, taken away or moved: implementations know it by its place,
-// and a shift costs visitors seconds of 503. Weights stay out of it: a session is kept
-// even at weight 0.
+// A rule is never added, removed or moved: implementations know it by its position, and a
+// shift costs visitors seconds of 503. Weights are not used to swap, because a session
+// persists even at weight 0.
 type route struct {
 	kind     string
 	resource string // plural
-	// defaults fills into a match what the API server would.
+	// defaults adds to a match what the API server would.
 	defaults func(match map[string]any)
 	// unmatched are the matches of a rule that has none.
 	unmatched []any
-	// text says a match, after defaulting, for people.
+	// text describes a match with its defaults, for people.
 	text func(match any) string
 	// noDoors says why no door may lead to the apps of any rule; empty if one may.
 	noDoors string
@@ -56,7 +56,7 @@ func (r route) asKind() Kind {
 		Name:      r.kind,
 		Resource:  schema.GroupVersionResource{Group: gatewayAPI, Version: "v1", Resource: r.resource},
 		Custom:    true,
-		Catches:   "visitors of its rules, through the Gateways that it names: see [Gateway API](docs/gateway-api.md)",
+		Catches:   "visitors of its rules, through the Gateways that it names: see [Gateway API](gateway-api.md)",
 		Misses:    "callers inside the cluster, other routes to the same app",
 		Slots:     r.slots,
 		Hosts:     routeHosts,
@@ -75,8 +75,8 @@ func (r route) rules(object map[string]any) ([]any, error) {
 	return rules, nil
 }
 
-// slots reads of each rule what says where it leads and what it matches, and nothing
-// else: what a newer Gateway API has beside it must not stop a restore.
+// slots reads only those parts of each rule that say where it leads and what it matches:
+// what a newer Gateway API adds must not stop a restore.
 func (r route) slots(object map[string]any) ([]swap.Slot, error) {
 	rules, err := r.rules(object)
 	if err != nil {
@@ -84,28 +84,28 @@ func (r route) slots(object map[string]any) ([]swap.Slot, error) {
 	}
 	at := refsIn(namespaceOf(object))
 	if r.noDoors != "" {
-		at.way = func(_ map[string]any, way swap.Way) swap.Way { way.Refused = r.noDoors; return way }
+		at.upstream = func(_ map[string]any, up swap.Upstream) swap.Upstream { up.Refused = r.noDoors; return up }
 	}
 	var slots []swap.Slot
-	ids := numbered{}
+	ids := duplicates{}
 	for i, rule := range rules {
-		id := ids.id(r.identity(rule))
-		refs, _ := at.in(rule)
-		if r.stays(rule) != "" {
+		id := ids.number(r.identity(rule))
+		refs, _ := at.entriesIn(rule)
+		if r.skipReason(rule) != "" {
 			continue
 		}
 		slots = append(slots, at.slot(object, id, refs, "spec", "rules", i, "backendRefs"))
 		slots = append(slots, mirrorSlots(object, id, rule, i)...)
 	}
-	// What is on a page can always be restored, whatever has become of it since.
+	// What is on a page can always be restored, even if it would be refused now.
 	if !swap.OnPage(slots) && routeRefusal(object) != "" {
 		return nil, nil
 	}
 	return slots, nil
 }
 
-// identity of a rule: its name, a digest of its matches, and the first of these for
-// people. Raw matches would burst the annotation.
+// identity of a rule: its name, a digest of its matches, and the first match for people.
+// The matches themselves would not fit into the annotation.
 func (r route) identity(rule any) swap.ID {
 	name, _ := valueAt(rule, []any{"name"}).(string)
 	matches := r.matches(rule)
@@ -122,8 +122,7 @@ func (r route) identity(rule any) swap.ID {
 	return id
 }
 
-// matches of a rule as the API server would store them, whether it has or not: it
-// fills in what a manifest leaves out.
+// matches of a rule as the API server stores them: it fills in what a manifest leaves out.
 func (r route) matches(rule any) []any {
 	list, ok := valueAt(rule, []any{"matches"}).([]any)
 	if !ok || len(list) == 0 {
@@ -138,7 +137,7 @@ func (r route) matches(rule any) []any {
 		}
 		match = maps.Clone(match)
 		for _, field := range []string{"headers", "queryParams"} {
-			typed(match, field)
+			withDefaultTypes(match, field)
 		}
 		r.defaults(match)
 		matches[i] = match
@@ -146,8 +145,9 @@ func (r route) matches(rule any) []any {
 	return matches
 }
 
-// typed fills in the type of each condition of a list, and takes an empty list away.
-func typed(match map[string]any, field string) {
+// withDefaultTypes fills in the type of each condition of a list, and removes an empty
+// list.
+func withDefaultTypes(match map[string]any, field string) {
 	list, ok := match[field].([]any)
 	if !ok {
 		return
@@ -165,7 +165,7 @@ func typed(match map[string]any, field string) {
 	match[field] = all
 }
 
-// withDefault gives a copy of an object that has a field.
+// withDefault gives a copy of an object with a field, which keeps the value it has.
 func withDefault(object map[string]any, field string, value any) map[string]any {
 	object = maps.Clone(object)
 	if object == nil {
@@ -177,9 +177,9 @@ func withDefault(object map[string]any, field string, value any) map[string]any 
 	return object
 }
 
-// stays says why a rule has no slot; empty if it has one.
-func (r route) stays(rule any) string {
-	refs, known := refsIn("").in(rule)
+// skipReason says why a rule has no slot; empty if it has one.
+func (r route) skipReason(rule any) string {
+	refs, known := refsIn("").entriesIn(rule)
 	onPage := slices.ContainsFunc(refs, func(ref map[string]any) bool {
 		name, _ := ref["name"].(string)
 		return page.IsSetName(name)
@@ -192,12 +192,12 @@ func (r route) stays(rule any) string {
 	case len(refs) == 0:
 		return "it has no backend"
 	case !onPage && r.forACME(rule):
-		return "a certificate authority asks there (ACME), and certificates would expire"
+		return "it serves ACME challenges, and certificates would expire"
 	}
 	return ""
 }
 
-// forACME says whether all that a rule matches is what a certificate authority asks for.
+// forACME says whether a rule only matches what a certificate authority requests.
 func (r route) forACME(rule any) bool {
 	matches := r.matches(rule)
 	for _, match := range matches {
@@ -220,23 +220,23 @@ func filterTypes(of any) (types []string) {
 }
 
 // refsIn is the slot of a rule of a route in this namespace. The page is in the same
-// one, so that no ReferenceGrant is needed.
+// namespace, so no ReferenceGrant is needed.
 func refsIn(namespace string) entries {
 	return entries{
-		namespace: namespace, field: "backendRefs", same: []string{"group", "kind", "namespace", "name", "port"},
-		page: func(set string) map[string]any { return withDefault(refTo(set), "weight", int64(1)) }, door: refDoor, way: refWay,
+		namespace: namespace, field: "backendRefs", identityFields: []string{"group", "kind", "namespace", "name", "port"},
+		page: func(set string) map[string]any { return withDefault(refTo(set), "weight", int64(1)) }, door: refDoor, upstream: refUpstream,
 		fit: func(ref, as map[string]any) swap.Fit { return refFit(ref, as, namespace) },
 	}
 }
 
-// refTo has what the API server would fill in: what is stored is what was sent.
+// refTo includes the API server's defaults, so that what is stored equals what was sent.
 func refTo(set string) map[string]any {
 	return map[string]any{"group": "", "kind": "Service", "name": set, "port": int64(page.ServicePort)}
 }
 
-// refFit: what the API server fills in is no difference.
+// refFit: the API server's defaults are no difference.
 func refFit(ref, want map[string]any, namespace string) swap.Fit {
-	fit := min(portFit(ref["port"], want["port"]), missing(ref, want, map[string][]any{"weight": {int64(1)}, "filters": nil}))
+	fit := min(portFit(ref["port"], want["port"]), missingFieldsFit(ref, want, map[string][]any{"weight": {int64(1)}, "filters": nil}))
 	for field, value := range ref {
 		var as any
 		other := swap.Near
@@ -244,18 +244,18 @@ func refFit(ref, want map[string]any, namespace string) swap.Fit {
 		case "name", "port":
 			continue
 		case "group":
-			as, other = "", swap.Beside
+			as, other = "", swap.Mismatch
 		case "kind":
-			as, other = "Service", swap.Beside
+			as, other = "Service", swap.Mismatch
 		case "namespace":
-			as, other = namespace, swap.Beside
+			as, other = namespace, swap.Mismatch
 		case "weight":
 			if as = int64(1); value == int64(0) {
-				other = swap.Beside // nobody is sent there
+				other = swap.Mismatch // nobody is sent there
 			}
 		case "filters":
 			if as = "no filters"; !harmless(filterTypes(ref)) {
-				other = swap.Beside
+				other = swap.Mismatch
 			}
 		}
 		if there, ok := want[field]; ok {
@@ -268,7 +268,7 @@ func refFit(ref, want map[string]any, namespace string) swap.Fit {
 	return fit
 }
 
-// harmless says whether filters let visitors through to the page, and nobody else.
+// harmless says whether filters let visitors through to the page, and to nothing else.
 func harmless(types []string) bool {
 	return !slices.ContainsFunc(types, func(kind string) bool {
 		return !slices.Contains([]string{"RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite", "CORS"}, kind)
@@ -307,7 +307,7 @@ func mirrorSlots(object map[string]any, rule swap.ID, of any, at int) []swap.Slo
 func checkMirror(value any) error {
 	ref, ok := value.(map[string]any)
 	if name, _ := ref["name"].(string); !ok || !validName(name) {
-		return errors.New("a backendRef is an object with a name")
+		return errors.New("a backendRef must be an object with a name")
 	}
 	return checkRaw(value)
 }

@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// randomGatewayRoute makes a route of the Gateway API, as the API server stores one or
-// as its author wrote it.
+// randomGatewayRoute makes a route of the Gateway API, as the API server stores it or as
+// its author wrote it.
 func randomGatewayRoute(rnd *rand.Rand, kind string, match func(*rand.Rand) any) map[string]any {
 	metadata := map[string]any{"name": "a", "namespace": "shop"}
 	if rnd.IntN(12) == 0 {

@@ -11,7 +11,7 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// httpRoute makes a route of a namespace shop from JSON of its rules.
+// httpRoute makes a route in namespace shop from the JSON of its rules.
 func httpRoute(t *testing.T, rules string) map[string]any {
 	t.Helper()
 	return decoded(t, `{"metadata":{"namespace":"shop"},"spec":{"parentRefs":[{"name":"web"}],"rules":`+rules+`}}`)
@@ -31,9 +31,8 @@ func slotsOf(t *testing.T, k target.Kind, object map[string]any) []swap.Slot {
 	return slots
 }
 
-// TestARuleIsKnownByWhatItMatches, whether its manifest says what the API server fills
-// in or not.
-func TestARuleIsKnownByWhatItMatches(t *testing.T) {
+// TestIdentityOfARule does not depend on whether the API server's defaults are written out.
+func TestIdentityOfARule(t *testing.T) {
 	const app = `"backendRefs":[{"name":"app","port":80}]`
 	for name, tc := range map[string]struct {
 		kind target.Kind
@@ -67,9 +66,9 @@ func TestARuleIsKnownByWhatItMatches(t *testing.T) {
 	}
 }
 
-// TestWhichOriginalIsARules: rules are moved, renamed and matched anew during
-// maintenance, on a route whose rules lead to different apps.
-func TestWhichOriginalIsARules(t *testing.T) {
+// TestOriginalOfARule: rules are moved, renamed and changed during maintenance, on a route
+// whose rules lead to different apps.
+func TestOriginalOfARule(t *testing.T) {
 	rule := func(name, path, to string) string {
 		if name != "" {
 			name = `"name":"` + name + `",`
@@ -88,7 +87,7 @@ func TestWhichOriginalIsARules(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		before, during string
-		want           []string // apps in the order of the rules; empty where it is lost
+		want           []string // apps in the order of the rules; empty for a lost one
 	}{
 		"reordered": {list(rule("a", "/a", "app-a"), rule("b", "/b", "app-b")), list(rule("b", "/b", setA), rule("a", "/a", setA)), []string{"app-b", "app-a"}},
 		"a rule before": {list(rule("", "/a", "app-a"), rule("", "/b", "app-b")), list(rule("", "/new", "app-new"), rule("", "/a", setA), rule("", "/b", setA)),
@@ -123,9 +122,9 @@ func TestWhichOriginalIsARules(t *testing.T) {
 	}
 }
 
-// TestWhichRulesOfARouteStay, and why; what of the others stays in force; and which
+// TestRulesOfARouteThatAreSkipped and why, what stays in force on the others, and which
 // routes are refused.
-func TestWhichRulesOfARouteStay(t *testing.T) {
+func TestRulesOfARouteThatAreSkipped(t *testing.T) {
 	app := `"backendRefs":[{"name":"app","port":80}]`
 	for name, tc := range map[string]struct {
 		route   string
@@ -135,9 +134,9 @@ func TestWhichRulesOfARouteStay(t *testing.T) {
 		refused string
 	}{
 		"an ordinary one":      {route: `{"spec":{"rules":[{` + app + `}]}}`, slots: 1},
-		"a redirect":           {route: `{"spec":{"rules":[{"name":"r","filters":[{"type":"RequestRedirect"}]},{` + app + `}]}}`, slots: 1, left: []string{`"rule r PathPrefix /" stays as it is, since it redirects`}},
+		"a redirect":           {route: `{"spec":{"rules":[{"name":"r","filters":[{"type":"RequestRedirect"}]},{` + app + `}]}}`, slots: 1, left: []string{`"rule r PathPrefix /" is left as it is because it redirects`}},
 		"no backend":           {route: `{"spec":{"rules":[{},{` + app + `}]}}`, slots: 1, left: []string{"it has no backend"}},
-		"nothing but that":     {route: `{"spec":{"rules":[{}]}}`, left: []string{"it has no backend"}, refused: `"rule PathPrefix /" stays as it is, since it has no backend`},
+		"nothing but that":     {route: `{"spec":{"rules":[{}]}}`, left: []string{"it has no backend"}, refused: `"rule PathPrefix /" is left as it is because it has no backend`},
 		"ACME alone":           {route: `{"spec":{"rules":[{"matches":[{"path":{"value":"/.well-known/acme-challenge/x"}},{"path":{"value":"/.well-known/acme-challenge"}}],` + app + `},{` + app + `}]}}`, slots: 1, left: []string{"certificates would expire"}},
 		"ACME and more":        {route: `{"spec":{"rules":[{"matches":[{"path":{"value":"/.well-known/acme-challenge/x"}},{"path":{"value":"/"}}],` + app + `}]}}`, slots: 1},
 		"like ACME":            {route: `{"spec":{"rules":[{"matches":[{"path":{"value":"/.well-known/acme-challenges"}}],` + app + `}]}}`, slots: 1},
@@ -173,20 +172,20 @@ func TestWhichRulesOfARouteStay(t *testing.T) {
 	}
 }
 
-// TestWhatOfARefIsThePage: what the API server fills in is no difference, and what
-// leads elsewhere is somebody's edit.
-func TestWhatOfARefIsThePage(t *testing.T) {
+// TestFitOfABackendRef: the API server's defaults are no difference, and what leads
+// elsewhere is somebody's edit.
+func TestFitOfABackendRef(t *testing.T) {
 	for fields, want := range map[string]swap.Fit{
 		``:                                     swap.Exact,
 		`"group":"","kind":"Service"`:          swap.Exact,
 		`"weight":1,"namespace":"shop"`:        swap.Exact,
 		`"weight":7`:                           swap.Near,
-		`"weight":0`:                           swap.Beside,
-		`"namespace":"other"`:                  swap.Beside,
-		`"kind":"ServiceImport"`:               swap.Beside,
-		`"group":"x"`:                          swap.Beside,
+		`"weight":0`:                           swap.Mismatch,
+		`"namespace":"other"`:                  swap.Mismatch,
+		`"kind":"ServiceImport"`:               swap.Mismatch,
+		`"group":"x"`:                          swap.Mismatch,
 		`"filters":[{"type":"URLRewrite"}]`:    swap.Near,
-		`"filters":[{"type":"RequestMirror"}]`: swap.Beside,
+		`"filters":[{"type":"RequestMirror"}]`: swap.Mismatch,
 		`"ofTheFuture":true`:                   swap.Near,
 	} {
 		if fields != "" {
@@ -197,11 +196,11 @@ func TestWhatOfARefIsThePage(t *testing.T) {
 		assert.Equal(t, want, s.Fit(s.Page(setA, nil)), fields)
 	}
 	beside := httpRoute(t, `[{"backendRefs":[{"name":"`+setA+`","port":81}]}]`)
-	assert.Equal(t, swap.Beside, slotsOf(t, target.HTTPRoute(), beside)[0].Fit(nil))
+	assert.Equal(t, swap.Mismatch, slotsOf(t, target.HTTPRoute(), beside)[0].Fit(nil))
 }
 
-// TestNothingIsSwitchedByWeights: a session is kept even at weight 0, so nothing of the
-// app is left in a rule on the page.
+// TestNothingIsSwitchedByWeights: a session persists even at weight 0, so nothing of the
+// app stays in a rule on the page.
 func TestNothingIsSwitchedByWeights(t *testing.T) {
 	for _, k := range []target.Kind{target.HTTPRoute(), target.GRPCRoute()} {
 		object := httpRoute(t, `[{"backendRefs":[{"name":"app","port":80,"weight":3},{"name":"canary","port":80,"weight":0}]}]`)
@@ -212,8 +211,8 @@ func TestNothingIsSwitchedByWeights(t *testing.T) {
 	}
 }
 
-// TestClassesOfARoute are those of all its Gateways; where one of them is not known,
-// nobody can say that the route is not served.
+// TestClassesOfARoute are those of all its Gateways; if one of them is not known, the route
+// may be served.
 func TestClassesOfARoute(t *testing.T) {
 	gateway := func(namespace, name string) (string, bool) {
 		class, known := map[string]string{"shop/web": "traefik", "infra/edge": "alb", "infra/same": "traefik"}[namespace+"/"+name]
@@ -233,7 +232,7 @@ func TestClassesOfARoute(t *testing.T) {
 	}
 }
 
-// TestFollowersOfARoute are the controllers of parents that it still has.
+// TestFollowersOfARoute are the controllers of its current parents.
 func TestFollowersOfARoute(t *testing.T) {
 	object := decoded(t, `{"metadata":{"namespace":"shop"},"spec":{"parentRefs":[{"name":"web","sectionName":"http"}]},"status":{"parents":[
 		{"parentRef":{"group":"gateway.networking.k8s.io","kind":"Gateway","name":"web","namespace":"shop","sectionName":"http"},"controllerName":"traefik.io/gateway-controller","conditions":[

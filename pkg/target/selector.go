@@ -17,55 +17,56 @@ func selectorSlot(object map[string]any, svc *corev1.Service) swap.Slot {
 	path := []any{"spec", "selector"}
 	s := swap.Slot{
 		ID: swap.ID{Type: "selector"}, Path: path, Value: valueAt(object, path), PageSet: setOf(svc),
-		Page: selectorPage, Asked: func() any { return askedOf(svc) }, Check: checkSelector,
-		// Whatever is selected is reached by the Service itself: its Pods have no name here.
+		Page: selectorPage, MergeContext: func() any { return appliedLabelsOf(svc) }, Check: checkSelector,
+		// The selected Pods are reached by the Service itself: there is no other name for
+		// them here.
 		Backends: func(any) []swap.Backend {
 			return []swap.Backend{{Namespace: svc.Namespace, Name: svc.Name, Weight: 1}}
 		},
 	}
-	// Our label leads to no app, whatever it says.
+	// Our label never leads to an app, whatever its value.
 	s.AnyPage = s.PageSet == "" && selectsPage(svc.Spec.Selector)
-	// kubectl apply and Helm send merge patches: they add the app's labels, and
-	// know nothing of ours that they would have to remove.
+	// kubectl apply and Helm send merge patches: they add the app's labels and do not know
+	// that they would have to remove ours.
 	if s.AnyPage || s.PageSet != "" && len(svc.Spec.Selector) > 1 {
 		s.Merge = func(original, asked any) any { return mergedSelector(svc, original, asked) }
 	}
 	return s
 }
 
-// asked is what kubectl apply had asked for when a selector was remembered, as it has
-// annotated it. Labels that were among it and are not any more have been taken away by
-// their manifest; of all others it knows nothing. Helm keeps its last release where it
-// is not read, so that nobody can tell what it takes away: nothing, then.
-type asked struct {
+// appliedLabels are the labels that kubectl apply had applied when a selector was recorded,
+// according to its annotation. Labels that were among them and no longer are have been
+// removed in the manifest; kubectl knows nothing of any others. Helm keeps its last release
+// where the controller does not read it, so nobody can tell what it removes: nothing, then.
+type appliedLabels struct {
 	Applied []string `json:"applied"`
 }
 
-func readAsked(before any) (a asked) {
+func readAppliedLabels(before any) (a appliedLabels) {
 	raw, err := json.Marshal(before)
 	if err == nil && json.Unmarshal(raw, &a) != nil {
-		a = asked{}
+		a = appliedLabels{}
 	}
 	return a
 }
 
-// askedOf is what has been asked for by now.
-func askedOf(svc *corev1.Service) any {
+// appliedLabelsOf gives the labels that are applied now; nil for none.
+func appliedLabelsOf(svc *corev1.Service) any {
 	if applied := lastApplied(svc); len(applied) > 0 {
-		return asked{Applied: slices.Sorted(maps.Keys(applied))}
+		return appliedLabels{Applied: slices.Sorted(maps.Keys(applied))}
 	}
 	return nil
 }
 
-// mergedSelector is what the merge patches would have made of the original: they
-// add what they have, and remove what was asked for before and is not any more.
+// mergedSelector is what the merge patches would have made of the original: they add their
+// labels, and remove those that were applied before and no longer are.
 func mergedSelector(svc *corev1.Service, original, before any) any {
 	all := map[string]any{}
 	if labels, ok := original.(map[string]any); ok {
 		maps.Copy(all, labels)
 	}
 	if applied := lastApplied(svc); applied != nil {
-		drop(all, readAsked(before).Applied, applied)
+		dropRemoved(all, readAppliedLabels(before).Applied, applied)
 	}
 	for key, value := range svc.Spec.Selector {
 		if key != annotations.PageSetLabel {
@@ -75,8 +76,8 @@ func mergedSelector(svc *corev1.Service, original, before any) any {
 	return all
 }
 
-// drop takes labels out that are not there any more.
-func drop(all map[string]any, before []string, now map[string]string) {
+// dropRemoved removes labels that are no longer applied.
+func dropRemoved(all map[string]any, before []string, now map[string]string) {
 	for _, key := range before {
 		if _, still := now[key]; !still {
 			delete(all, key)
@@ -84,8 +85,8 @@ func drop(all map[string]any, before []string, now map[string]string) {
 	}
 }
 
-// lastApplied is the selector of the manifest that kubectl applied last; nil if it
-// is not known.
+// lastApplied is the selector of the manifest that kubectl applied last; nil if it is not
+// known.
 func lastApplied(svc *corev1.Service) map[string]string {
 	var manifest corev1.Service
 	if err := json.Unmarshal([]byte(svc.Annotations[corev1.LastAppliedConfigAnnotation]), &manifest); err != nil {
@@ -101,7 +102,8 @@ func selectsPage(selector map[string]string) bool {
 	return ours
 }
 
-// setOf is the page set that the selector names, be it among other labels.
+// setOf is the page set that the selector names, possibly among other labels; empty for
+// none.
 func setOf(svc *corev1.Service) string {
 	if set := svc.Spec.Selector[annotations.PageSetLabel]; page.IsSetName(set) {
 		return set
@@ -115,10 +117,10 @@ func checkSelector(value any) error {
 		return err
 	}
 	if len(selector) == 0 {
-		return errors.New("a selector has at least one label")
+		return errors.New("a selector needs at least one label")
 	}
 	if selectsPage(selector) {
-		return errors.New("a page set is no original")
+		return errors.New("a page set cannot be an original")
 	}
 	return nil
 }

@@ -13,30 +13,31 @@ import (
 	"maintenance-controller.io/pkg/swap"
 )
 
-// Service is v1 Service: a slot for the selector, and one for the targetPort of
-// each port that may speak HTTP. Both change in one write; a selector of the page
-// beside a port of the app would lead nowhere.
+// Service is v1 Service: one slot for the selector, and one for the targetPort of each port
+// that may speak HTTP. Both change in one write, because a selector of the page with a port
+// of the app would lead nowhere.
 //
 //	selector                             → {maintenance/page-set: <set>}
 //	targetPort, a number or a name       → the page Pods' port, by its name
-//	port that is not TCP or plainly no HTTP → stays; nobody answers on it meanwhile
+//	port that is not TCP or clearly not HTTP → stays; nothing answers on it during maintenance
 //
-// The port is named, and not 8080: many apps listen there, and what a person
-// writes into a port during maintenance must be told from what was swapped.
+// The port has a name instead of number 8080 because many apps listen on 8080, and what a
+// person writes into a port during maintenance must be distinguishable from what was
+// swapped.
 func Service() Kind {
 	return Kind{
-		Name:     "Service",
-		Resource: corev1.SchemeGroupVersion.WithResource("services"),
-		Short:    "svc",
-		Catches:  "everybody who comes to the Service: through every Ingress, IngressRoute, Gateway API route or service mesh in front of it, its LoadBalancer and node ports, and callers inside the cluster by name or ClusterIP",
-		Misses:   "other Services that select the same Pods; connections that are open already, which stay with the app until they are closed; ports that do not speak HTTP, on which nobody answers meanwhile",
-		Slots:    serviceSlots,
-		Hosts:    serviceHosts,
-		Whole:    true,
-		Notes:    serviceNotes,
-		Origin:   serviceOrigin,
-		NoDoors:  "a Service in maintenance has no doors yet: put the annotation on the Ingress, IngressRoute or HTTPRoute in front of it",
-		Classes:  one(func(map[string]any) (string, bool) { return "", false }),
+		Name:               "Service",
+		Resource:           corev1.SchemeGroupVersion.WithResource("services"),
+		Short:              "svc",
+		Catches:            "everybody who reaches the Service: through any Ingress, IngressRoute, Gateway API route or service mesh in front of it, through its LoadBalancer and node ports, and inside the cluster by name or ClusterIP",
+		Misses:             "other Services that select the same Pods; connections that are already open, which stay with the app until they are closed; ports that do not speak HTTP, on which nothing answers during maintenance",
+		Slots:              serviceSlots,
+		Hosts:              serviceHosts,
+		SwitchesAtomically: true,
+		Notes:              serviceNotes,
+		Origin:             serviceOrigin,
+		NoDoors:            "the bypass does not work for a Service yet: put the annotation on the Ingress, IngressRoute or HTTPRoute in front of it",
+		Classes:            ownClass(func(map[string]any) (string, bool) { return "", false }),
 	}
 }
 
@@ -53,8 +54,8 @@ func serviceSlots(object map[string]any) ([]swap.Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What is on a page can always be restored, whatever has become of it since.
-	if !serviceOnPage(svc) && refusal(svc) != "" {
+	// What is on a page can always be restored, even if it would be refused now.
+	if !serviceOnPage(svc) && serviceRefusal(svc) != "" {
 		return nil, nil
 	}
 	var slots []swap.Slot
@@ -78,7 +79,7 @@ func portSlot(object map[string]any, i int, p corev1.ServicePort) swap.Slot {
 	key := ownership.Key{"port": int64(p.Port), "protocol": string(protocol(p))}
 	return swap.Slot{
 		ID:   swap.ID{Type: "targetPort", Path: portName(p)},
-		Path: path, Field: ownership.Path{"spec", "ports", key, "targetPort"},
+		Path: path, ManagedPath: ownership.Path{"spec", "ports", key, "targetPort"},
 		Value: value, AnyPage: portOnPage(p),
 		Page:  func(string, any) any { return page.PortName },
 		Check: checkTargetPort,
@@ -105,30 +106,30 @@ func protocol(p corev1.ServicePort) corev1.Protocol {
 	return p.Protocol
 }
 
-// portName tells the ports of a Service apart as the API server does.
+// portName identifies a port of a Service as the API server does.
 func portName(p corev1.ServicePort) string { return fmt.Sprintf("%d/%s", p.Port, protocol(p)) }
 
 func serviceNotes(object map[string]any) Notes {
 	svc, err := readService(object)
 	if err != nil {
-		return Notes{} // Slots says so
+		return Notes{} // Slots reports it
 	}
 	var n Notes
 	if !serviceOnPage(svc) {
-		if n.Refused = refusal(svc); n.Refused != "" {
+		if n.Refused = serviceRefusal(svc); n.Refused != "" {
 			return n
 		}
 	}
 	for _, p := range svc.Spec.Ports {
 		if why := notHTTP(p); why != "" && !portOnPage(p) {
-			n.LeftAlone = append(n.LeftAlone, fmt.Sprintf("port %s stays as it is, since %s: nobody answers on it during maintenance", portName(p), why))
+			n.LeftAlone = append(n.LeftAlone, fmt.Sprintf("port %s is left as it is because %s: nothing answers on it during maintenance", portName(p), why))
 		}
 	}
 	return n
 }
 
-// serviceOrigin has the ways inside the cluster only: node ports and addresses
-// of load balancers stay with the Service itself.
+// serviceOrigin is reachable inside the cluster only: node ports and load balancer
+// addresses stay with the Service itself.
 func serviceOrigin(object map[string]any) *corev1.ServiceSpec {
 	svc, err := readService(object)
 	if err != nil || len(svc.Spec.Selector) == 0 || serviceOnPage(svc) {
@@ -152,13 +153,13 @@ func checkTargetPort(value any) error {
 		}
 	case string:
 		if port == page.PortName {
-			return errors.New("the page's port is no original")
+			return errors.New("the page's port cannot be an original")
 		}
 		if problems := validation.IsValidPortName(port); len(problems) > 0 {
 			return errors.New(problems[0])
 		}
 	default:
-		return errors.New("a targetPort is a number or a name")
+		return errors.New("a targetPort must be a number or a name")
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func serviceFrom(t *testing.T, text string) map[string]any {
 	return u.Object
 }
 
-func TestWhichServicesAreRefused(t *testing.T) {
+func TestRefusedServices(t *testing.T) {
 	const ports = `ports: [{port: 80, targetPort: 8080}]`
 	for name, tc := range map[string]struct{ object, refused string }{
 		"plain":                          {`{spec: {selector: {app: a}, ` + ports + `}}`, ""},
@@ -62,8 +62,8 @@ func TestWhichServicesAreRefused(t *testing.T) {
 	}
 }
 
-// TestWhatIsOnAPageCanBeRestored although it would be refused now.
-func TestWhatIsOnAPageCanBeRestored(t *testing.T) {
+// TestRefusedServiceOnAPageCanBeRestored although it would be refused now.
+func TestRefusedServiceOnAPageCanBeRestored(t *testing.T) {
 	object := serviceFrom(t, `{spec: {selector: {app: a}, ports: [{port: 80, targetPort: 8080}, {port: 81, targetPort: 8081}]}}`)
 	swapped, record := swapTo(t, target.Service(), object, swap.Record{}, setA)
 	for path, value := range map[string]any{"publishNotReadyAddresses": true, "type": "ExternalName", "externalTrafficPolicy": "Local"} {
@@ -80,7 +80,7 @@ func TestWhatIsOnAPageCanBeRestored(t *testing.T) {
 	assert.Equal(t, int64(8081), restored["spec"].(map[string]any)["ports"].([]any)[1].(map[string]any)["targetPort"])
 }
 
-func TestWhichPortsAreLeftAlone(t *testing.T) {
+func TestPortsThatAreSkipped(t *testing.T) {
 	object := serviceFrom(t, `{spec: {selector: {app: a}, ports: [{port: 80}, {port: 443, appProtocol: HTTPS}, {port: 90, appProtocol: kubernetes.io/wss},
 		{port: 91, appProtocol: example.com/own}, {port: 92, appProtocol: grpc}, {port: 53, protocol: UDP}, {port: 3306, appProtocol: mysql}, {port: 22, appProtocol: ssh}]}}`)
 	slots, err := target.Service().Slots(object)
@@ -91,11 +91,11 @@ func TestWhichPortsAreLeftAlone(t *testing.T) {
 	}
 	assert.Equal(t, []string{"selector", "targetPort 80/TCP", "targetPort 443/TCP", "targetPort 90/TCP", "targetPort 91/TCP", "targetPort 92/TCP"}, names)
 	assert.Len(t, target.Service().Note(object).LeftAlone, 3)
-	assert.Equal(t, ownership.Path{"spec", "ports", ownership.Key{"port": int64(80), "protocol": "TCP"}, "targetPort"}, slots[1].Owned())
+	assert.Equal(t, ownership.Path{"spec", "ports", ownership.Key{"port": int64(80), "protocol": "TCP"}, "targetPort"}, slots[1].OwnershipPath())
 }
 
-// TestASelectorIntoWhichWasMerged leads nowhere, on its way to the page and back.
-func TestASelectorIntoWhichWasMerged(t *testing.T) {
+// TestMergedSelector leads nowhere, and is repaired on the way to the page and back.
+func TestMergedSelector(t *testing.T) {
 	for name, tc := range map[string]struct {
 		app     string // selector before
 		before  string // selector of the manifest that kubectl had applied when it was swapped
@@ -131,7 +131,7 @@ func TestASelectorIntoWhichWasMerged(t *testing.T) {
 			assert.True(t, swap.OnPage(slots))
 			assert.Equal(t, setA, slots[0].PageSet, "the set has to stay")
 			assertJSON(t, tc.want, selectorOf(swap.Back(slots, known)))
-			for range 2 { // what is planned may be put off, and is planned again then
+			for range 2 { // a plan may be delayed, and is then made again
 				plan, err := swap.To(setB, slots, known, roomy)
 				require.NoError(t, err)
 				assert.JSONEq(t, tc.want, string(plan.Record.Slots[0].Value))
@@ -144,8 +144,8 @@ func TestASelectorIntoWhichWasMerged(t *testing.T) {
 	}
 }
 
-// TestALabelOfOursThatNamesNoPageSet is somebody's slip, and nobody's app.
-func TestALabelOfOursThatNamesNoPageSet(t *testing.T) {
+// TestPageSetLabelWithoutAPageSet is somebody's mistake, and leads to no app.
+func TestPageSetLabelWithoutAPageSet(t *testing.T) {
 	app := serviceFrom(t, `{spec: {selector: {app: a}, ports: [{port: 80, targetPort: 8080}]}}`)
 	_, known := swapTo(t, target.Service(), app, swap.Record{}, setA)
 	for _, slip := range []string{`maintenance/page-set: slip`, `maintenance/page-set: ""`} {
@@ -177,7 +177,7 @@ func assertJSON(t *testing.T, want string, got any) {
 	assert.JSONEq(t, want, string(raw))
 }
 
-func TestTheOriginOfAService(t *testing.T) {
+func TestOriginOfAService(t *testing.T) {
 	object := serviceFrom(t, `{spec: {type: LoadBalancer, clusterIP: 10.0.0.1, loadBalancerClass: x, healthCheckNodePort: 3, ipFamilies: [IPv6], ipFamilyPolicy: SingleStack,
 		selector: {app: a}, ports: [{name: web, port: 80, targetPort: http, nodePort: 30001, appProtocol: http}, {name: dns, port: 53, protocol: UDP, targetPort: 53}]}}`)
 	spec := target.Service().Origin(object)

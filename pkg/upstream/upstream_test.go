@@ -37,47 +37,47 @@ func annotated(key, value string) func(*corev1.Service) {
 
 func TestOf(t *testing.T) {
 	t.Parallel()
-	web := swap.Way{Service: "app", Port: "80"}
+	web := swap.Upstream{Service: "app", Port: "80"}
 	door := func(scheme access.Scheme, port int) access.Door {
 		return access.Door{Scheme: scheme, Host: "app.shop.svc", Port: port}
 	}
 	for name, tc := range map[string]struct {
-		way     swap.Way
+		up      swap.Upstream
 		svc     *corev1.Service
 		traefik bool
 		want    access.Door
 		refused string
 	}{
-		"by number":                       {way: web, svc: service(), want: door(access.Auto, 80)},
-		"by name":                         {way: swap.Way{Service: "app", Port: "web"}, svc: service(), want: door(access.Auto, 80)},
-		"443 of an Ingress":               {way: swap.Way{Service: "app", Port: "443"}, svc: service(), want: door(access.Auto, 443)},
-		"443 of Traefik":                  {way: swap.Way{Service: "app", Port: "443"}, svc: service(), traefik: true, want: door(access.HTTPS, 443)},
-		"https by name of Traefik":        {way: swap.Way{Service: "app", Port: "https-alt"}, svc: service(), traefik: true, want: door(access.HTTPS, 8443)},
-		"the target's scheme wins":        {way: swap.Way{Service: "app", Port: "443", Scheme: "http"}, svc: service(), traefik: true, want: door(access.HTTP, 443)},
-		"the target's before appProtocol": {way: swap.Way{Service: "app", Port: "80", Scheme: "https"}, svc: service(speaks("http")), want: door(access.HTTPS, 80)},
-		"appProtocol":                     {way: web, svc: service(speaks("https")), want: door(access.HTTPS, 80)},
-		"appProtocol http":                {way: web, svc: service(speaks("http")), want: door(access.HTTP, 80)},
-		"WebSocket":                       {way: web, svc: service(speaks("kubernetes.io/ws")), want: door(access.HTTP, 80)},
-		"Traefik's annotation":            {way: web, svc: service(annotated(traefikScheme, "https")), want: door(access.HTTPS, 80)},
-		"h2c":                             {way: web, svc: service(speaks("kubernetes.io/h2c")), refused: "kubernetes.io/h2c"},
-		"gRPC":                            {way: web, svc: service(speaks("grpc")), refused: "grpc"},
-		"a database":                      {way: web, svc: service(speaks("mysql")), refused: "mysql"},
-		"h2c by Traefik's annotation":     {way: web, svc: service(annotated(traefikScheme, "h2c")), refused: "h2c"},
-		"a serversTransport":              {way: web, svc: service(annotated(traefikTransport, "shop-mine@kubernetescrd")), refused: "serversTransport"},
-		"no Service":                      {way: web, refused: "there is no Service app"},
-		"no name of one":                  {way: swap.Way{Service: "app@file"}, svc: service(), refused: "app@file"},
-		"no such port":                    {way: swap.Way{Service: "app", Port: "81"}, svc: service(), refused: `no port "81"`},
-		"UDP":                             {way: swap.Way{Service: "app", Port: "53"}, svc: service(), refused: "not TCP"},
-		"ExternalName":                    {way: web, svc: service(func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeExternalName }), refused: "ExternalName"},
-		"headless":                        {way: web, svc: service(func(s *corev1.Service) { s.Spec.ClusterIP = corev1.ClusterIPNone }), refused: "headless"},
-		"no selector":                     {way: web, svc: service(func(s *corev1.Service) { s.Spec.Selector = nil }), refused: "no selector"},
-		"refused by the target":           {way: swap.Way{Service: "app", Port: "80", Refused: "why"}, svc: service(), refused: "why"},
-		"the only port":                   {way: swap.Way{Service: "app"}, svc: service(func(s *corev1.Service) { s.Spec.Ports = s.Spec.Ports[:1] }), want: door(access.Auto, 80)},
+		"by number":                       {up: web, svc: service(), want: door(access.Auto, 80)},
+		"by name":                         {up: swap.Upstream{Service: "app", Port: "web"}, svc: service(), want: door(access.Auto, 80)},
+		"443 of an Ingress":               {up: swap.Upstream{Service: "app", Port: "443"}, svc: service(), want: door(access.Auto, 443)},
+		"443 of Traefik":                  {up: swap.Upstream{Service: "app", Port: "443"}, svc: service(), traefik: true, want: door(access.HTTPS, 443)},
+		"https by name of Traefik":        {up: swap.Upstream{Service: "app", Port: "https-alt"}, svc: service(), traefik: true, want: door(access.HTTPS, 8443)},
+		"the target's scheme wins":        {up: swap.Upstream{Service: "app", Port: "443", Scheme: "http"}, svc: service(), traefik: true, want: door(access.HTTP, 443)},
+		"the target's before appProtocol": {up: swap.Upstream{Service: "app", Port: "80", Scheme: "https"}, svc: service(speaks("http")), want: door(access.HTTPS, 80)},
+		"appProtocol":                     {up: web, svc: service(speaks("https")), want: door(access.HTTPS, 80)},
+		"appProtocol http":                {up: web, svc: service(speaks("http")), want: door(access.HTTP, 80)},
+		"WebSocket":                       {up: web, svc: service(speaks("kubernetes.io/ws")), want: door(access.HTTP, 80)},
+		"Traefik's annotation":            {up: web, svc: service(annotated(traefikScheme, "https")), want: door(access.HTTPS, 80)},
+		"h2c":                             {up: web, svc: service(speaks("kubernetes.io/h2c")), refused: "kubernetes.io/h2c"},
+		"gRPC":                            {up: web, svc: service(speaks("grpc")), refused: "grpc"},
+		"a database":                      {up: web, svc: service(speaks("mysql")), refused: "mysql"},
+		"h2c by Traefik's annotation":     {up: web, svc: service(annotated(traefikScheme, "h2c")), refused: "h2c"},
+		"a serversTransport":              {up: web, svc: service(annotated(traefikTransport, "shop-mine@kubernetescrd")), refused: "serversTransport"},
+		"no Service":                      {up: web, refused: "there is no Service app"},
+		"no name of one":                  {up: swap.Upstream{Service: "app@file"}, svc: service(), refused: "app@file"},
+		"no such port":                    {up: swap.Upstream{Service: "app", Port: "81"}, svc: service(), refused: `no port "81"`},
+		"UDP":                             {up: swap.Upstream{Service: "app", Port: "53"}, svc: service(), refused: "not TCP"},
+		"ExternalName":                    {up: web, svc: service(func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeExternalName }), refused: "ExternalName"},
+		"headless":                        {up: web, svc: service(func(s *corev1.Service) { s.Spec.ClusterIP = corev1.ClusterIPNone }), refused: "headless"},
+		"no selector":                     {up: web, svc: service(func(s *corev1.Service) { s.Spec.Selector = nil }), refused: "no selector"},
+		"refused by the target":           {up: swap.Upstream{Service: "app", Port: "80", Refused: "why"}, svc: service(), refused: "why"},
+		"the only port":                   {up: swap.Upstream{Service: "app"}, svc: service(func(s *corev1.Service) { s.Spec.Ports = s.Spec.Ports[:1] }), want: door(access.Auto, 80)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tc.way.TLSPorts = tc.traefik
-			got := Of(tc.way, tc.svc)
+			tc.up.TLSPorts = tc.traefik
+			got := Of(tc.up, tc.svc)
 			if tc.refused != "" {
 				assert.Contains(t, got.Refused, tc.refused)
 				return
@@ -88,8 +88,8 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestSettings are the same for the same apps, whoever has them and in whatever order, and
-// each way has the number of its own app's door.
+// TestSettings: equal apps give equal settings, in any order, and each app has the number
+// of its own door.
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	a, b := App{Door: access.Door{Scheme: access.Auto, Host: "a.shop.svc", Port: 80}}, App{Door: access.Door{Scheme: access.HTTPS, Host: "b.shop.svc", Port: 443}}
@@ -100,6 +100,6 @@ func TestSettings(t *testing.T) {
 	assert.Equal(t, s.Encode(), Settings(asked, []App{a, b}).Encode())
 	require.Len(t, s.Doors, 2)
 	assert.Equal(t, "a.shop.svc", s.Doors[0].Host)
-	byName, byNumber, other, none := swap.Way{Service: "a", Port: "web"}, swap.Way{Service: "a", Port: "80"}, swap.Way{Service: "b", Port: "443"}, swap.Way{Service: "c"}
-	assert.Equal(t, map[swap.Way]int{byName: 1, byNumber: 1, other: 2}, Numbers(s, map[swap.Way]App{byName: a, byNumber: a, other: b, none: refused}))
+	byName, byNumber, other, none := swap.Upstream{Service: "a", Port: "web"}, swap.Upstream{Service: "a", Port: "80"}, swap.Upstream{Service: "b", Port: "443"}, swap.Upstream{Service: "c"}
+	assert.Equal(t, map[swap.Upstream]int{byName: 1, byNumber: 1, other: 2}, DoorNumbers(s, map[swap.Upstream]App{byName: a, byNumber: a, other: b, none: refused}))
 }

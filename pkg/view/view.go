@@ -1,5 +1,6 @@
-// Package view says what is in maintenance as rows for people: since when, until when,
-// by whom, why, which page, and what is wrong. It reads an object and nothing else.
+// Package view shows targets as rows for people: since when and until when they are in
+// maintenance, by whom, why, with which page, and what is wrong. It reads an object and
+// nothing else.
 package view
 
 import (
@@ -15,42 +16,44 @@ import (
 	"maintenance-controller.io/pkg/wanted"
 )
 
-// States beside those that the controller writes.
+// States in addition to those that the controller writes.
 const (
-	Off       = "off"       // visitors get the app, and nothing else is asked for
-	Requested = "requested" // asked for, and no controller has acted on it yet
-	Ending    = "ending"    // no longer asked for, and not yet restored
+	Off       = "off"       // visitors get the app, as they should
+	Requested = "requested" // asked for, but no controller has acted on it yet
+	Ending    = "ending"    // no longer asked for, but not yet restored
 )
 
-// unseen is the message of Requested.
-const unseen = "no controller has acted on it yet: see whether one runs, and whether it serves this kind, namespace and class"
+// requestedMessage is the message of Requested.
+const requestedMessage = "no controller has acted on it yet: check that one runs, and that it serves this kind, namespace and class"
 
-// Row is a target as people are shown it. Text of others is one line, with what is no
-// text escaped, of at most annotations.MaxMessage bytes.
+// Row is a target as people see it. Text that others wrote is cut to one line of at most
+// annotations.MaxMessage bytes, with unprintable characters escaped.
 type Row struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// Hosts that it serves; none for a Service, and for an object of which only the metadata is there.
+	// Hosts that it serves; none for a Service, and if only the object's metadata is there.
 	Hosts []target.Host `json:"hosts,omitempty"`
 	// State is one of the above, or one that the controller wrote.
 	State   string `json:"state"`
-	Message string `json:"message,omitempty"`
-	// Since is when maintenance began, and Until when it ends by itself. A zero time
-	// means that it has not begun, or that it has no end or one that cannot be read.
+	Message string `json:"message,omitempty"` // why the state is so; empty if there is nothing to say
+	// Since is when maintenance began; zero if it has not. Until is when it will end by its
+	// annotation; zero if it has no end or one that cannot be read.
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
-	// Reason and By are what people say, By of themselves.
+	// Reason and By are what people wrote: why, and who they say they are.
 	Reason string `json:"reason,omitempty"`
 	By     string `json:"by,omitempty"`
-	// Cause is why it began by itself; empty if a person asked for it.
+	// Cause is why it began automatically; empty if a person asked for it.
 	Cause string `json:"cause,omitempty"`
-	// Leases are those of commands for whose time maintenance is on; none if a person asked for it.
+	// Leases are those of commands that keep maintenance on while they run; none if no
+	// command does.
 	Leases []string `json:"leases,omitempty"`
-	// Page is the page asked for, and PageSet the name of what serves the one that is shown.
+	// Page is the requested page, and PageSet the name of the set that serves the page that
+	// is shown.
 	Page    string `json:"page,omitempty"`
 	PageSet string `json:"pageSet,omitempty"`
-	// Problems are people's mistakes in its annotations: each names one and says what to do.
+	// Problems are mistakes in its annotations: each names one and says what to do.
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -59,8 +62,9 @@ func (r Row) Ref() target.Ref {
 	return target.Ref{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
 }
 
-// Of gives the row of an object. in says that it is in maintenance, or on the way there or
-// back; a row of any other says that it is off, and what is wrong with its annotations.
+// Of gives the row of an object. in says that the object is in maintenance, or on the way
+// there or back; the row of any other object says that it is off, and what is wrong with
+// its annotations.
 func Of(kind target.Kind, keys annotations.Keys, object map[string]any) (row Row, in bool) {
 	u := unstructured.Unstructured{Object: object}
 	all := u.GetAnnotations()
@@ -68,20 +72,20 @@ func Of(kind target.Kind, keys annotations.Keys, object map[string]any) (row Row
 	status := annotations.StatusOf(all)
 	row = Row{
 		Kind: kind.Name, Namespace: u.GetNamespace(), Name: u.GetName(), Hosts: kind.Hosts(object),
-		State: line(status.State), Message: line(status.Message), Since: at(status.Since),
+		State: line(status.State), Message: line(status.Message), Since: parseTime(status.Since),
 		Until: request.Until, Reason: request.Reason, By: request.By,
 		Leases: request.Leases, PageSet: line(status.PageSet),
 	}
 	for _, p := range problems {
 		row.Problems = append(row.Problems, line(p.Message))
 	}
-	if own(u.GetLabels()) {
+	if madeByController(u.GetLabels()) {
 		return Row{Kind: row.Kind, Namespace: row.Namespace, Name: row.Name, Hosts: row.Hosts, State: Off}, false
 	}
-	// What began by itself and was given up leaves a trace, and is off.
-	kept, alone := wanted.ParseSpell(status.Cause), status
+	// Automatic maintenance that was given up leaves an annotation behind, and is off.
+	kept, alone := wanted.ParseEpisode(status.Cause), status
 	alone.Cause = ""
-	asked := request.Enabled == annotations.On || request.Enabled == annotations.Unasked && request.Auto != "" && kept.On()
+	asked := request.Enabled == annotations.On || request.Enabled == annotations.Unset && request.Auto != "" && kept.On()
 	if kept.On() {
 		row.Cause = line(kept.Cause)
 	}
@@ -91,21 +95,21 @@ func Of(kind target.Kind, keys annotations.Keys, object map[string]any) (row Row
 	case !asked && row.State != annotations.Restoring:
 		row.State = Ending
 	case row.State == "":
-		row.State, row.Message = Requested, unseen
+		row.State, row.Message = Requested, requestedMessage
 	}
 	row.Page = line(request.Page)
 	return row, true
 }
 
-// own says whether an object is one that the controller made, and so no target.
-func own(labels map[string]string) bool {
+// madeByController says whether the controller made the object, which then is no target.
+func madeByController(labels map[string]string) bool {
 	return labels[annotations.ManagedByLabel] == annotations.ManagedBy && labels[annotations.ComponentLabel] != ""
 }
 
-// line makes text of others fit for a terminal.
+// line makes foreign text fit for a terminal.
 func line(s string) string { return annotations.Line(s, annotations.MaxMessage) }
 
-func at(s string) time.Time {
+func parseTime(s string) time.Time {
 	t, err := time.Parse(time.RFC3339, strings.TrimSpace(s))
 	if err != nil {
 		return time.Time{}
@@ -113,7 +117,7 @@ func at(s string) time.Time {
 	return t
 }
 
-// Sort puts rows in the order of namespace, kind and name.
+// Sort sorts rows by namespace, kind and name.
 func Sort(rows []Row) {
 	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))

@@ -53,10 +53,10 @@ func TestStates(t *testing.T) {
 		assert.Equal(t, []target.Host{{Form: target.ExactHost, Name: "a.example"}}, row.Hosts, name)
 	}
 	row, _ := of(map[string]any{"maintenance/enabled": "true"})
-	assert.Contains(t, row.Message, "see whether one runs")
+	assert.Contains(t, row.Message, "check that one runs")
 }
 
-func TestARowSaysAll(t *testing.T) {
+func TestRowHasEverything(t *testing.T) {
 	row, _ := of(map[string]any{
 		"maintenance/enabled": "true", "maintenance/state": "blocked", "maintenance/message": "no room", "maintenance/since": "2026-11-26T03:00:00Z",
 		"maintenance/until": "2026-11-26T07:00:00+02:00", "maintenance/reason": "moving house", "maintenance/by": "ana",
@@ -72,9 +72,9 @@ func TestARowSaysAll(t *testing.T) {
 		"leases":["run-b","run-a"],"page":"spring","pageSet":"maintenance-0123456789abcdef"}`, string(raw))
 }
 
-// Whoever may annotate an object must not be able to write on the terminals of those who
-// look at it.
-func TestTextOfOthersCannotReachATerminal(t *testing.T) {
+// TestForeignTextCannotControlATerminal: people who can annotate an object must not be able
+// to write to the terminals of those who look at it.
+func TestForeignTextCannotControlATerminal(t *testing.T) {
 	hostile := "\x1b]0;owned\a\nIngress  shop  active\u202e"
 	row, _ := of(map[string]any{
 		"maintenance/enabled": "true", "maintenance/state": hostile, "maintenance/message": hostile, "maintenance/since": hostile, "maintenance/until": hostile,
@@ -99,7 +99,7 @@ func TestOddObjectsHaveARow(t *testing.T) {
 	}
 }
 
-func TestWhatTheControllerMadeIsNoTarget(t *testing.T) {
+func TestOwnObjectsAreNotTargets(t *testing.T) {
 	object := annotated(map[string]any{"maintenance/enabled": "true", "maintenance/installation": "x", "maintenance/template": "y"})
 	object["metadata"].(map[string]any)["labels"] = map[string]any{annotations.ManagedByLabel: annotations.ManagedBy, annotations.ComponentLabel: annotations.ComponentSet}
 	row, in := view.Of(target.Service(), annotations.DefaultKeys(), object)
@@ -108,14 +108,14 @@ func TestWhatTheControllerMadeIsNoTarget(t *testing.T) {
 	assert.Equal(t, view.Off, row.State)
 }
 
-func TestTheKeysMayBeOthers(t *testing.T) {
+func TestOtherKeys(t *testing.T) {
 	keys := annotations.Keys{Enabled: "example.com/down", EnabledValue: "yes", CustomPage: "example.com/page"}
 	row, in := view.Of(target.Ingress(), keys, annotated(map[string]any{"example.com/down": "yes", "example.com/page": "spring", "maintenance/state": "active"}))
 	assert.True(t, in)
 	assert.Equal(t, "spring", row.Page)
 }
 
-func TestRowsHaveAnOrder(t *testing.T) {
+func TestSort(t *testing.T) {
 	rows := []view.Row{{Namespace: "b", Kind: "Ingress", Name: "a"}, {Namespace: "a", Kind: "Service", Name: "a"}, {Namespace: "a", Kind: "Ingress", Name: "b"}, {Namespace: "a", Kind: "Ingress", Name: "a"}}
 	view.Sort(rows)
 	var order []string

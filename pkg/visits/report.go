@@ -11,39 +11,39 @@ import (
 	"maintenance-controller.io/pkg/access"
 )
 
-// Trouble keeps those who are to be let through from an app.
-type Trouble struct {
-	Reason Reason
-	// Text is for people. It stays the same for as long as the trouble does.
+// Problem keeps people who should get through from an app.
+type Problem struct {
+	Reason Reason // one of those below
+	// Text is the message for people. It does not change while the problem lasts.
 	Text string
-	// Host that cannot be reached, of AppUnreachable.
+	// Host and port that cannot be reached; only set for AppUnreachable.
 	Host string
 }
 
-// Reason of a Trouble.
+// Reason of a Problem. It is a label value of metric maintenance_bypass_failing.
 type Reason string
 
-// The reasons.
+// Reasons of a Problem.
 const (
 	SecretMissing  Reason = "secret-missing"
-	SecretUnusable Reason = "secret-unusable" // lines of it
+	SecretUnusable Reason = "secret-unusable" // lines of it cannot be used, or it has no token
 	AppUnreachable Reason = "app-unreachable"
 )
 
-// Reasons lists them, for metrics.
+// Reasons lists all reasons.
 func Reasons() []Reason { return []Reason{SecretMissing, SecretUnusable, AppUnreachable} }
 
-// Report is what the Pods of a page set say together.
+// Report is what the Pods of a page set report together.
 type Report struct {
 	// Summary is one line for people: who was let through, and what fails.
 	Summary string
-	// Troubles are sorted.
-	Troubles []Trouble
+	// Problems are sorted by reason and text.
+	Problems []Problem
 }
 
-// Unreachable lists the hosts, with their ports, of apps that cannot be reached.
+// Unreachable lists the hosts, with ports, of apps that cannot be reached.
 func (r Report) Unreachable() (hosts []string) {
-	for _, t := range r.Troubles {
+	for _, t := range r.Problems {
 		if t.Reason == AppUnreachable {
 			hosts = append(hosts, t.Host)
 		}
@@ -52,64 +52,64 @@ func (r Report) Unreachable() (hosts []string) {
 }
 
 func (r Report) same(other Report) bool {
-	return r.Summary == other.Summary && slices.Equal(r.Troubles, other.Troubles)
+	return r.Summary == other.Summary && slices.Equal(r.Problems, other.Problems)
 }
 
-// known is what has been heard of a page set since it was asked first: Pods come and go,
-// and forget.
-type known struct {
+// history is what the Pods of a page set have reported since they were first polled: a Pod that is
+// replaced loses what it knew.
+type history struct {
 	holders map[string]bool
 	by      map[access.By]bool
-	failing map[string]string // by the host, what was said first
-	// apart are the rounds between two times that the same is told, left those to the next.
-	apart, left int
+	failing map[string]string // by host, the first message
+	// repeatEvery is how many polls lie between two calls with an unchanged report, and repeatIn how
+	// many are left until the next.
+	repeatEvery, repeatIn int
 }
 
-// mostApart is 10 minutes.
-const mostApart = int(10 * time.Minute / Interval)
+// maxRepeatRounds bounds repeatEvery: 10 minutes.
+const maxRepeatRounds = int(10 * time.Minute / PollInterval)
 
-// told notes that something new is told in this round.
-func (k *known) told() { k.apart, k.left = 1, 1 }
+// reset starts over after a changed report.
+func (k *history) reset() { k.repeatEvery, k.repeatIn = 1, 1 }
 
-// due says whether what is the same as before is told again in this round: at first in
-// each, and then ever more seldom.
-func (k *known) due() bool {
-	if k.left--; k.left > 0 {
+// due reports whether an unchanged report is repeated in this poll: with growing intervals.
+func (k *history) due() bool {
+	if k.repeatIn--; k.repeatIn > 0 {
 		return false
 	}
-	k.apart = min(2*k.apart, mostApart)
-	k.left = k.apart
+	k.repeatEvery = min(2*k.repeatEvery, maxRepeatRounds)
+	k.repeatIn = k.repeatEvery
 	return true
 }
 
-// mostKept bounds the names that are kept of a page set: what Pods say is taken from
-// whatever answers at their addresses.
-const mostKept = 1024
+// maxHolders bounds the names that are kept of a page set: anything may answer at the address of a
+// Pod.
+const maxHolders = 1024
 
-func (k *known) hold(name string) {
-	if access.IsTokenName(name) && (k.holders[name] || len(k.holders) < mostKept) {
+func (k *history) addHolder(name string) {
+	if access.IsTokenName(name) && (k.holders[name] || len(k.holders) < maxHolders) {
 		k.holders[name] = true
 	}
 }
 
-// mostNamed bounds the names of a summary.
-const mostNamed = 10
+// maxNamedHolders bounds the names in a summary.
+const maxNamedHolders = 10
 
-// report puts together what Pods say now with what was heard before.
-func (k *known) report(settings access.Settings, pods []access.Summary) Report {
+// report combines the current answers of the Pods with the history.
+func (k *history) report(settings access.Settings, pods []access.Summary) Report {
 	if k.holders == nil {
-		*k = known{holders: map[string]bool{}, by: map[access.By]bool{}, failing: map[string]string{}}
+		*k = history{holders: map[string]bool{}, by: map[access.By]bool{}, failing: map[string]string{}}
 	}
 	failing := map[string]string{}
-	var troubles []Trouble
+	var troubles []Problem
 	for _, pod := range pods {
 		for name := range pod.Holders {
-			k.hold(name)
+			k.addHolder(name)
 		}
 		for _, by := range access.Bys() {
 			k.by[by] = k.by[by] || pod.Through[by] > 0
 		}
-		troubles = append(troubles, ofSecret(settings.BypassSecret, pod.Secret)...)
+		troubles = append(troubles, secretProblems(settings.BypassSecret, pod.Secret)...)
 		for _, door := range pod.Doors {
 			at := slices.IndexFunc(settings.Doors, func(d access.Door) bool { return d.Name == door.Name })
 			if door.Unreachable == "" || at < 0 {
@@ -121,34 +121,34 @@ func (k *known) report(settings access.Settings, pods []access.Summary) Report {
 	}
 	k.failing = failing
 	for host, why := range failing {
-		troubles = append(troubles, Trouble{Reason: AppUnreachable, Host: host, Text: fmt.Sprintf("the app at %s cannot be reached from the page Pods (%s): who is let through gets the page there", host, why)})
+		troubles = append(troubles, Problem{Reason: AppUnreachable, Host: host, Text: fmt.Sprintf("the app at %s cannot be reached from the page Pods (%s): people with access get its page", host, why)})
 	}
-	slices.SortFunc(troubles, func(a, b Trouble) int { return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Text, b.Text)) })
+	slices.SortFunc(troubles, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Text, b.Text)) })
 	troubles = slices.Compact(troubles)
-	return Report{Summary: k.summary(troubles), Troubles: troubles}
+	return Report{Summary: k.summary(troubles), Problems: troubles}
 }
 
-func ofSecret(name string, s access.Secret) []Trouble {
+func secretProblems(name string, s access.Secret) []Problem {
 	switch {
 	case name == "":
 		return nil
 	case s.Missing:
-		return []Trouble{{Reason: SecretMissing, Text: fmt.Sprintf("there is no Secret %s with the key %s: nobody is let through by a token", name, access.SecretKey)}}
+		return []Problem{{Reason: SecretMissing, Text: fmt.Sprintf("there is no Secret %s with the key %s: no token is accepted", name, access.SecretKey)}}
 	case len(s.Problems) > 0:
-		return []Trouble{{Reason: SecretUnusable, Text: fmt.Sprintf("Secret %s: %s", name, strings.Join(s.Problems, "; "))}}
+		return []Problem{{Reason: SecretUnusable, Text: fmt.Sprintf("Secret %s: %s", name, strings.Join(s.Problems, "; "))}}
 	case s.Tokens == 0:
-		return []Trouble{{Reason: SecretUnusable, Text: fmt.Sprintf("Secret %s has no token: nobody is let through by one", name)}}
+		return []Problem{{Reason: SecretUnusable, Text: fmt.Sprintf("Secret %s has no token: no token is accepted", name)}}
 	}
 	return nil
 }
 
 // summary says who was let through, and what fails.
-func (k *known) summary(troubles []Trouble) string {
+func (k *history) summary(troubles []Problem) string {
 	var ways []string
 	if names := slices.Sorted(maps.Keys(k.holders)); len(names) > 0 {
 		more := ""
-		if over := len(names) - mostNamed; over > 0 {
-			names, more = names[:mostNamed], fmt.Sprintf(" and %d more", over)
+		if over := len(names) - maxNamedHolders; over > 0 {
+			names, more = names[:maxNamedHolders], fmt.Sprintf(" and %d more", over)
 		}
 		ways = append(ways, "by token or link: "+strings.Join(names, ", ")+more)
 	}
@@ -158,7 +158,7 @@ func (k *known) summary(troubles []Trouble) string {
 	if k.by[access.ByMethod] {
 		ways = append(ways, "by reading")
 	}
-	all := []string{"nobody was let through yet"}
+	all := []string{"nobody has been let through yet"}
 	if len(ways) > 0 {
 		all = []string{"let through " + strings.Join(ways, ", ")}
 	}

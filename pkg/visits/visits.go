@@ -1,5 +1,5 @@
-// Package visits asks the page Pods that have doors who was let through, and what keeps
-// those who should be from the app.
+// Package visits polls the page Pods that have doors: who was let through, and what keeps people who
+// should get through from the app.
 package visits
 
 import (
@@ -20,64 +20,63 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// Interval between two questions. It is well above how long an answer may take.
-const Interval = 15 * time.Second
+// PollInterval is the time between two polls. It is well above requestTimeout.
+const PollInterval = 15 * time.Second
 
-const patience = 3 * time.Second
+const requestTimeout = 3 * time.Second
 
 // Set is a page set with doors that is in use.
 type Set struct {
-	ID       pageset.ID
-	Settings access.Settings
-	Pods     []string // addresses of those that are ready
+	ID       pageset.ID      // namespace and name
+	Settings access.Settings // as the page set's ConfigMap has them
+	Pods     []string        // IP addresses of the ready Pods
 }
 
-// Config is what a Watch stands on.
+// Config configures a Poller. All fields but Ask are required.
 type Config struct {
-	// Sets lists whom to ask: none where nobody is to be let through, and then nothing is
-	// asked.
+	// Sets lists the page sets to poll. If it is empty, no request is sent.
 	Sets func() []Set
-	// Ask a Pod by its address; nil asks it over HTTP.
+	// Ask polls a Pod by its IP address; nil asks over HTTP.
 	Ask func(ctx context.Context, pod string) (access.Summary, error)
-	// Heard is told of each page set of which something else is said than before, and, ever
-	// more seldom, of one that cannot reach an app: it may be elsewhere by now.
-	Heard func(pageset.ID, Report)
-	Log   *zap.Logger
-	Clock clock.WithTicker
+	// OnReport is called with each page set whose report has changed, and, with growing intervals,
+	// with one that still cannot reach an app, because the app may have moved. It must only enqueue.
+	OnReport func(pageset.ID, Report)
+	Log      *zap.Logger
+	Clock    clock.WithTicker
 }
 
-// Watch asks, and keeps what was said last.
-type Watch struct {
+// Poller polls page Pods and keeps the last reports.
+type Poller struct {
 	Config
-	mu      sync.Mutex
-	known   map[pageset.ID]*known
-	reports map[pageset.ID]Report
+	mu        sync.Mutex
+	histories map[pageset.ID]*history
+	reports   map[pageset.ID]Report
 }
 
-// New gives a Watch that has asked nobody.
-func New(c Config) *Watch {
+// New returns a Poller that has not polled yet.
+func New(c Config) *Poller {
 	if c.Ask == nil {
 		c.Ask = ask(client())
 	}
-	return &Watch{Config: c, known: map[pageset.ID]*known{}, reports: map[pageset.ID]Report{}}
+	return &Poller{Config: c, histories: map[pageset.ID]*history{}, reports: map[pageset.ID]Report{}}
 }
 
-// Run asks until ctx ends.
-func (w *Watch) Run(ctx context.Context) {
-	tick := w.Clock.NewTicker(Interval)
+// Run polls until ctx ends.
+func (w *Poller) Run(ctx context.Context) {
+	tick := w.Clock.NewTicker(PollInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C():
-			w.round(ctx)
+			w.poll(ctx)
 		}
 	}
 }
 
-// round asks all Pods once, side by side, and forgets the page sets that have gone.
-func (w *Watch) round(ctx context.Context) {
+// poll polls all page sets once, concurrently, and forgets those that no longer exist.
+func (w *Poller) poll(ctx context.Context) {
 	sets := w.Sets()
 	there := map[pageset.ID]bool{}
 	var all sync.WaitGroup
@@ -88,27 +87,27 @@ func (w *Watch) round(ctx context.Context) {
 		all.Go(func() {
 			free <- struct{}{}
 			defer func() { <-free }()
-			w.hear(ctx, set)
+			w.pollSet(ctx, set)
 		})
 	}
 	all.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for id := range w.known {
+	for id := range w.histories {
 		if !there[id] {
-			delete(w.known, id)
+			delete(w.histories, id)
 			delete(w.reports, id)
 		}
 	}
 }
 
-// hear asks the Pods of a set. If none answers, what was said last stands.
-func (w *Watch) hear(ctx context.Context, set Set) {
+// pollSet polls the Pods of a page set. If none answers, the last report stays.
+func (w *Poller) pollSet(ctx context.Context, set Set) {
 	var said []access.Summary
 	for _, pod := range set.Pods {
 		summary, err := w.Ask(ctx, pod)
 		if err != nil {
-			w.Log.Debug("a page Pod does not say who was let through", zap.Stringer("set", set.ID), zap.String("pod", pod), zap.Error(err))
+			w.Log.Debug("page Pod did not report who was let through", zap.Stringer("set", set.ID), zap.String("pod", pod), zap.Error(err))
 			continue
 		}
 		if summary.PageSet == set.ID.Name {
@@ -119,41 +118,41 @@ func (w *Watch) hear(ctx context.Context, set Set) {
 		return
 	}
 	w.mu.Lock()
-	if w.known[set.ID] == nil {
-		w.known[set.ID] = &known{}
+	if w.histories[set.ID] == nil {
+		w.histories[set.ID] = &history{}
 	}
-	now := w.known[set.ID].report(set.Settings, said)
+	now := w.histories[set.ID].report(set.Settings, said)
 	before, heard := w.reports[set.ID]
 	w.reports[set.ID] = now
 	tell := !heard || !now.same(before)
 	if tell {
-		w.known[set.ID].told()
+		w.histories[set.ID].reset()
 	} else {
-		tell = w.known[set.ID].due() && len(now.Unreachable()) > 0
+		tell = w.histories[set.ID].due() && len(now.Unreachable()) > 0
 	}
 	w.mu.Unlock()
 	if tell {
-		w.Heard(set.ID, now)
+		w.OnReport(set.ID, now)
 	}
 }
 
-// Of gives what the Pods of a page set said last; false if they have not been asked yet.
-func (w *Watch) Of(id pageset.ID) (Report, bool) {
+// Report returns the last report of a page set; false if there is none yet.
+func (w *Poller) Report(id pageset.ID) (Report, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r, ok := w.reports[id]
 	return r, ok
 }
 
-// Troubles counts the page sets that have each trouble.
-func (w *Watch) Troubles() map[string]int {
+// ProblemCounts returns, by reason, how many page sets have a problem. Every reason has an entry.
+func (w *Poller) ProblemCounts() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	counts := map[string]int{}
 	for _, reason := range Reasons() {
 		counts[string(reason)] = 0
 		for _, r := range w.reports {
-			for _, t := range r.Troubles {
+			for _, t := range r.Problems {
 				if t.Reason == reason {
 					counts[string(reason)]++
 					break
@@ -164,15 +163,16 @@ func (w *Watch) Troubles() map[string]int {
 	return counts
 }
 
-// client asks once: each answer is a connection of its own, since Pods come and go.
+// client returns a client that opens a connection for each request, since Pods come and go. It
+// follows no redirects.
 func client() *http.Client {
 	return &http.Client{
-		Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true},
+		Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// ask a page Pod on the port of its metrics.
+// ask polls a page Pod on its metrics port.
 func ask(client *http.Client) func(context.Context, string) (access.Summary, error) {
 	return func(ctx context.Context, pod string) (s access.Summary, err error) {
 		return read(ctx, client, "http://"+net.JoinHostPort(pod, strconv.Itoa(pageset.MetricsPort))+access.SummaryPath)
@@ -190,7 +190,7 @@ func read(ctx context.Context, client *http.Client, url string) (s access.Summar
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("it answers %s", resp.Status)
+		return s, fmt.Errorf("unexpected status %s", resp.Status)
 	}
 	return s, json.NewDecoder(io.LimitReader(resp.Body, access.MaxSummary)).Decode(&s)
 }

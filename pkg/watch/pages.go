@@ -17,14 +17,14 @@ import (
 // byPageName indexes page ConfigMaps by namespace/name of the page.
 const byPageName = "page-name"
 
-// PagesConfig is what the watch of pages stands on.
+// PagesConfig configures Pages. All fields are required.
 type PagesConfig struct {
 	Client     kubernetes.Interface
 	Log        *zap.Logger
-	Namespaces []string // "" is all of them
-	// Changed is told of each page that came, went or changed: the namespace of its
-	// ConfigMap, and its name.
-	Changed func(namespace, page string)
+	Namespaces []string // "" means all
+	// OnChange is called with each page that is added, changed or deleted: the namespace of its
+	// ConfigMap, and the page's name. It must only enqueue.
+	OnChange func(namespace, page string)
 }
 
 // Pages watches the ConfigMaps that people label as pages.
@@ -33,7 +33,7 @@ type Pages struct {
 	informers informers
 }
 
-// NewPages gives a watch that has not started.
+// NewPages returns a watch that has not started.
 func NewPages(c PagesConfig) *Pages {
 	p := &Pages{config: c}
 	labelled := func(l *metav1.ListOptions) { l.LabelSelector = annotations.CustomPageLabel }
@@ -41,7 +41,7 @@ func NewPages(c PagesConfig) *Pages {
 		p.informers = append(p.informers, coreinformers.NewFilteredConfigMapInformer(c.Client, namespace, 0, cache.Indexers{}, labelled))
 	}
 	p.informers.transform(c.Log, withoutManagedFields)
-	p.informers.set(c.Log, cache.Indexers{byPageName: func(object any) ([]string, error) {
+	p.informers.setUp(c.Log, cache.Indexers{byPageName: func(object any) ([]string, error) {
 		if cm, ok := object.(*corev1.ConfigMap); ok {
 			return []string{cm.Namespace + "/" + cm.Labels[annotations.CustomPageLabel]}, nil
 		}
@@ -49,7 +49,7 @@ func NewPages(c PagesConfig) *Pages {
 	}}, cache.ResourceEventHandlerFuncs{
 		AddFunc:    p.changed,
 		DeleteFunc: p.changed,
-		UpdateFunc: func(before, now any) { // it may have had another name
+		UpdateFunc: func(before, now any) { // it may have had another page name
 			p.changed(before)
 			p.changed(now)
 		},
@@ -57,10 +57,10 @@ func NewPages(c PagesConfig) *Pages {
 	return p
 }
 
-// Start watches until ctx ends.
+// Start watches until ctx ends. wg counts its goroutines.
 func (p *Pages) Start(ctx context.Context, wg *sync.WaitGroup) { p.informers.start(ctx, wg) }
 
-// HasSynced says whether everything has been read once.
+// HasSynced reports whether everything has been read once.
 func (p *Pages) HasSynced() bool { return p.informers.synced() }
 
 // Unsynced names what has not been read yet.
@@ -72,12 +72,12 @@ func (p *Pages) Unsynced() []string {
 }
 
 func (p *Pages) changed(object any) {
-	if cm, ok := seen[*corev1.ConfigMap](object); ok {
-		p.config.Changed(cm.Namespace, cm.Labels[annotations.CustomPageLabel])
+	if cm, ok := eventObject[*corev1.ConfigMap](object); ok {
+		p.config.OnChange(cm.Namespace, cm.Labels[annotations.CustomPageLabel])
 	}
 }
 
 // Named lists the ConfigMaps of a namespace that hold the page of that name.
 func (p *Pages) Named(namespace, page string) []*corev1.ConfigMap {
-	return indexed[*corev1.ConfigMap](p.informers, byPageName, namespace+"/"+page)
+	return byIndex[*corev1.ConfigMap](p.informers, byPageName, namespace+"/"+page)
 }

@@ -19,27 +19,27 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// PoliciesConfig is what the watch of NetworkPolicies stands on.
+// PoliciesConfig configures Policies. All fields are required.
 type PoliciesConfig struct {
 	Client     kubernetes.Interface
 	Log        *zap.Logger
-	Namespaces []string // "" is all of them
-	// Mode is when page sets have a NetworkPolicy. Where they never have, nothing
-	// is watched and no rights are needed.
+	Namespaces []string // "" means all
+	// Mode says when page sets have a NetworkPolicy. Unless it is PolicyAuto or PolicyAlways,
+	// nothing is watched and no permissions are needed.
 	Mode pageset.PolicyMode
-	// Changed is told of a policy of ours, by the name of its set, and with an empty
-	// set when another's policy has come or gone: every set of the namespace is
-	// concerned then.
-	Changed func(namespace, set string)
+	// OnChange is called with the name of a page set when its policy changes. When another policy is
+	// added, deleted or changed, set is empty: every page set of the namespace is concerned. It must
+	// only enqueue.
+	OnChange func(namespace, set string)
 }
 
-// Policies watches NetworkPolicies: whether a namespace has any, and ours.
+// Policies watches NetworkPolicies: those of page sets, and whether a namespace has others.
 type Policies struct {
 	config    PoliciesConfig
 	informers informers
 }
 
-// NewPolicies gives a watch that has not started.
+// NewPolicies returns a watch that has not started.
 func NewPolicies(c PoliciesConfig) *Policies {
 	w := &Policies{config: c}
 	if c.Mode != pageset.PolicyAuto && c.Mode != pageset.PolicyAlways {
@@ -49,42 +49,42 @@ func NewPolicies(c PoliciesConfig) *Policies {
 		w.informers = append(w.informers, networkinginformers.NewNetworkPolicyInformer(c.Client, namespace, 0, byNamespace()))
 	}
 	w.informers.transform(c.Log, reducePolicy)
-	w.informers.set(c.Log, nil, cache.ResourceEventHandlerFuncs{
+	w.informers.setUp(c.Log, nil, cache.ResourceEventHandlerFuncs{
 		AddFunc:    w.changed,
 		DeleteFunc: w.changed,
 		UpdateFunc: func(before, now any) {
 			was, ok1 := before.(*networkingv1.NetworkPolicy)
 			p, ok2 := now.(*networkingv1.NetworkPolicy)
-			if ok1 && ok2 && (ofSet(p) || !equality.Semantic.DeepEqual(was.Spec, p.Spec)) {
-				w.changed(p) // what else others allow or deny is their business
+			if ok1 && ok2 && (belongsToSet(p) || !equality.Semantic.DeepEqual(was.Spec, p.Spec)) {
+				w.changed(p) // what else other policies allow or deny does not concern page sets
 			}
 		},
 	})
 	return w
 }
 
-// reducePolicy keeps of another's policy that it is there, and of which Pods it keeps in
-// what they begin.
+// reducePolicy keeps of a policy that belongs to no page set only its key and the Pods whose egress
+// it restricts.
 func reducePolicy(object any) (any, error) {
 	p, ok := object.(*networkingv1.NetworkPolicy)
 	if !ok {
 		return object, nil
 	}
-	if ofSet(p) {
+	if belongsToSet(p) {
 		p.ManagedFields = nil
 		return p, nil
 	}
 	reduced := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion}}
-	if isolates(p) {
+	if restrictsEgress(p) {
 		reduced.Spec.PodSelector, reduced.Spec.PolicyTypes = p.Spec.PodSelector, []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
 	}
 	return reduced, nil
 }
 
-// Start watches until ctx ends.
+// Start watches until ctx ends. wg counts its goroutines.
 func (w *Policies) Start(ctx context.Context, wg *sync.WaitGroup) { w.informers.start(ctx, wg) }
 
-// HasSynced says whether everything has been read once.
+// HasSynced reports whether everything has been read once.
 func (w *Policies) HasSynced() bool { return w.informers.synced() }
 
 // Unsynced names what has not been read yet.
@@ -96,44 +96,44 @@ func (w *Policies) Unsynced() []string {
 }
 
 func (w *Policies) changed(object any) {
-	p, ok := seen[*networkingv1.NetworkPolicy](object)
+	p, ok := eventObject[*networkingv1.NetworkPolicy](object)
 	switch {
 	case !ok:
-	case ofSet(p):
-		w.config.Changed(p.Namespace, p.Name)
+	case belongsToSet(p):
+		w.config.OnChange(p.Namespace, p.Name)
 	default:
-		w.config.Changed(p.Namespace, "")
+		w.config.OnChange(p.Namespace, "")
 	}
 }
 
-// ofSet says whether the policy is a page set's, also if somebody took its labels off.
-func ofSet(p *networkingv1.NetworkPolicy) bool {
+// belongsToSet reports whether the policy is a page set's, even if somebody removed its labels.
+func belongsToSet(p *networkingv1.NetworkPolicy) bool {
 	return p.Labels[annotations.ManagedByLabel] == annotations.ManagedBy || page.IsSetName(p.Name)
 }
 
-// Policy gives the NetworkPolicy that has the set's name, nil if there is none, and
-// whether the namespace has any that is not a page set's.
+// Policy returns the NetworkPolicy with the page set's name, nil if there is none, and whether the
+// namespace has a policy that belongs to no page set.
 func (w *Policies) Policy(id pageset.ID) (own *networkingv1.NetworkPolicy, others bool) {
-	for _, p := range indexed[*networkingv1.NetworkPolicy](w.informers, cache.NamespaceIndex, id.Namespace) {
+	for _, p := range byIndex[*networkingv1.NetworkPolicy](w.informers, cache.NamespaceIndex, id.Namespace) {
 		if p.Name == id.Name {
 			own = p
 		}
-		others = others || !ofSet(p)
+		others = others || !belongsToSet(p)
 	}
 	return own, others
 }
 
-// isolates says whether a policy keeps in what its Pods begin.
-func isolates(p *networkingv1.NetworkPolicy) bool {
+// restrictsEgress reports whether a policy restricts the egress of the Pods that it selects.
+func restrictsEgress(p *networkingv1.NetworkPolicy) bool {
 	return slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 }
 
-// Isolated says whether a policy that is not a page set's keeps in what Pods with these
-// labels begin.
-func (w *Policies) Isolated(namespace string, pod map[string]string) bool {
-	for _, p := range indexed[*networkingv1.NetworkPolicy](w.informers, cache.NamespaceIndex, namespace) {
+// EgressRestricted reports whether a policy that belongs to no page set restricts the egress of Pods
+// with these labels.
+func (w *Policies) EgressRestricted(namespace string, pod map[string]string) bool {
+	for _, p := range byIndex[*networkingv1.NetworkPolicy](w.informers, cache.NamespaceIndex, namespace) {
 		selector, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector)
-		if !ofSet(p) && isolates(p) && err == nil && selector.Matches(labels.Set(pod)) {
+		if !belongsToSet(p) && restrictsEgress(p) && err == nil && selector.Matches(labels.Set(pod)) {
 			return true
 		}
 	}

@@ -18,8 +18,8 @@ import (
 	"maintenance-controller.io/pkg/pageset"
 )
 
-// TestIsolatedPods: by a policy over egress that selects them, and that is no page set's.
-func TestIsolatedPods(t *testing.T) {
+// TestEgressRestricted: only by an egress policy that selects the Pods and belongs to no page set.
+func TestEgressRestricted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := kubetest.New(t)
 		var mu sync.Mutex
@@ -31,7 +31,7 @@ func TestIsolatedPods(t *testing.T) {
 			defer func() { told = nil }()
 			return slices.Clone(told)
 		}
-		w := NewPolicies(PoliciesConfig{Client: c.Client, Log: zap.NewNop(), Namespaces: []string{""}, Mode: pageset.PolicyAuto, Changed: func(namespace, set string) {
+		w := NewPolicies(PoliciesConfig{Client: c.Client, Log: zap.NewNop(), Namespaces: []string{""}, Mode: pageset.PolicyAuto, OnChange: func(namespace, set string) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, namespace+" "+set)
@@ -47,7 +47,7 @@ func TestIsolatedPods(t *testing.T) {
 		policy, err := client.Create(t.Context(), policy, metav1.CreateOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"shop "}, since())
-		assert.False(t, w.Isolated("shop", page), "it is about ingress alone")
+		assert.False(t, w.EgressRestricted("shop", page), "it restricts ingress only")
 
 		update := func(change func(*networkingv1.NetworkPolicy)) {
 			policy = policy.DeepCopy()
@@ -58,13 +58,13 @@ func TestIsolatedPods(t *testing.T) {
 		update(func(p *networkingv1.NetworkPolicy) {
 			p.Spec.PolicyTypes = append(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 		})
-		assert.Equal(t, []string{"shop "}, since(), "sets with doors need a way out now")
-		assert.True(t, w.Isolated("shop", page))
-		assert.False(t, w.Isolated("other", page))
+		assert.Equal(t, []string{"shop "}, since(), "page sets with doors need an egress rule now")
+		assert.True(t, w.EgressRestricted("shop", page))
+		assert.False(t, w.EgressRestricted("other", page))
 		update(func(p *networkingv1.NetworkPolicy) { p.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{}} })
-		assert.Empty(t, since(), "what it lets out is its business")
+		assert.Empty(t, since(), "which egress it allows does not matter")
 		update(func(p *networkingv1.NetworkPolicy) { p.Spec.PodSelector.MatchLabels = map[string]string{"app": "app"} })
 		assert.Equal(t, []string{"shop "}, since())
-		assert.False(t, w.Isolated("shop", page), "it is about other Pods")
+		assert.False(t, w.EgressRestricted("shop", page), "it selects other Pods")
 	})
 }

@@ -16,26 +16,26 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Resource is one of those that Served watches.
+// Resource is a resource that Served watches.
 type Resource struct {
-	Name     string // for logs and for Each, such as the kind
+	Name     string // identifies it in logs and in Each, such as the kind
 	Resource schema.GroupVersionResource
-	// Custom resources come with a CRD, which may be absent, come later, or go.
+	// Custom is true for resources of a CRD, which may not exist, be installed later, or be deleted.
 	Custom bool
-	// Informer gives an informer of the resource in a namespace, with indexes and
-	// handlers, that has not started.
+	// Informer returns an informer of the resource in a namespace, with its indexes and handlers set
+	// up but not started.
 	Informer func(namespace string) cache.SharedIndexInformer
-	// Gone is told of each object that was there when the resource went.
-	Gone func(object any)
+	// OnGone is called with each object that was known when the resource was no longer served.
+	OnGone func(object any)
 }
 
-// ServedConfig is what Served stands on.
+// ServedConfig configures Served. All fields are required.
 type ServedConfig struct {
-	Discovery  discovery.DiscoveryInterface
-	Log        *zap.Logger
-	Clock      clock.WithTicker
-	Namespaces []string      // "" is all of them
-	Interval   time.Duration // between two checks which custom resources are served; above 0
+	Discovery         discovery.DiscoveryInterface
+	Log               *zap.Logger
+	Clock             clock.WithTicker
+	Namespaces        []string      // "" means all
+	DiscoveryInterval time.Duration // how often to check which custom resources are served; above 0
 }
 
 // Served watches resources while the API server serves them.
@@ -43,40 +43,40 @@ type Served struct {
 	config    ServedConfig
 	resources []Resource
 
-	mu      sync.RWMutex
-	running map[string]*served
-	looked  map[string]look // resources of which it has been known once whether they are there
-	first   bool            // each has been looked for once
+	mu         sync.RWMutex
+	running    map[string]*runningWatch
+	discovered map[string]probe // last result for each resource; missing until discovery has succeeded once
+	triedAll   bool             // discovery of each has been tried once
 }
 
-// look is what was found when a resource was last looked for.
-type look struct {
+// probe is the result of the last successful discovery of a resource.
+type probe struct {
 	there bool
 	at    time.Time
 }
 
-// served is the watch of one resource.
-type served struct {
+// runningWatch is the watch of one resource.
+type runningWatch struct {
 	informers
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
-// NewServed gives a watch that has not started.
+// NewServed returns a watch that has not started.
 func NewServed(c ServedConfig, resources ...Resource) *Served {
-	return &Served{config: c, resources: resources, running: map[string]*served{}, looked: map[string]look{}}
+	return &Served{config: c, resources: resources, running: map[string]*runningWatch{}, discovered: map[string]probe{}}
 }
 
-// Run watches until ctx ends, and returns when the informers have.
+// Run watches until ctx ends, and returns when its informers have stopped.
 func (s *Served) Run(ctx context.Context) {
-	tick := s.config.Clock.NewTicker(s.config.Interval)
+	tick := s.config.Clock.NewTicker(s.config.DiscoveryInterval)
 	defer tick.Stop()
 	for {
 		for _, r := range s.resources {
-			s.follow(ctx, r)
+			s.discover(ctx, r)
 		}
 		s.mu.Lock()
-		s.first = true
+		s.triedAll = true
 		s.mu.Unlock()
 		select {
 		case <-ctx.Done():
@@ -89,24 +89,24 @@ func (s *Served) Run(ctx context.Context) {
 	}
 }
 
-// follow starts or stops the watch of a resource as it comes and goes. A discovery
-// that fails says nothing about it.
-func (s *Served) follow(ctx context.Context, r Resource) {
+// discover starts or stops the watch of a resource depending on whether the API server serves it. A
+// failed discovery changes nothing.
+func (s *Served) discover(ctx context.Context, r Resource) {
 	began := s.config.Clock.Now()
 	there, err := s.serves(r)
 	if err != nil {
-		s.config.Log.Error("discovery failed: it will be tried again", zap.String("kind", r.Name), zap.Error(err))
+		s.config.Log.Error("discovery failed: retrying", zap.String("kind", r.Name), zap.Error(err))
 		return
 	}
 	s.mu.Lock()
-	s.looked[r.Name] = look{there: there, at: began}
+	s.discovered[r.Name] = probe{there: there, at: began}
 	_, running := s.running[r.Name]
 	s.mu.Unlock()
 	switch {
 	case there && !running:
 		s.start(ctx, r)
 	case !there && running:
-		s.config.Log.Info("kind is not served any more", zap.String("kind", r.Name))
+		s.config.Log.Info("kind is no longer served", zap.String("kind", r.Name))
 		s.stop(r)
 	}
 }
@@ -128,7 +128,7 @@ func (s *Served) serves(r Resource) (bool, error) {
 
 func (s *Served) start(ctx context.Context, r Resource) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &served{cancel: cancel}
+	w := &runningWatch{cancel: cancel}
 	for _, namespace := range s.config.Namespaces {
 		w.informers = append(w.informers, r.Informer(namespace))
 	}
@@ -151,12 +151,12 @@ func (s *Served) stop(r Resource) {
 	w.done.Wait()
 	for _, informer := range w.informers {
 		for _, object := range informer.GetStore().List() {
-			r.Gone(object)
+			r.OnGone(object)
 		}
 	}
 }
 
-// Unsynced names the resources that are there and have not been read yet.
+// Unsynced names the served resources that have not been read yet, sorted.
 func (s *Served) Unsynced() []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -170,39 +170,39 @@ func (s *Served) Unsynced() []string {
 	return names
 }
 
-// HasSynced says whether every resource has been looked for, and all that was found
-// has been read. A discovery that fails holds up nothing but its own resource.
+// HasSynced reports whether discovery of every resource has been tried, and all served resources
+// have been read. A failed discovery delays only its own resource.
 func (s *Served) HasSynced() bool {
 	s.mu.RLock()
-	first := s.first
+	first := s.triedAll
 	s.mu.RUnlock()
 	return first && len(s.Unsynced()) == 0
 }
 
-// Looked says whether the resource of that name was served when it was last looked for, and
-// when that was; zero if nobody knows yet.
-func (s *Served) Looked(name string) (there bool, at time.Time) {
+// LastDiscovery returns whether the resource of that name was served at its last successful
+// discovery, and when that was; the zero time if none has succeeded.
+func (s *Served) LastDiscovery(name string) (there bool, at time.Time) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.looked[name].there, s.looked[name].at
+	return s.discovered[name].there, s.discovered[name].at
 }
 
-// Complete says whether of every resource it has been known whether it is there, and
-// all that is there has been read.
+// Complete reports whether discovery of every resource has succeeded once, and all served resources
+// have been read.
 func (s *Served) Complete() bool {
 	s.mu.RLock()
-	looked := len(s.looked)
+	looked := len(s.discovered)
 	s.mu.RUnlock()
 	return looked == len(s.resources) && s.HasSynced()
 }
 
-// Each calls f with the name of its resource for every object that an index holds
-// under a value.
+// Each calls f for every object that an index holds under a value, with the name of the object's
+// resource.
 func (s *Served) Each(index, value string, f func(name string, object any)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for name, w := range s.running {
-		for _, object := range indexed[any](w.informers, index, value) {
+		for _, object := range byIndex[any](w.informers, index, value) {
 			f(name, object)
 		}
 	}

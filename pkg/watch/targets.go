@@ -3,17 +3,10 @@ package watch
 import (
 	"context"
 	"hash/fnv"
-	"maps"
 	"strconv"
-	"time"
 
-	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/page"
@@ -24,23 +17,17 @@ import (
 
 // Indexes of the targets' watches.
 const (
-	byPageSet = "page-set"  // namespace/name of the set that the annotation names
-	concerned = "concerned" // targets that have any annotation of ours
+	byPageSet = "page-set"  // namespace/name of the page set that the annotation names
+	annotated = "annotated" // targets that carry any annotation of ours
 )
 
-// TargetsConfig is what the watch of targets stands on.
+// TargetsConfig configures Targets. All fields are required.
 type TargetsConfig struct {
-	Metadata   metadata.Interface
-	Discovery  discovery.DiscoveryInterface
-	Log        *zap.Logger
-	Clock      clock.WithTicker
-	Namespaces []string // "" is all of them
-	Kinds      []target.Kind
-	Keys       annotations.Keys
-	Interval   time.Duration // between two checks whether kinds' CRDs have come or gone; above 0
-	// Target and Set are told of each target and each page set that a change concerns.
-	Target func(target.Ref)
-	Set    func(pageset.ID)
+	KindsConfig
+	// OnTarget and OnSet are called with each target and each page set that a change concerns. They
+	// must only enqueue.
+	OnTarget func(target.Ref)
+	OnSet    func(pageset.ID)
 }
 
 // Targets watches the metadata of targets.
@@ -49,42 +36,28 @@ type Targets struct {
 	served *Served
 }
 
-// NewTargets gives a watch that has not started.
+// NewTargets returns a watch that has not started.
 func NewTargets(c TargetsConfig) *Targets {
 	t := &Targets{config: c}
-	var resources []Resource
-	for _, k := range c.Kinds {
-		resources = append(resources, Resource{
-			Name: k.Name, Resource: k.Resource, Custom: k.Custom, Gone: t.handler(k).OnDelete,
-			Informer: func(namespace string) cache.SharedIndexInformer { return t.informer(k, namespace) },
-		})
-	}
-	t.served = NewServed(ServedConfig{Discovery: c.Discovery, Log: c.Log, Clock: c.Clock, Namespaces: c.Namespaces, Interval: c.Interval}, resources...)
+	t.served = c.watch(rules{indexers: t.indexers(), reduce: t.reduce, handler: t.handler})
 	return t
 }
 
-func (t *Targets) informer(k target.Kind, namespace string) cache.SharedIndexInformer {
-	one := informers{metadatainformer.NewFilteredMetadataInformer(t.config.Metadata, k.Resource, namespace, 0, t.indexers(), nil).Informer()}
-	one.transform(t.config.Log, t.reduce)
-	one.set(t.config.Log, nil, t.handler(k))
-	return one[0]
-}
-
-// Run watches until ctx ends, and returns when the informers have.
+// Run watches until ctx ends, and returns when its informers have stopped.
 func (t *Targets) Run(ctx context.Context) { t.served.Run(ctx) }
 
-// Unsynced names the kinds that are there and have not been read yet.
+// Unsynced names the served kinds that have not been read yet, sorted.
 func (t *Targets) Unsynced() []string { return t.served.Unsynced() }
 
-// HasSynced says whether all kinds that are known to be there have been read once.
+// HasSynced reports whether all kinds that are known to be served have been read once.
 func (t *Targets) HasSynced() bool { return t.served.HasSynced() }
 
-// Complete says whether of every kind it is known whether it is there, and all that
-// is there has been read: only then is it known who uses a page set.
+// Complete reports whether it is known of every kind whether it is served, and all served kinds have
+// been read: only then are all users of a page set known.
 func (t *Targets) Complete() bool { return t.served.Complete() }
 
-// reduce keeps of a target what the watch is for: with 50,000 targets this is
-// most of the memory. Originals are only ever read from the API server.
+// reduce keeps only the fields that the controller needs: with 50,000 targets they are most of its
+// memory. Originals are only ever read from the API server.
 func (t *Targets) reduce(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -96,14 +69,14 @@ func (t *Targets) reduce(object any) (any, error) {
 	}}
 	own := pageset.Ours(m)
 	for key, value := range m.Annotations {
-		if own || !t.config.Keys.Keeps(key) { // an object of our own is never a target
+		if own || !t.config.Keys.Relevant(key) { // our own objects are never targets
 			continue
 		}
 		if out.Annotations == nil {
 			out.Annotations = map[string]string{}
 		}
 		if key == annotations.Original {
-			value = digest(value) // enough to see that somebody wrote over it
+			value = digest(value) // enough to notice that somebody overwrote it
 		}
 		out.Annotations[key] = value
 	}
@@ -112,12 +85,12 @@ func (t *Targets) reduce(object any) (any, error) {
 
 func digest(text string) string {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(text)) // it never fails
+	_, _ = h.Write([]byte(text)) // Write never fails
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 
-// setNamed gives the page set that a target's annotation names. What has not the
-// shape of a name is nobody's.
+// setNamed returns the page set that a target's annotation names; false if the value does not have
+// the shape of a page set's name.
 func setNamed(m *metav1.PartialObjectMetadata) (pageset.ID, bool) {
 	name := m.Annotations[annotations.PageSet]
 	return pageset.ID{Namespace: m.Namespace, Name: name}, page.IsSetName(name)
@@ -133,91 +106,77 @@ func (t *Targets) indexers() cache.Indexers {
 			}
 			return nil, nil
 		},
-		concerned: func(object any) ([]string, error) {
+		annotated: func(object any) ([]string, error) {
 			m, ok := object.(*metav1.PartialObjectMetadata)
-			if !ok || !t.config.Keys.Concerns(m.Annotations) {
+			if !ok || !t.config.Keys.AnyRelevant(m.Annotations) {
 				return nil, nil
 			}
-			return []string{concerned}, nil
+			return []string{annotated}, nil
 		},
 	}
 }
 
-// handler tells targets of which something changed that matters (load balancers
-// write status all day: that is not such a thing), and the page set of a target
-// that is seen to have left it: until then the set counted it.
+// handler notifies targets of relevant changes (load balancers update status all day, which is not
+// relevant), and the page set of a target that has left it: until then the set counted the target as
+// a user.
 func (t *Targets) handler(k target.Kind) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc: func(object any) { t.tell(k, object) },
+		AddFunc: func(object any) { t.queueTarget(k, object) },
 		UpdateFunc: func(old, now any) {
 			before, ok1 := old.(*metav1.PartialObjectMetadata)
 			after, ok2 := now.(*metav1.PartialObjectMetadata)
-			if !ok1 || !ok2 || !changed(before, after) && !t.waits(after) {
+			if !ok1 || !ok2 || !changed(before, after) && !t.isWaiting(after) {
 				return
 			}
-			t.tell(k, before)
-			t.tell(k, after)
+			t.queueTarget(k, before)
+			t.queueTarget(k, after)
 			if before.Annotations[annotations.PageSet] != after.Annotations[annotations.PageSet] {
-				t.tellSetOf(before)
+				t.queueSetOf(before)
 			}
 		},
 		DeleteFunc: func(object any) {
-			t.tell(k, object)
-			t.tellSetOf(object)
+			t.queueTarget(k, object)
+			t.queueSetOf(object)
 		},
 	}
 }
 
-func (t *Targets) tell(k target.Kind, object any) {
-	if m, ok := seen[*metav1.PartialObjectMetadata](object); ok && t.config.Keys.Concerns(m.Annotations) {
-		t.config.Target(refOf(k.Name, m))
+func (t *Targets) queueTarget(k target.Kind, object any) {
+	if m, ok := eventObject[*metav1.PartialObjectMetadata](object); ok && t.config.Keys.AnyRelevant(m.Annotations) {
+		t.config.OnTarget(refOf(k.Name, m))
 	}
 }
 
-func (t *Targets) tellSetOf(object any) {
-	if m, ok := seen[*metav1.PartialObjectMetadata](object); ok {
+func (t *Targets) queueSetOf(object any) {
+	if m, ok := eventObject[*metav1.PartialObjectMetadata](object); ok {
 		if id, named := setNamed(m); named {
-			t.config.Set(id)
+			t.config.OnSet(id)
 		}
 	}
 }
 
-func refOf(kind string, m *metav1.PartialObjectMetadata) target.Ref {
-	return target.Ref{Kind: kind, Namespace: m.Namespace, Name: m.Name}
-}
-
-// waits says whether the target asks for something that it does not have: any
-// change of it may be what it waits for.
-func (t *Targets) waits(m *metav1.PartialObjectMetadata) bool {
+// isWaiting reports whether the target wants maintenance but is not active yet: any change of it may
+// be what it waits for.
+func (t *Targets) isWaiting(m *metav1.PartialObjectMetadata) bool {
 	if m.Annotations[annotations.State] == annotations.Active {
 		return false
 	}
 	req, _ := t.config.Keys.Parse(m.Annotations)
-	auto := wanted.Automatic{Kept: wanted.ParseSpell(m.Annotations[annotations.Cause])}
+	auto := wanted.Automatic{Kept: wanted.ParseEpisode(m.Annotations[annotations.Cause])}
 	return wanted.Decide(req, wanted.Facts{Begun: wanted.Begun(m.Annotations, false), Auto: auto}, t.config.Clock.Now()).On
 }
 
-func changed(before, after *metav1.PartialObjectMetadata) bool {
-	if before.ResourceVersion == after.ResourceVersion {
-		return false
-	}
-	return before.UID != after.UID ||
-		before.Generation != after.Generation ||
-		after.Generation == 0 || // a kind without generations: any change may be one of the spec
-		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-		!maps.Equal(before.Annotations, after.Annotations)
-}
-
-// Users gives the targets whose annotation names the set.
+// Users lists the targets whose annotation names the page set.
 func (t *Targets) Users(id pageset.ID) []target.Ref {
 	var users []target.Ref
 	t.each(byPageSet, id.String(), func(ref target.Ref, _ map[string]string) { users = append(users, ref) })
 	return users
 }
 
-// Concerned calls f for every target that has any annotation of ours, with those.
-func (t *Targets) Concerned(f func(ref target.Ref, annotations map[string]string)) {
-	t.each(concerned, concerned, f)
+// EachAnnotated calls f for every target that carries any annotation of ours, with those
+// annotations.
+func (t *Targets) EachAnnotated(f func(ref target.Ref, annotations map[string]string)) {
+	t.each(annotated, annotated, f)
 }
 
 func (t *Targets) each(index, value string, f func(target.Ref, map[string]string)) {

@@ -1,5 +1,5 @@
-// Package watch keeps what the API server shows of objects, and tells which key a
-// change concerns. It decides nothing and writes nothing: who is told only enqueues.
+// Package watch caches objects of the API server, and reports which key a change concerns. It
+// decides nothing and writes nothing: callbacks only enqueue.
 package watch
 
 import (
@@ -12,21 +12,21 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// informers of one resource, one for each namespace that is watched.
+// informers of one resource, one for each watched namespace.
 type informers []cache.SharedIndexInformer
 
-// set up what each informer is to keep and whom it is to tell. Informers refuse only
-// once they have stopped, which these have not.
-// What it gives says whether that one has been told of all that was there.
-func (all informers) set(log *zap.Logger, index cache.Indexers, handler cache.ResourceEventHandler) (told cache.InformerSynced) {
+// setUp adds an index and a handler to each informer. That fails only for an informer that has
+// stopped, which these have not. told reports whether the handler has seen all objects of the
+// initial list.
+func (all informers) setUp(log *zap.Logger, index cache.Indexers, handler cache.ResourceEventHandler) (told cache.InformerSynced) {
 	var registered []cache.ResourceEventHandlerRegistration
 	for _, informer := range all {
 		if err := informer.AddIndexers(index); err != nil {
-			log.Error("informer refused to be set up", zap.Error(err))
+			log.Error("cannot set up informer", zap.Error(err))
 		}
 		r, err := informer.AddEventHandler(handler)
 		if err != nil {
-			log.Error("informer refused to be set up", zap.Error(err))
+			log.Error("cannot set up informer", zap.Error(err))
 			continue
 		}
 		registered = append(registered, r)
@@ -36,11 +36,11 @@ func (all informers) set(log *zap.Logger, index cache.Indexers, handler cache.Re
 	}
 }
 
-// transform what each informer keeps of an object.
+// transform sets what each informer keeps of an object.
 func (all informers) transform(log *zap.Logger, keep cache.TransformFunc) {
 	for _, informer := range all {
 		if err := informer.SetTransform(keep); err != nil {
-			log.Error("informer refused to be set up", zap.Error(err))
+			log.Error("cannot set up informer", zap.Error(err))
 		}
 	}
 }
@@ -56,13 +56,13 @@ func (all informers) synced() bool {
 	return !slices.ContainsFunc(all, func(i cache.SharedIndexInformer) bool { return !i.HasSynced() })
 }
 
-// indexed lists what the informers hold under a value of an index that they have.
-func indexed[T any](all informers, index, value string) []T {
+// byIndex lists the objects that the informers hold under a value of an index.
+func byIndex[T any](all informers, index, value string) []T {
 	var out []T
 	for _, informer := range all {
 		objects, err := informer.GetIndexer().ByIndex(index, value)
 		if err != nil {
-			continue // the index is there from the start
+			continue // the index exists from the start
 		}
 		for _, object := range objects {
 			if t, ok := object.(T); ok {
@@ -73,8 +73,8 @@ func indexed[T any](all informers, index, value string) []T {
 	return out
 }
 
-// named gives the object of that name, from whichever informer holds it.
-func named[T any](all informers, namespace, name string) (found T, ok bool) {
+// getByName returns the object of that name from whichever informer holds it.
+func getByName[T any](all informers, namespace, name string) (found T, ok bool) {
 	for _, informer := range all {
 		object, exists, err := informer.GetIndexer().GetByKey(namespace + "/" + name)
 		if err != nil || !exists {
@@ -87,8 +87,8 @@ func named[T any](all informers, namespace, name string) (found T, ok bool) {
 	return found, false
 }
 
-// seen gives the object of an event, also of one that was missed.
-func seen[T any](object any) (T, bool) {
+// eventObject returns the object of an event, even of a deletion that the watch missed.
+func eventObject[T any](object any) (T, bool) {
 	if d, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = d.Obj
 	}

@@ -27,16 +27,16 @@ import (
 
 const set = "maintenance-00000000000000aa"
 
-// heard are the keys that were told since it was asked last.
-type heard struct {
+// recorder collects the keys that were reported.
+type recorder struct {
 	mu   sync.Mutex
 	keys []string
 }
 
-func (h *heard) target(ref target.Ref) { h.add(ref.User()) }
-func (h *heard) set(id pageset.ID)     { h.add(id.Name) }
+func (h *recorder) target(ref target.Ref) { h.add(ref.UsedByEntry()) }
+func (h *recorder) set(id pageset.ID)     { h.add(id.Name) }
 
-func (h *heard) add(key string) {
+func (h *recorder) add(key string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !slices.Contains(h.keys, key) {
@@ -44,7 +44,7 @@ func (h *heard) add(key string) {
 	}
 }
 
-func (h *heard) since() []string {
+func (h *recorder) newKeys() []string {
 	synctest.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,15 +62,15 @@ func ingress(pairs map[string]string) *unstructured.Unstructured {
 	return u
 }
 
-// TestTargets: those are told that ask for something or have something left of it, when
-// something of that changes; and the page set that one is seen to have left.
+// TestTargets: a target that asks for maintenance, or has traces of it, is reported when something
+// relevant changes, and so is the page set that it has left.
 func TestTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, h := kubetest.New(t), &heard{}
-		w := NewTargets(TargetsConfig{
+		c, h := kubetest.New(t), &recorder{}
+		w := NewTargets(TargetsConfig{OnTarget: h.target, OnSet: h.set, KindsConfig: KindsConfig{
 			Metadata: c.Metadata, Discovery: c.Client.Discovery(), Log: zap.NewNop(), Clock: clock.RealClock{}, Namespaces: []string{""},
-			Kinds: []target.Kind{target.Ingress()}, Keys: annotations.DefaultKeys(), Interval: time.Minute, Target: h.target, Set: h.set,
-		})
+			Kinds: []target.Kind{target.Ingress()}, Keys: annotations.DefaultKeys(), DiscoveryInterval: time.Minute,
+		}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); w.Run(ctx) }()
@@ -89,26 +89,25 @@ func TestTargets(t *testing.T) {
 		}
 		_, err := resource.Create(t.Context(), ingress(map[string]string{"team": "web"}), metav1.CreateOptions{})
 		require.NoError(t, err)
-		assert.Empty(t, h.since(), "it asks for nothing")
+		assert.Empty(t, h.newKeys(), "it does not ask for maintenance")
 		change(func(u *unstructured.Unstructured) {
 			u.SetAnnotations(map[string]string{annotations.DefaultEnabled: "true", annotations.State: annotations.Active, annotations.PageSet: set})
 		})
-		assert.Equal(t, []string{"Ingress/my-app"}, h.since())
+		assert.Equal(t, []string{"Ingress/my-app"}, h.newKeys())
 		assert.Equal(t, []target.Ref{{Kind: "Ingress", Namespace: "shop", Name: "my-app"}}, w.Users(pageset.ID{Namespace: "shop", Name: set}))
 		change(func(u *unstructured.Unstructured) { u.Object["status"] = map[string]any{"loadBalancer": "busy"} })
-		assert.Empty(t, h.since(), "load balancers write status all day")
+		assert.Empty(t, h.newKeys(), "load balancers update status all day")
 		change(func(u *unstructured.Unstructured) { u.SetGeneration(2) })
-		assert.Equal(t, []string{"Ingress/my-app"}, h.since(), "its spec has changed")
+		assert.Equal(t, []string{"Ingress/my-app"}, h.newKeys(), "its spec has changed")
 		change(func(u *unstructured.Unstructured) { u.SetAnnotations(nil) })
-		assert.Equal(t, []string{"Ingress/my-app", set}, h.since(), "somebody took all annotations off")
+		assert.Equal(t, []string{"Ingress/my-app", set}, h.newKeys(), "somebody removed all annotations")
 		assert.Empty(t, w.Users(pageset.ID{Namespace: "shop", Name: set}))
 	})
 }
 
-// TestWhatIsKeptOfATarget: names and our annotations, and of the originals that they
-// are there.
-func TestWhatIsKeptOfATarget(t *testing.T) {
-	w := NewTargets(TargetsConfig{Keys: annotations.DefaultKeys(), Log: zap.NewNop()})
+// TestReduceTarget: the names and our annotations are kept, and of the originals only a digest.
+func TestReduceTarget(t *testing.T) {
+	w := NewTargets(TargetsConfig{KindsConfig: KindsConfig{Keys: annotations.DefaultKeys(), Log: zap.NewNop()}})
 	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "shop", Name: "my-app", UID: "a", ResourceVersion: "7", Generation: 3, Labels: map[string]string{"team": "web"},
 		Annotations: map[string]string{"theirs": "large", annotations.DefaultEnabled: "true", annotations.Original: `{"v":1}`},
@@ -126,7 +125,7 @@ func TestWhatIsKeptOfATarget(t *testing.T) {
 	assert.Empty(t, kept.(*metav1.PartialObjectMetadata).Annotations, "an object of our own is never a target")
 }
 
-// discovered says whether the API server serves a kind.
+// discovered is a discovery client that says whether a kind is served.
 type discovered struct {
 	discovery.DiscoveryInterface
 	kind  target.Kind
@@ -140,45 +139,45 @@ func (d *discovered) ServerResourcesForGroupVersion(string) (*metav1.APIResource
 	return &metav1.APIResourceList{APIResources: []metav1.APIResource{{Name: d.kind.Resource.Resource}}}, nil
 }
 
-// TestServed: a custom resource is watched while the API server serves it, and whatever
-// was there when it goes is told to be gone.
+// TestServed: a custom resource is watched while the API server serves it, and all its objects are
+// reported when it is no longer served.
 func TestServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, h := kubetest.New(t), &heard{}
+		c, h := kubetest.New(t), &recorder{}
 		route := target.IngressRoute()
 		crds := &discovered{kind: route}
-		w := NewTargets(TargetsConfig{
+		w := NewTargets(TargetsConfig{OnTarget: h.target, OnSet: h.set, KindsConfig: KindsConfig{
 			Metadata: c.Metadata, Discovery: crds, Log: zap.NewNop(), Clock: clock.RealClock{}, Namespaces: []string{"shop"},
-			Kinds: []target.Kind{route}, Keys: annotations.DefaultKeys(), Interval: 10 * time.Second, Target: h.target, Set: h.set,
-		})
+			Kinds: []target.Kind{route}, Keys: annotations.DefaultKeys(), DiscoveryInterval: 10 * time.Second,
+		}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); w.Run(ctx) }()
 		defer func() { cancel(); <-ended }()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		assert.True(t, w.Complete(), "it is known not to be there")
+		assert.True(t, w.Complete(), "it is known not to be served")
 
 		u := ingress(map[string]string{annotations.DefaultEnabled: "true"})
 		u.SetAPIVersion(route.APIVersion())
 		u.SetKind(route.Name)
 		_, err := c.Dynamic.Resource(route.Resource).Namespace("shop").Create(t.Context(), u, metav1.CreateOptions{})
 		require.NoError(t, err)
-		assert.Empty(t, h.since())
+		assert.Empty(t, h.newKeys())
 		crds.there.Store(true)
 		time.Sleep(10 * time.Second)
-		assert.Equal(t, []string{"IngressRoute/my-app"}, h.since(), "its CRD has come")
+		assert.Equal(t, []string{"IngressRoute/my-app"}, h.newKeys(), "its CRD was installed")
 		crds.there.Store(false)
 		time.Sleep(10 * time.Second)
-		assert.Equal(t, []string{"IngressRoute/my-app"}, h.since(), "and gone")
+		assert.Equal(t, []string{"IngressRoute/my-app"}, h.newKeys(), "its CRD was deleted")
 	})
 }
 
-// TestOwn: a set's users are told until reconciles begin, and its set always.
-func TestOwn(t *testing.T) {
+// TestManaged: a page set's users are reported until reconciles begin, and the page set always.
+func TestManaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, h, begun := kubetest.New(t), &heard{}, make(chan struct{})
-		w := NewOwn(OwnConfig{Client: c.Client, Log: zap.NewNop(), Namespaces: []string{""}, Begun: begun, Set: h.set, Target: h.target})
+		c, h, begun := kubetest.New(t), &recorder{}, make(chan struct{})
+		w := NewManaged(ManagedConfig{Client: c.Client, Log: zap.NewNop(), Namespaces: []string{""}, Started: begun, OnSet: h.set, OnTarget: h.target})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		w.Start(ctx, &wg)
@@ -196,16 +195,16 @@ func TestOwn(t *testing.T) {
 			require.NoError(t, err)
 		}
 		create(set, annotations.ComponentSet, nil)
-		assert.Equal(t, []string{"Ingress/a", "Service/b", set}, h.since())
+		assert.Equal(t, []string{"Ingress/a", "Service/b", set}, h.newKeys())
 		close(begun)
 		create("backup", annotations.ComponentBackup, map[string]string{"kind": "Ingress", "name": "c", "page-set": set})
-		assert.Equal(t, []string{"Ingress/c", set}, h.since())
+		assert.Equal(t, []string{"Ingress/c", set}, h.newKeys())
 		id := pageset.ID{Namespace: "shop", Name: set}
-		assert.Equal(t, []target.Ref{{Kind: "Ingress", Namespace: "shop", Name: "c"}}, w.BackedUp(id))
+		assert.Equal(t, []target.Ref{{Kind: "Ingress", Namespace: "shop", Name: "c"}}, w.UsersByBackup(id))
 		assert.Equal(t, []pageset.ID{id}, w.SetsIn("shop"))
-		assert.Equal(t, 1, w.Sets())
+		assert.Equal(t, 1, w.CountSets())
 		require.NoError(t, maps.Delete(t.Context(), set, metav1.DeleteOptions{}))
-		assert.Equal(t, []string{set}, h.since(), "claims tell from here on")
+		assert.Equal(t, []string{set}, h.newKeys(), "claims notify from here on")
 		assert.Nil(t, w.Observe(id).ConfigMap)
 	})
 }

@@ -4,7 +4,7 @@
 groups:
   - name: {{ include "maintenance.fullname" . }}
     rules:
-      - alert: MaintenanceLong
+      - alert: LongMaintenance
         expr: max(maintenance_oldest_start_timestamp_seconds) > 0 and time() - max(maintenance_oldest_start_timestamp_seconds) > {{ mul $rule.longHours 3600 }}
         labels:
           {{- toYaml $labels | nindent 10 }}
@@ -17,23 +17,23 @@ groups:
         labels:
           {{- toYaml $labels | nindent 10 }}
         annotations:
-          summary: {{ "'{{ $value }} {{ $labels.kind }} cannot be put in maintenance, or back, until somebody acts'" }}
-          description: The annotation maintenance/message of each says what is to be done.
+          summary: {{ "'{{ $value }} {{ $labels.kind }} blocked: cannot enter or leave maintenance until somebody acts'" }}
+          description: The annotation maintenance/message of each object says what to do.
       - alert: MaintenanceContested
         expr: sum by (kind) (maintenance_targets{state="contested"}) > 0
         for: 5m
         labels:
           {{- toYaml $labels | nindent 10 }}
         annotations:
-          summary: {{ "'{{ $value }} {{ $labels.kind }} in maintenance: another tool keeps writing the backends back'" }}
-          description: Visitors get the page and the app by turns. The event BackendReverted names the tool.
+          summary: {{ "'{{ $value }} {{ $labels.kind }} contested: another tool keeps reverting the backends'" }}
+          description: Visitors alternate between the page and the app. The event BackendReverted names the tool.
       - alert: MaintenanceRestoreFailing
         expr: sum by (kind) (maintenance_unrestored_targets) > 0
         for: 5m
         labels:
           {{- toYaml $labels | nindent 10 }}
         annotations:
-          summary: {{ "'{{ $value }} {{ $labels.kind }} out of maintenance, but not back as before'" }}
+          summary: {{ "'{{ $value }} {{ $labels.kind }} not restored after maintenance'" }}
           description: Visitors may still get the page. The events RestoreFailed and BackendLost say why.
       - alert: MaintenanceControllerDown
         expr: absent(maintenance_leader == 1)
@@ -41,6 +41,6 @@ groups:
         labels:
           {{- toYaml $labels | nindent 10 }}
         annotations:
-          summary: No replica of maintenance-controller works
-          description: Whatever is in maintenance stays so, and nothing else goes in or out.
+          summary: No replica of maintenance-controller is active
+          description: Targets in maintenance stay in it, and no other target enters or leaves maintenance.
 {{- end }}

@@ -1,7 +1,7 @@
 {{/*
-The controller's settings by the names of its environment variables, each with the value of the chart that it comes from. They
-are given as variables, since `kubectl set env` can change these. What is left empty is not given, and the program's own
-default holds.
+The controller's settings by the names of its environment variables, each with the value of the chart that it comes from.
+They are variables, not flags, because `kubectl set env` can change these. Empty ones are left out, so that the program's own
+default applies.
 */}}
 {{- define "maintenance.settings" -}}
 {{- $c := .Values.controller }}
@@ -49,9 +49,9 @@ default holds.
   "PAGE_SERVICE_TYPE" (list "pagePods.service.type" $p.service.type)
   "PAGE_SERVICE_ANNOTATIONS" (list "pagePods.service.annotations" (include "maintenance.pairs" $p.service.annotations))
   "PAGE_SERVICE_CLASSES" (list "pagePods.service.classes" (include "maintenance.json" $p.service.classes))
-  "PAGE_MAX_DOORS" (list "pagePods.doors.max" (toString $p.doors.max))
-  "PAGE_MAX_SETS_WITH_DOORS" (list "pagePods.doors.maxSets" (toString $p.doors.maxSets))
-  "PAGE_BYPASS_COOKIE_LIFETIME" (list "pagePods.doors.cookieLifetime" $p.doors.cookieLifetime)
+  "BYPASS_MAX_APPS" (list "pagePods.bypass.maxApps" (toString $p.bypass.maxApps))
+  "BYPASS_MAX_PAGE_SETS" (list "pagePods.bypass.maxPageSets" (toString $p.bypass.maxPageSets))
+  "BYPASS_COOKIE_LIFETIME" (list "pagePods.bypass.cookieLifetime" $p.bypass.cookieLifetime)
   "PAGE_NETWORK_POLICY" (list "pagePods.networkPolicy" $p.networkPolicy)
   "SERVICE_CHECKERS" (list "checkers.enabled" (ternary "" "false" .Values.checkers.enabled))
   "CHECKERS_ACROSS_NAMESPACES" (list "checkers.acrossNamespaces" (ternary "true" "" .Values.checkers.acrossNamespaces))
@@ -64,7 +64,7 @@ default holds.
   | toJson }}
 {{- end }}
 
-{{/* The Secret with the API's certificate, where there is one to mount. */}}
+{{/* The Secret with the API's certificate, if there is one to mount. */}}
 {{- define "maintenance.apiSecret" -}}
 {{- if .Values.api.enabled }}{{ .Values.api.tlsSecret }}{{ end }}
 {{- end }}
@@ -96,7 +96,7 @@ default holds.
 {{- end }}
 
 {{/*
-key=value,… as the flags read it: a record of CSV, unless it is one pair whose value has no "=".
+key=value,… as the flags read it: a CSV record, unless it is a single pair whose value has no "=".
 */}}
 {{- define "maintenance.pairs" -}}
 {{- $pairs := list }}

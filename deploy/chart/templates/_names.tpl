@@ -13,7 +13,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The controller's Pods, and nothing else, have these labels. */}}
+{{/* Only the controller's Pods have these labels. */}}
 {{- define "maintenance.selector" -}}
 app.kubernetes.io/name: {{ include "maintenance.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -44,12 +44,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{/* A JSON list: a template gives text only. */}}
+{{/* A JSON list, because a template can only return text. */}}
 {{- define "maintenance.namespaces" -}}
 {{- .Values.operator.watchNamespaces | default .Values.controller.watchNamespaces | toJson }}
 {{- end }}
 
-{{/* The annotations that people write; what is empty is the program's default. */}}
+{{/* The annotations that people write; empty means the program's default. */}}
 {{- define "maintenance.keys" -}}
 {{- $own := .Values.controller.annotations -}}
 {{- $value := .Values.operator.maintenanceAnnotationValue | default $own.enabledValue -}}
@@ -60,7 +60,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   | toJson }}
 {{- end }}
 
-{{/* What maintenance-operator's values name, or else what the chart's own do. */}}
+{{/* maintenance-operator's values if set, else the chart's own. */}}
 {{- define "maintenance.podSettings" -}}
 {{- $own := .Values.controller }}
 {{- dict

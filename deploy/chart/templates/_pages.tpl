@@ -1,5 +1,5 @@
 {{- /*
-Puts the keys of a page's ConfigMap into a dict, byte for byte, which no text that a template gives would be.
+Puts the keys of a page's ConfigMap into a dict, to keep them byte for byte: the text that a template returns would not.
 */}}
 {{- define "maintenance.page.data" }}
 {{- $data := .data }}
@@ -20,8 +20,8 @@ Puts the keys of a page's ConfigMap into a dict, byte for byte, which no text th
 {{- end }}
 
 {{- /*
-What is wrong with a page, as a JSON list. maintenance-controller check-pages says what the controller does with a page;
-this repeats it, and a test gives the same pages to both.
+The faults of a page, as a JSON list. These are the checks of maintenance-controller check-pages, and so the controller's;
+a test gives the same pages to both.
 */}}
 {{- define "maintenance.page.faults" }}
 {{- $faults := list }}
@@ -31,16 +31,16 @@ this repeats it, and a test gives the same pages to both.
 {{- $base64 := nospace ($page.htmlBase64 | default "") }}
 {{- $given := dict }}
 {{- if and $page.html $base64 }}
-{{- $faults = append $faults (printf "%s has html and htmlBase64, and a page has one HTML. Keep one of them." $name) }}
+{{- $faults = append $faults (printf "%s has both html and htmlBase64. Keep one of them." $name) }}
 {{- end }}
 {{- if or (not (regexMatch "^[A-Za-z0-9+/]*={0,2}$" $base64)) (ne (mod (len $base64) 4) 0) }}
-{{- $faults = append $faults (printf "%s.htmlBase64 is not base64. Give plain HTML as html, or encode it with base64 -w0." $name) }}
+{{- $faults = append $faults (printf "%s.htmlBase64 is not base64. Set plain HTML as html, or encode it with base64 -w0." $name) }}
 {{- $page = omit $page "htmlBase64" }}
 {{- end }}
 {{- include "maintenance.page.data" (dict "page" (omit $page "files") "data" $given) }}
 {{- range $file, $_ := $page.files }}
 {{- if hasKey $given $file }}
-{{- $faults = append $faults (printf "%s.files has %s, which is given beside it. Keep one of them." $name $file) }}
+{{- $faults = append $faults (printf "%s.files has %s, which is also set outside of files. Keep one of them." $name $file) }}
 {{- end }}
 {{- end }}
 {{- $data := dict }}
@@ -59,13 +59,13 @@ this repeats it, and a test gives the same pages to both.
 {{- if contains "\\ufffd" $escaped }}
 {{- $faults = append $faults (printf "%s is not UTF-8. Save the file as UTF-8." $value) }}
 {{- else if contains "\\u0000" $escaped }}
-{{- $faults = append $faults (printf "%s has NUL characters, as UTF-16 has. Save the file as UTF-8." $value) }}
+{{- $faults = append $faults (printf "%s has NUL characters, which suggests UTF-16. Save the file as UTF-8." $value) }}
 {{- else if eq $key "content-security-policy" }}
 {{- if or $blank (gt (len (trim $text)) 4096) (not (regexMatch "^[ -~]+$" (trim $text))) }}
-{{- $faults = append $faults (printf "%s: give the policy on one line of ASCII, 1 to 4096 bytes, or leave it out to send none." $value) }}
+{{- $faults = append $faults (printf "%s: write the policy on one line of ASCII, 1 to 4096 bytes, or remove it to send none." $value) }}
 {{- end }}
 {{- else if $blank }}
-{{- $faults = append $faults (printf "%s is empty. Write something, or leave it out to get the default page's." $value) }}
+{{- $faults = append $faults (printf "%s is empty. Fill it, or remove it to use the default page's." $value) }}
 {{- else if hasSuffix ".json" $key }}
 {{- $read := fromJsonArray (printf "[0,%s]" $text) }}
 {{- if ne (len $read) 2 }}
@@ -82,7 +82,7 @@ this repeats it, and a test gives the same pages to both.
 {{- $_ := set $languages (lower $key) $key }}
 {{- end }}
 {{- if gt $size 983040 }}
-{{- $faults = append $faults (printf "%s: the page has %d bytes, and at most 983040 fit into a ConfigMap. Make images smaller or link to them." $name $size) }}
+{{- $faults = append $faults (printf "%s: the page has %d bytes, but at most 983040 fit into a ConfigMap. Make images smaller or link to them." $name $size) }}
 {{- end }}
 {{- toJson $faults }}
 {{- end }}

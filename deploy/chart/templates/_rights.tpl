@@ -1,8 +1,8 @@
-{{/* What the controller does in the namespaces that it serves. It has no access to Secrets. */}}
+{{/* The controller's rights in the namespaces that it serves. It has no access to Secrets. */}}
 {{- define "maintenance.rights" -}}
 {{- $kinds := include "maintenance.kinds" . | fromYaml -}}
-# Targets: watched by their metadata, read and updated one at a time. A kind that is no target may still use a page
-# set, which is then not deleted. What Services need is among the rights for page sets.
+# Targets: their metadata is watched, and they are read and updated one at a time. Objects of other kinds are listed, because
+# a page set that one of them uses must not be deleted. The rights for Services are among those for page sets.
 {{- $front := false }}
 {{- $routes := false }}
 {{- range $kind, $of := $kinds }}
@@ -17,14 +17,14 @@
 {{- end }}
 {{- end }}
 {{- if and .Values.rbac.middlewares $front }}
-# To warn of what would hide a page from visitors.
+# To warn of middlewares that hide the page from visitors.
 - apiGroups: [traefik.io]
   resources: [middlewares]
   verbs: [get]
 {{- end }}
 {{- $c := .Values.controller }}
 {{- if and $routes (or $c.ingressClasses $c.settleTimeClasses .Values.pagePods.service.classes) }}
-# The class of a route is that of its Gateways.
+# To find out the class of a route, which is that of its Gateways.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gateways]
   verbs: [get]
@@ -47,12 +47,12 @@
   resources: [networkpolicies]
   verbs: [list, watch, create, update]
 {{- end }}
-# To see that a page set serves before visitors are sent to it.
+# To see whether a page set serves before visitors are sent to it.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
 {{- if .Values.checkers.enabled }}
-# To say in the status of ServiceCheckers which Services can serve.
+# To report in the status of ServiceCheckers which Services can serve.
 - apiGroups: [maintenance-controller.io]
   resources: [servicecheckers]
   verbs: [list, watch]
@@ -64,21 +64,21 @@
   resources: [events]
   verbs: [create, patch]
 {{- if $c.watchLeases }}
-# To see that those who hold maintenance up still do: Leases that a target names.
+# To see whether the Leases that targets name are still renewed.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, list, watch]
 {{- end }}
 {{- end }}
 
-{{/* What Services as targets take beside: to take away the origin of one whose maintenance has ended. */}}
+{{/* Additional rights for Services as targets: to delete the origin Service after maintenance. */}}
 {{- define "maintenance.serviceRights" -}}
 - apiGroups: [""]
   resources: [services]
   verbs: [delete]
 {{- end }}
 
-{{/* What a binding says, from (root, kind of role, its name, ServiceAccount). */}}
+{{/* The contents of a binding, from (root, kind of role, its name, ServiceAccount). */}}
 {{- define "maintenance.binds" -}}
 roleRef:
   apiGroup: rbac.authorization.k8s.io

@@ -1,6 +1,6 @@
 {{- /*
-Says why a document is no XML, or nothing. No function of Helm reads XML, so this does, by the grammar of
-pkg/page/xml.go: the expressions are the same, and a test compares them. What decides is maintenance-controller check-pages.
+Says why a document is not well-formed XML, or nothing. Helm has no function that reads XML, so this uses the expressions of
+pkg/page/xml.go, which a test compares. If in doubt, maintenance-controller check-pages decides.
 */}}
 {{- define "maintenance.xml.fault" }}
 {{- $ncname := `[A-Z_a-z\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{2FF}\x{370}-\x{37D}\x{37F}-\x{1FFF}\x{200C}-\x{200D}\x{2070}-\x{218F}\x{2C00}-\x{2FEF}\x{3001}-\x{D7FF}\x{F900}-\x{FDCF}\x{FDF0}-\x{FFFD}\x{10000}-\x{EFFFF}][A-Z_a-z\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{2FF}\x{370}-\x{37D}\x{37F}-\x{1FFF}\x{200C}-\x{200D}\x{2070}-\x{218F}\x{2C00}-\x{2FEF}\x{3001}-\x{D7FF}\x{F900}-\x{FDCF}\x{FDF0}-\x{FFFD}\x{10000}-\x{EFFFF}0-9.\x{B7}\x{300}-\x{36F}\x{203F}-\x{2040}-]*` }}
@@ -27,35 +27,35 @@ pkg/page/xml.go: the expressions are the same, and a test compares them. What de
 {{- $foreign := and $encoding (ne (lower $encoding) "utf-8") (or (regexMatch `[^\x00-\x7F]` .) (not (regexMatch `^(?i:us-ascii|iso-8859-[0-9]+|windows-125[0-8])$` $encoding))) }}
 {{- $rest := trimPrefix $declared . }}
 {{- $tokens := regexFindAll $token $rest -1 }}
-{{- if regexMatch `[^\x09\x0A\x0D\x20-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}]` . }}it has characters that XML has not
-{{- else if $foreign }}it declares the encoding {{ $encoding }}, and is served as UTF-8: declare UTF-8 and save the file as that
-{{- else if ne (join "" $tokens) $rest }}something in it is nothing that XML has
+{{- if regexMatch `[^\x09\x0A\x0D\x20-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}]` . }}it has characters that XML does not allow
+{{- else if $foreign }}it declares the encoding {{ $encoding }}, but is served as UTF-8: declare UTF-8 and save the file as UTF-8
+{{- else if ne (join "" $tokens) $rest }}something in it is not XML syntax
 {{- else }}
 {{- $walk := dict "fault" "" "root" false "dtd" false "open" list "scopes" (list (dict "xml" "http://www.w3.org/XML/1998/namespace")) }}
 {{- range $tokens }}
 {{- if $walk.fault }}
 {{- else if hasPrefix "<!--" . }}
 {{- else if hasPrefix "<?" . }}
-{{- if regexMatch `(?i)^<\?xml[ \t\r\n?]` . }}{{ $_ := set $walk "fault" "an XML declaration is at the very start, once, with version 1.0" }}{{ end }}
+{{- if regexMatch `(?i)^<\?xml[ \t\r\n?]` . }}{{ $_ := set $walk "fault" "the XML declaration must be at the very start, once, with version 1.0" }}{{ end }}
 {{- else if hasPrefix "<!DOCTYPE" . }}
-{{- if or $walk.root $walk.dtd }}{{ $_ := set $walk "fault" "a document type comes before the first element, once" }}{{ end }}
+{{- if or $walk.root $walk.dtd }}{{ $_ := set $walk "fault" "the document type must come before the first element, once" }}{{ end }}
 {{- $_ := set $walk "dtd" true }}
 {{- else if hasPrefix "</" . }}
 {{- $closed := regexFind (printf `^%s` $name) (trimPrefix "</" .) }}
 {{- if ne $closed (last $walk.open | default "") }}
-{{- $_ := set $walk "fault" (printf "</%s> closes no element that is open" $closed) }}
+{{- $_ := set $walk "fault" (printf "</%s> closes no open element" $closed) }}
 {{- else }}
 {{- $_ := set $walk "open" (initial $walk.open) }}
 {{- $_ := set $walk "scopes" (initial $walk.scopes) }}
 {{- end }}
 {{- else if hasPrefix "<![CDATA[" . }}
-{{- if not $walk.open }}{{ $_ := set $walk "fault" "there is text outside of the element" }}{{ end }}
+{{- if not $walk.open }}{{ $_ := set $walk "fault" "there is text outside the root element" }}{{ end }}
 {{- else if hasPrefix "<" . }}
 {{- include "maintenance.xml.element" (dict "walk" $walk "tag" . "name" $name "attribute" $attribute) }}
 {{- else if contains "]]>" . }}
-{{- $_ := set $walk "fault" "text has \"]]>\": write ]]&gt;" }}
+{{- $_ := set $walk "fault" "text contains \"]]>\": write ]]&gt;" }}
 {{- else if and (not $walk.open) (regexMatch `[^ \t\r\n]` .) }}
-{{- $_ := set $walk "fault" "there is text outside of the element" }}
+{{- $_ := set $walk "fault" "there is text outside the root element" }}
 {{- end }}
 {{- end }}
 {{- if $walk.fault }}{{ $walk.fault }}
@@ -77,7 +77,7 @@ pkg/page/xml.go: the expressions are the same, and a test compares them. What de
 {{- $prefix := trimPrefix "xmlns" $attribute | trimPrefix ":" }}
 {{- $uri := regexReplaceAll `(?s)^[^=]*=[ \t\r\n]*.(.*).$` . "${1}" }}
 {{- if or (eq $uri "http://www.w3.org/2000/xmlns/") (ne (eq $uri "http://www.w3.org/XML/1998/namespace") (eq $prefix "xml")) (eq $prefix "xmlns") (and $prefix (not $uri)) }}
-{{- $_ := set $walk "fault" (printf "%s=%q declares what cannot be" $attribute $uri) }}
+{{- $_ := set $walk "fault" (printf "%s=%q is not a valid namespace declaration" $attribute $uri) }}
 {{- end }}
 {{- if $prefix }}{{ $_ := set $scope $prefix $uri }}{{ end }}
 {{- end }}
@@ -96,7 +96,7 @@ pkg/page/xml.go: the expressions are the same, and a test compares them. What de
 {{- end }}
 {{- if hasPrefix "xmlns:" $name }}{{ $_ := set $walk "fault" (printf "prefix \"xmlns\" of %q is not declared" $name) }}{{ end }}
 {{- if and (not $walk.fault) (ne (len (rest $expanded | uniq)) (len $attributes)) }}
-{{- $_ := set $walk "fault" (printf "an attribute of <%s> is there twice" $name) }}
+{{- $_ := set $walk "fault" (printf "<%s> has an attribute twice" $name) }}
 {{- end }}
 {{- if and $walk.root (not $walk.open) }}{{ $_ := set $walk "fault" (printf "<%s> is a second root element" $name) }}{{ end }}
 {{- $_ := set $walk "root" true }}

@@ -1,5 +1,5 @@
-// Command coredns is CoreDNS with those of its plugins alone that the local cluster
-// of ../../cluster needs: of all of them, some bring the clients of whole clouds.
+// Command coredns is CoreDNS with only the plugins that the local cluster of ../../cluster
+// needs. Others contain clients of whole clouds.
 package main
 
 import (

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Runs once inside the namespaces of a new node and makes of them a machine of its
-# own: none of these mounts is seen outside.
+# Runs once inside the namespaces of a new node and makes the mounts of a machine. They
+# are not visible outside.
 #   $1 name of the node   $2 its state folder   $3 the cluster's folder
 set -eu
 mount --make-rprivate /
 echo "$1" >/proc/sys/kernel/hostname
 mount -t proc proc /proc
 
-# All state is in memory: it goes with the node, and overlayfs works on it even
-# where the machine itself runs on an overlayfs, as in a container.
+# All state is in memory. It ends with the node, and overlayfs works on it even if the
+# machine itself runs on an overlayfs, as a container does.
 mount -t tmpfs -o mode=0755 state "$2"
 mkdir "$2/cluster" "$2/cgroup" "$2/upper" "$2/work" "$2/sysctl"
 

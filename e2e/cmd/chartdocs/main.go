@@ -1,12 +1,11 @@
-// Command chartdocs makes what a chart says of its values from the values file and
-// the comments in it: the schema that Helm checks values against, and the tables of
-// the README.
+// Command chartdocs generates a chart's values schema, which Helm validates values with, and the
+// tables of values for its README, from the values file and its comments.
 //
 //	chartdocs schema|table values.yaml
 //
-// The comment above a key describes it. In a comment, a line "@schema {…}" adds to
-// the key's schema, "@define NAME {…}" makes a definition that schemas refer to, and
-// a line "## Title" begins a section of the tables.
+// The comment above a key describes it. A comment line "@schema {…}" adds to the key's schema,
+// "@define NAME {…}" makes a definition that schemas can refer to, and "## Title" starts a section
+// of the tables.
 package main
 
 import (
@@ -41,5 +40,5 @@ func run(args []string, out io.Writer) error {
 	case "table":
 		return values.writeTables(out)
 	}
-	return fmt.Errorf("there is no output %q: schema or table", args[0])
+	return fmt.Errorf("unknown output %q: use schema or table", args[0])
 }

@@ -36,7 +36,7 @@ list: [a]
 least: [a]
 `
 
-func TestOutputs(t *testing.T) {
+func TestSchemaAndTables(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(sample), 0o600))
 	var schema, table strings.Builder
@@ -65,7 +65,7 @@ func TestOutputs(t *testing.T) {
 		"| `resources` | `{\"cpu\":\"1\"}` | Given whole |\n| `list` | `[\"a\"]` |  |\n| `least` | `[\"a\"]` | Kinds: "+strings.Join(kinds(), ", ")+" |\n", table.String())
 }
 
-func TestWhatIsWrongIsNamed(t *testing.T) {
+func TestErrorsNameTheirPlace(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"a schema":     {"a:\n  # @schema {type\n  b: 1\n", "line 3: a.b: @schema"},
 		"a definition": {"# @define x {type: [}\na: 1\n", "line 1: @define x"},

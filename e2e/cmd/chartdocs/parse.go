@@ -10,7 +10,7 @@ import (
 	"maintenance-controller.io/pkg/target"
 )
 
-// values is a values file: the tree of its keys, and what its comments say beside.
+// values is a parsed values file: the tree of its keys, and the definitions and sections in its comments.
 type values struct {
 	root        *value
 	definitions map[string]any
@@ -19,16 +19,16 @@ type values struct {
 
 // value is a key of the file.
 type value struct {
-	path        string // such as image.tag
+	path        string // for example image.tag
 	name        string
 	description string
-	schema      map[string]any // what the comment adds
+	schema      map[string]any // from the comment
 	node        *yaml.Node
 	children    []*value
 	line        int
 }
 
-// section begins at a line of the file.
+// section is a section of the tables, which starts at a line of the file.
 type section struct {
 	title string
 	line  int
@@ -36,6 +36,7 @@ type section struct {
 
 var define = regexp.MustCompile(`^@define (\w+) (\{.*\})$`)
 
+// parse reads a values file with its comments.
 func parse(text []byte) (*values, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
@@ -58,6 +59,7 @@ func parse(text []byte) (*values, error) {
 	return v, v.root.addChildren(lines)
 }
 
+// addChildren adds the keys of a map, with their comments and children.
 func (v *value) addChildren(lines []string) error {
 	if v.node.Kind != yaml.MappingNode {
 		return nil
@@ -68,7 +70,7 @@ func (v *value) addChildren(lines []string) error {
 		if err := child.readComment(lines); err != nil {
 			return fmt.Errorf("line %d: %s: %w", key.Line, child.path, err)
 		}
-		// A map that is given whole, such as resources, is one value.
+		// A free-form map, such as resources, counts as one value.
 		if child.schema["additionalProperties"] == nil && child.schema["$ref"] == nil {
 			if err := child.addChildren(lines); err != nil {
 				return err
@@ -79,7 +81,7 @@ func (v *value) addChildren(lines []string) error {
 	return nil
 }
 
-// readComment takes the lines right above the key.
+// readComment reads the comment lines right above the key.
 func (v *value) readComment(lines []string) error {
 	first := v.line - 1
 	for first > 0 && strings.HasPrefix(strings.TrimSpace(lines[first-1]), "#") {
@@ -103,11 +105,13 @@ func (v *value) readComment(lines []string) error {
 	return nil
 }
 
+// flow parses a flow mapping of YAML.
 func flow(text string) (schema map[string]any, err error) {
 	return schema, yaml.Unmarshal([]byte(text), &schema)
 }
 
-// kinds of targets, which a comment names by {kinds} and a schema by the definition kind.
+// kinds returns the names of the target kinds: comments refer to them by {kinds}, and schemas by the
+// definition kind.
 func kinds() []string {
 	var names []string
 	for _, k := range target.Kinds() {

@@ -16,7 +16,7 @@ func (v *values) writeSchema(out io.Writer) error {
 	schema["$schema"] = "http://json-schema.org/draft-07/schema#"
 	schema["title"] = "Values of maintenance-controller"
 	schema["definitions"] = v.definitions
-	// Helm gives every chart this key.
+	// Helm adds this key to the values of every chart.
 	schema["properties"].(map[string]any)["global"] = map[string]any{"type": "object"} //nolint:forcetypeassert // made below
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
@@ -24,8 +24,8 @@ func (v *values) writeSchema(out io.Writer) error {
 	return encoder.Encode(schema)
 }
 
-// toSchema is what the value's default tells, and what the comment adds. A map
-// without keys is one that people fill; any other takes no more keys than it has.
+// toSchema returns the schema that follows from the value's default, plus that of the comment. An
+// empty map is free-form; any other map allows only its own keys.
 func (v *value) toSchema() map[string]any {
 	schema := map[string]any{}
 	if v.schema["$ref"] == nil && v.schema["enum"] == nil {
@@ -52,13 +52,13 @@ func (v *value) toSchema() map[string]any {
 	return schema
 }
 
-// required says that the value may not be set to null, by which Helm takes a key away
-// with all that its schema asks: a group that templates look into, a switch, and what
-// has a least.
+// required reports whether users must not set the value to null, which makes Helm drop the key
+// without checking its schema. This holds for maps that templates read, for booleans, and for
+// values with a minimum.
 func (v *value) required() bool {
-	least, has := v.schema["minimum"].(int)
+	minimum, has := v.schema["minimum"].(int)
 	return len(v.children) > 0 || typeOf(v.node) == "boolean" || v.schema["minItems"] != nil || v.schema["minLength"] != nil ||
-		has && least > 0 && v.node.Tag != "!!null"
+		has && minimum > 0 && v.node.Tag != "!!null"
 }
 
 func typeOf(n *yaml.Node) string {
@@ -75,7 +75,7 @@ func typeOf(n *yaml.Node) string {
 	return "string"
 }
 
-// writeTables writes a table for each section, a row for each value.
+// writeTables writes a table for each section with a row for each value.
 func (v *values) writeTables(out io.Writer) error {
 	var b strings.Builder
 	sections := v.sections
@@ -103,7 +103,7 @@ func (v *value) writeRows(b *strings.Builder) {
 	}
 }
 
-// shown is the default, on one line.
+// shown returns the default on one line.
 func (v *value) shown() string {
 	var plain any
 	if err := v.node.Decode(&plain); err != nil {

@@ -1,8 +1,8 @@
-// Command mutants puts known faults into the product, one at a time, and wants a
-// named test to notice each: the test passes without the fault and fails with it. A
-// fault that does not compile, or a test that is not there, is noticed by nobody.
+// Command mutants puts known faults into the product, one at a time, and requires a named
+// test to notice each: the test passes without the fault and fails with it. A fault that
+// does not compile, or whose test does not exist, counts as unnoticed.
 //
-// See package mutant. Arguments name mutants; without any, all are tried.
+// See package mutant. The arguments are names of mutants; without arguments all are tried.
 package main
 
 import (
@@ -46,7 +46,7 @@ func run(ctx context.Context, out io.Writer, names []string) error {
 	if err != nil {
 		return err
 	}
-	// The slowest first, or the last of them runs alone.
+	// The slowest come first, or one of them would run alone at the end.
 	slices.SortStableFunc(mutants, func(a, b mutant.Mutant) int { return cmp.Compare(cost(b), cost(a)) })
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(atOnce)
@@ -55,16 +55,16 @@ func run(ctx context.Context, out io.Writer, names []string) error {
 	var unnoticed []string
 	for _, m := range mutants {
 		all.Go(func() error {
-			said := verdict(ctx, m)
+			line := verdict(ctx, m)
 			mu.Lock()
 			defer mu.Unlock()
 			if ctx.Err() != nil {
 				return nil // it was not tried
 			}
-			if strings.Contains(said, unheard) {
+			if strings.Contains(line, notNoticed) {
 				unnoticed = append(unnoticed, m.Name)
 			}
-			fmt.Fprintln(out, said)
+			fmt.Fprintln(out, line)
 			return nil
 		})
 	}
@@ -78,27 +78,27 @@ func run(ctx context.Context, out io.Writer, names []string) error {
 	return nil
 }
 
-// cost compares mutants by how long their tests take: those on an API server start it.
+// cost orders mutants by the duration of their tests: those with an API server start it.
 func cost(m mutant.Mutant) int {
 	return strings.Count(m.Package, "e2e/")
 }
 
-// atOnce is how many mutants are tried at once: the tests of each wait for an API
-// server that starts, and go compiles meanwhile.
+// atOnce is how many mutants are tried at once: while one waits for its API server, go
+// compiles another.
 const atOnce = 2
 
-const unheard = "UNNOTICED: "
+const notNoticed = "UNNOTICED: "
 
-// verdict is a line that says whether a mutant's test notices it.
+// verdict returns a line that says whether a mutant's test notices it.
 func verdict(ctx context.Context, m mutant.Mutant) string {
-	begin, said := time.Now(), "noticed"
+	begin, result := time.Now(), "noticed"
 	if err := noticed(ctx, m); err != nil {
-		said = unheard + err.Error()
+		result = notNoticed + err.Error()
 	}
-	return fmt.Sprintf("%-30s %4.1fs  %s %s: %s", m.Name, time.Since(begin).Seconds(), m.Package, m.Test, said)
+	return fmt.Sprintf("%-36s %4.1fs  %s %s: %s", m.Name, time.Since(begin).Seconds(), m.Package, m.Test, result)
 }
 
-// chosen gives the mutants of those names, or all, that name a test.
+// chosen returns the mutants with these names, or all, as far as they name a test.
 func chosen(names []string) ([]mutant.Mutant, error) {
 	var mutants []mutant.Mutant
 	all, err := mutant.All()
@@ -111,12 +111,12 @@ func chosen(names []string) ([]mutant.Mutant, error) {
 		}
 	}
 	if len(mutants) == 0 {
-		return nil, errors.New("no such mutant")
+		return nil, errors.New("there is no such mutant")
 	}
 	return mutants, nil
 }
 
-// sane runs the tests on the product as it is: all must pass.
+// sane runs the tests on the unchanged product: all must pass.
 func sane(ctx context.Context, mutants []mutant.Mutant) error {
 	tests := map[string][]string{}
 	for _, m := range mutants {
@@ -129,14 +129,14 @@ func sane(ctx context.Context, mutants []mutant.Mutant) error {
 		}
 		for _, name := range names {
 			if results[name] != "pass" {
-				return fmt.Errorf("%s %s does not pass without a fault (%q):\n%s", pkg, name, results[name], log)
+				return fmt.Errorf("%s %s does not pass without a fault (result %q):\n%s", pkg, name, results[name], log)
 			}
 		}
 	}
 	return nil
 }
 
-// noticed says why a mutant's test does not notice it.
+// noticed returns an error if a mutant's test does not notice it.
 func noticed(ctx context.Context, m mutant.Mutant) error {
 	dir, err := os.MkdirTemp("", "maintenance-mutant-")
 	if err != nil {
@@ -152,27 +152,27 @@ func noticed(ctx context.Context, m mutant.Mutant) error {
 		return err
 	}
 	if result := results[m.Test]; result != "fail" {
-		return fmt.Errorf("the test says %q\n%s", result, log)
+		return fmt.Errorf("the result of the test is %q\n%s", result, log)
 	}
 	return nil
 }
 
-// test runs tests of a package and gives what became of each: pass, fail, or
-// nothing if it did not run to its end.
+// test runs tests of a package and returns the result of each: pass, fail, or nothing if
+// it did not complete.
 func test(ctx context.Context, pkg string, names []string, flags ...string) (results map[string]string, log string, err error) {
 	root, err := binaries.Root()
 	if err != nil {
 		return nil, "", err
 	}
-	// A module of its own is tested in its folder.
+	// e2e is a module of its own.
 	if inside, ok := strings.CutPrefix(pkg, "./e2e/"); ok {
 		root, pkg = filepath.Join(root, "e2e"), "./"+inside
 	}
-	args := append([]string{"test", "-json", "-count=1", "-vet=off", "-timeout=3m", "-run=" + pattern(names)}, flags...)
+	args := append([]string{"test", "-json", "-count=1", "-vet=off", "-timeout=30m", "-run=" + pattern(names)}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	cmd.Dir = root
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	var output bytes.Buffer
+	cmd.Stderr = &output
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) { // a test that fails is an answer
@@ -182,16 +182,16 @@ func test(ctx context.Context, pkg string, names []string, flags ...string) (res
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		var event struct{ Action, Test, Output string }
 		if json.Unmarshal(lines.Bytes(), &event) != nil {
-			continue // what a program prints beside its tests
+			continue // output of programs
 		}
-		if said.WriteString(event.Output); event.Action == "pass" || event.Action == "fail" {
+		if output.WriteString(event.Output); event.Action == "pass" || event.Action == "fail" {
 			results[event.Test] = event.Action
 		}
 	}
-	return results, said.String(), nil
+	return results, output.String(), nil
 }
 
-// pattern matches just the tests, each level of a name for itself.
+// pattern matches just these tests, level by level of their names.
 func pattern(names []string) string {
 	var all []string
 	for _, name := range names {

@@ -1,5 +1,5 @@
-// Command pause does nothing and reaps: it is process 1 of a node's sandbox, and
-// of each Pod's, whose namespaces live as long as it does.
+// Command pause is process 1 of a node's sandbox and of each Pod, whose namespaces live as long as
+// it does. It only reaps orphaned processes.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	}
 }
 
-// reap takes all that has ended: several ends may come as one signal.
+// reap reaps all ended processes: one SIGCHLD may stand for several.
 func reap() {
 	for {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)

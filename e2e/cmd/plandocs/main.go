@@ -1,7 +1,7 @@
-// Command plandocs makes the documentation's tables of what the controller tells people,
-// from the lists that it tells them by.
+// Command plandocs makes the documentation's tables of what the controller reads and tells
+// people, from its own lists.
 //
-//	plandocs states|events|checker-events
+//	plandocs annotations|states|events|checker-events|metrics|page-metrics
 package main
 
 import (
@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
+	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/checker"
 	"maintenance-controller.io/pkg/plan"
+	"maintenance-controller.io/pkg/reason"
 )
 
 func main() {
@@ -23,19 +26,25 @@ func main() {
 
 func run(args []string, out io.Writer) error {
 	if len(args) != 1 {
-		return errors.New("usage: plandocs states|events|checker-events")
+		return errors.New("usage: plandocs annotations|states|events|checker-events|metrics|page-metrics")
 	}
 	switch args[0] {
+	case "annotations":
+		return write(out, keys())
 	case "states":
 		return write(out, states())
 	case "events":
 		return write(out, events(plan.Reasons()))
-	case "checker-events":
-		var reasons []plan.About
-		for _, a := range checker.Reasons() {
-			reasons = append(reasons, plan.About{Reason: plan.Reason(a.Reason), Warning: a.Warning, Meaning: a.Meaning, Remedy: a.Remedy})
+	case "metrics":
+		return write(out, controllerMetrics())
+	case "page-metrics":
+		lines, err := pageMetrics()
+		if err != nil {
+			return err
 		}
-		return write(out, events(reasons))
+		return write(out, lines)
+	case "checker-events":
+		return write(out, events(checker.Reasons()))
 	}
 	return fmt.Errorf("there is no table of %q", args[0])
 }
@@ -47,6 +56,18 @@ func write(out io.Writer, lines []string) error {
 		}
 	}
 	return nil
+}
+
+func keys() []string {
+	lines := []string{"| annotation | set by | meaning |", "|---|---|---|"}
+	for _, a := range annotations.Reference() {
+		by := "controller"
+		if a.Person {
+			by = "you"
+		}
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |", strings.Join(a.Keys, "`, `"), by, a.Meaning))
+	}
+	return lines
 }
 
 func states() []string {
@@ -61,7 +82,7 @@ func states() []string {
 	return lines
 }
 
-func events(reasons []plan.About) []string {
+func events[R ~string](reasons []reason.About[R]) []string {
 	lines := []string{"| event | meaning | what to do |", "|---|---|---|"}
 	for _, a := range reasons {
 		warning := ""

@@ -11,49 +11,49 @@ import (
 	"maintenance-controller.io/e2e/tally"
 )
 
-// counts are what the tests have counted, by name.
+// counts are the counts of the tests by name.
 type counts map[string]int64
 
-// rule is what a count must be for the run to be a good one.
+// rule says what a count must be for the run to pass.
 type rule int
 
 const (
-	some rule = iota // above 0: else a test has not done what it is for
-	none             // 0
-	told             // only told
+	positive      rule = iota // above 0: otherwise a test did not test anything
+	zero                      // 0
+	informational             // any
 )
 
-// rows of the table.
+// rows are the rows of the table, in order.
 var rows = []struct {
 	name string
 	rule rule
 }{
-	{"requests sent", some},
-	{"wrong answers", none},
-	{"toggles", some},
-	{"page changes", some},
-	{"page Pods deleted", some},
-	{"kills", some},
-	{"handovers", some},
-	{"calls to the API server", some},
-	{"faults injected", some},
-	{"revisions judged", some},
-	{"revisions not sound", none},
-	{"holes", none},
-	{"writes of other hands", some},
-	{"shapes restored", some},
-	{"objects lost or left over", none},
-	{"heap KiB before", told},
-	{"heap KiB after", told},
-	{"goroutines before", told},
-	{"goroutines after", told},
-	{"largest queue", told},
-	{"p99 ms", told},
-	{"tests that failed", none},
+	{"requests sent", positive},
+	{"wrong answers", zero},
+	{"toggles", positive},
+	{"page changes", positive},
+	{"page Pods deleted", positive},
+	{"kills", positive},
+	{"handovers", positive},
+	{"calls to the API server", positive},
+	{"faults injected", positive},
+	{"revisions judged", positive},
+	{"revisions not sound", zero},
+	{"gaps", zero},
+	{"writes of other tools", positive},
+	{"shapes restored", positive},
+	{"objects lost or left over", zero},
+	{"heap KiB before", informational},
+	{"heap KiB after", informational},
+	{"goroutines before", informational},
+	{"goroutines after", informational},
+	{"largest queue", informational},
+	{"p99 ms", informational},
+	{"tests that failed", zero},
 }
 
-// add reads a line of a test's output. A line without counts is passed over; one
-// that the table has no row for is an error, or it would be missed by nobody.
+// add reads a line of a test's output. It ignores lines without a count. A count without a row in
+// the table is an error, since otherwise nobody would see it.
 func (c counts) add(line string) error {
 	_, text, ok := strings.Cut(line, tally.Mark)
 	if !ok {
@@ -66,7 +66,7 @@ func (c counts) add(line string) error {
 	}
 	name = strings.ReplaceAll(name, "-", " ")
 	if !known(name) {
-		return fmt.Errorf("%q: the table has no row for it", line)
+		return fmt.Errorf("%q: the table has no row for this count: add one to rows", line)
 	}
 	c[name] += n
 	return nil
@@ -81,7 +81,8 @@ func known(name string) bool {
 	return false
 }
 
-// report prints the table. Where only a part was run, counts may be missing.
+// report prints the table, and returns an error if a count breaks its rule. part says that only
+// some steps ran, so that counts may be missing.
 func (c counts) report(out io.Writer, part bool) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table)
@@ -90,7 +91,7 @@ func (c counts) report(out io.Writer, part bool) error {
 		n, counted := c[row.name]
 		verdict := ""
 		switch {
-		case row.rule == none && n > 0, row.rule == some && n == 0 && !part:
+		case row.rule == zero && n > 0, row.rule == positive && n == 0 && !part:
 			verdict, bad = "  WRONG", true
 		case !counted && part:
 			continue
@@ -101,7 +102,7 @@ func (c counts) report(out io.Writer, part bool) error {
 		return err
 	}
 	if bad {
-		return errors.New("something is wrong")
+		return errors.New("counts marked WRONG are not what they must be")
 	}
 	return nil
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCountsAreAddedUp(t *testing.T) {
+func TestCountsAreSummed(t *testing.T) {
 	c := counts{}
 	for _, line := range []string{
 		"=== RUN   TestSoak",
 		"    soak_test.go:60: result: toggles=275",
 		"    storm_test.go:60: result: faults-injected=1996",
 		"    storm_test.go:62: result: toggles=25",
-		"    nohole_test.go:51: result: page-Pods-deleted=2",
+		"    wrong_answers_test.go:51: result: page-Pods-deleted=2",
 	} {
 		require.NoError(t, c.add(line))
 	}
@@ -26,11 +26,11 @@ func TestCountsAreAddedUp(t *testing.T) {
 	assert.ErrorContains(t, c.add("result: switches=3"), "no row")
 }
 
-func TestWhatIsWrongFails(t *testing.T) {
+func TestReportFailsOnWrongCounts(t *testing.T) {
 	good := func() counts {
 		c := counts{}
 		for _, row := range rows {
-			if row.rule == some {
+			if row.rule == positive {
 				c[row.name] = 1
 			}
 		}
@@ -42,11 +42,11 @@ func TestWhatIsWrongFails(t *testing.T) {
 	for _, row := range rows {
 		c := good()
 		switch row.rule {
-		case none:
+		case zero:
 			c[row.name] = 1
-		case some:
+		case positive:
 			c[row.name] = 0
-		case told:
+		case informational:
 			continue
 		}
 		out.Reset()
@@ -55,10 +55,22 @@ func TestWhatIsWrongFails(t *testing.T) {
 	}
 }
 
-func TestAPartNeedNotCountAll(t *testing.T) {
+func TestPartialRunMayLackCounts(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, counts{"kills": 3}.report(&out, true))
 	assert.Contains(t, out.String(), "kills")
 	assert.NotContains(t, out.String(), "requests sent")
-	assert.Error(t, counts{"holes": 3}.report(&out, true))
+	assert.Error(t, counts{"gaps": 3}.report(&out, true))
+}
+
+func TestOnlyChoosesSteps(t *testing.T) {
+	all, err := chosen("")
+	require.NoError(t, err)
+	assert.Equal(t, steps, all)
+	some, err := chosen("faults")
+	require.NoError(t, err)
+	require.Len(t, some, 1)
+	assert.Equal(t, "random faults", some[0].name)
+	_, err = chosen("storm")
+	assert.ErrorContains(t, err, `--only "storm": no step has that in its name; there are wrong answers under load, data planes`)
 }

@@ -1,6 +1,5 @@
-// Command soak runs the long forms of the tests that have one, one after the other,
-// adds up what they have counted, and prints it as one table. It fails if a test
-// does, if anything is wrong, or if nothing was counted that should have been.
+// Command soak runs the tests with long forms one after the other, adds up their counts, and
+// prints a table. It fails if a test fails or a count is not what it must be.
 package main
 
 import (
@@ -23,18 +22,35 @@ import (
 // step is a run of tests of one package.
 type step struct {
 	name, folder, tests string
-	longest             time.Duration
-	together            string // how many tests at once: those that mostly wait do not hurt each other
+	timeout             time.Duration
+	parallel            string // how many tests run at once: tests that mostly wait do not slow each other down
 }
 
-// steps take about 45 minutes on two cores; what they may take at most is longest.
+// steps take about 50 minutes on two cores, and at most the sum of their timeouts.
 var steps = []step{
-	{"no hole under load", "./node", "^TestNoHoleUnderLoad$", 15 * time.Minute, "1"},
+	{"wrong answers under load", "./node", "^TestNoWrongAnswersUnderLoad$", 15 * time.Minute, "1"},
 	{"data planes", "./node", "^TestDataPlanes$", 15 * time.Minute, "6"},
-	{"kill after every write", "./apiserver", "^(TestKilledAfterEveryWrite|TestTwoVersionsHandOver)$", 8 * time.Minute, "6"},
-	{"storm of faults", "./apiserver", "^TestAStormOfFaults$", 8 * time.Minute, "1"},
-	{"many hands and shapes", "./apiserver", "^(TestManyHands|TestEveryShape)$", 8 * time.Minute, "2"},
+	{"kill after every write", "./apiserver", "^(TestKilledAfterEveryWrite|TestTwoVersionsTakeTurns)$", 8 * time.Minute, "6"},
+	{"random faults", "./apiserver", "^TestRandomFaults$", 8 * time.Minute, "1"},
+	{"random tools and shapes", "./apiserver", "^(TestRandomTools|TestRandomShapes)$", 8 * time.Minute, "2"},
+	{"many checkers", "./apiserver", "^TestManyCheckers$", 8 * time.Minute, "1"},
 	{"soak", "./apiserver", "^TestSoak$", 12 * time.Minute, "1"},
+}
+
+// chosen returns the steps whose name contains part.
+func chosen(part string) ([]step, error) {
+	var some []step
+	var names []string
+	for _, s := range steps {
+		names = append(names, s.name)
+		if strings.Contains(s.name, part) {
+			some = append(some, s)
+		}
+	}
+	if len(some) == 0 {
+		return nil, fmt.Errorf("--only %q: no step has that in its name; there are %s", part, strings.Join(names, ", "))
+	}
+	return some, nil
 }
 
 func main() {
@@ -51,8 +67,12 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	short := flags.Bool("short", false, "run the short forms, as make test does")
 	only := flags.String("only", "", "run only the steps whose name contains this")
-	logs := flags.String("logs", filepath.Join(os.TempDir(), "maintenance-soak"), "folder for the output of the tests")
+	logs := flags.String("logs", filepath.Join(os.TempDir(), "maintenance-soak"), "folder for the tests' output")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	some, err := chosen(*only)
+	if err != nil {
 		return err
 	}
 	root, err := binaries.Root()
@@ -60,13 +80,10 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		return err
 	}
 	if err := os.MkdirAll(*logs, 0o755); err != nil {
-		return fmt.Errorf("folder for the output of the tests: %w", err)
+		return fmt.Errorf("make the folder for the tests' output: %w", err)
 	}
 	total := counts{}
-	for _, s := range steps {
-		if !strings.Contains(s.name, *only) {
-			continue
-		}
+	for _, s := range some {
 		begin := time.Now()
 		fmt.Fprintf(out, "%-24s … ", s.name)
 		log := filepath.Join(*logs, strings.ReplaceAll(s.name, " ", "-")+".log")
@@ -87,14 +104,14 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	return total.report(out, *only != "")
 }
 
-// run runs the tests in a form; their output goes to a file.
+// run runs the tests with form, their -long flag, and writes their output to the file log.
 func (s step) run(ctx context.Context, dir, log, form string) error {
 	file, err := os.Create(log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // what was written is read again, and judged
-	args := []string{"test", s.folder, "-v", "-count=1", "-run", s.tests, "-timeout", s.longest.String(), "-parallel", s.together, form}
+	defer func() { _ = file.Close() }() // the file is read again, so lost output would show
+	args := []string{"test", s.folder, "-v", "-count=1", "-run", s.tests, "-timeout", s.timeout.String(), "-parallel", s.parallel, form}
 	command := exec.CommandContext(ctx, "go", args...)
 	command.Dir, command.Stdout, command.Stderr = dir, file, file
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
@@ -102,7 +119,7 @@ func (s step) run(ctx context.Context, dir, log, form string) error {
 	return command.Run()
 }
 
-// read adds what the tests have counted.
+// read adds the counts in the output of tests.
 func (c counts) read(log string) error {
 	file, err := os.Open(log)
 	if err != nil {

@@ -1,11 +1,11 @@
-// Command tests runs `go test` with the arguments that it is given and shows what
-// that shows: a line for each package, and all of a test that fails. Beside, it says
-// now and then what is left and what runs, and notes how long each test took.
+// Command tests runs `go test` and shows a line for each package and the full output of failed
+// tests. From time to time it prints how many tests are left and which ones run. With --times it
+// appends a line for each test to a file: seconds, name, package, and "failed" or "unfinished" if it
+// did not pass.
 //
-//	tests [--times FILE] [--only alone|parallel] ARGUMENTS-OF-GO-TEST
+//	tests [--times FILE] [--only serial|parallel] ARGUMENTS-OF-GO-TEST
 //
-// With --only, it runs the tests that must run alone, or those that are parallel: side
-// by side with itself, if they share nothing.
+// With --only it runs just the serial tests, or just those that call t.Parallel.
 package main
 
 import (
@@ -36,7 +36,7 @@ func run(ctx context.Context, out io.Writer, args []string) (err error) {
 	if value, rest, is := option("--times", args); is {
 		file, openErr := os.OpenFile(value, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if openErr != nil {
-			return fmt.Errorf("note times: %w", openErr)
+			return fmt.Errorf("open the file for durations: %w", openErr)
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
 		times, args = file, rest
@@ -47,15 +47,15 @@ func run(ctx context.Context, out io.Writer, args []string) (err error) {
 		if err != nil {
 			return err
 		}
-		if which != alone && which != parallel {
-			return fmt.Errorf("--only takes %s or %s", alone, parallel)
+		if which != serial && which != parallel {
+			return fmt.Errorf("--only takes %s or %s", serial, parallel)
 		}
 		tests.only(which)
 		args = append([]string{"-run", tests.pattern()}, args...)
 	}
-	// Without an answer nothing is said of what is left, which is no harm.
+	// If the tests could not be listed, progress lines only lack the number of tests left.
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
-	cmd.Stderr = out // what go says before any test
+	cmd.Stderr = out // messages of go before the first test
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
 	events, err := cmd.StdoutPipe()
@@ -70,7 +70,7 @@ func run(ctx context.Context, out io.Writer, args []string) (err error) {
 	return cmd.Wait()
 }
 
-// option takes an option with a value off the arguments, if they begin with it.
+// option returns the value of an option and the rest of the arguments, if they start with it.
 func option(name string, args []string) (value string, rest []string, is bool) {
 	if len(args) < 2 || args[0] != name {
 		return "", args, false
@@ -78,7 +78,7 @@ func option(name string, args []string) (value string, rest []string, is bool) {
 	return args[1], args[2:], true
 }
 
-// lines gives each line of a stream, whatever its length.
+// lines sends each line of a stream, of any length.
 func lines(stream io.Reader) <-chan []byte {
 	all := make(chan []byte)
 	go func() {

@@ -9,40 +9,41 @@ import (
 	"time"
 )
 
-// every is how long nothing is said at most.
-const every = 30 * time.Second
+// progressInterval is the longest time without output.
+const progressInterval = 30 * time.Second
 
-// event is a line of `go test -json`, see `go doc test2json`.
+// event is a line of `go test -json`: see `go doc test2json`.
 type event struct {
 	Time                          time.Time
 	Action, Package, Test, Output string
 }
 
-// test is a top-level test of a package that runs, or waits for its turn.
+// test is a top-level test that runs or waits for its turn.
 type test struct {
 	name   string
-	parts  map[string]bool     // it and those of its parts that have not ended: whether they run
-	at     time.Time           // of the last event
-	took   time.Duration       // that it has worked until then
-	output map[string][]string // of it and of each of its parts
-	order  []string            // of the names in output
+	parts  map[string]bool     // the test and its subtests that have not ended; true for those that run
+	at     time.Time           // the time of its last event
+	took   time.Duration       // how long it had worked by then
+	output map[string][]string // the lines of the test and of each subtest
+	order  []string            // the order of the names in output
 }
 
 // pack is a package whose tests run.
 type pack struct {
+	name   string
 	tests  map[string]*test
-	output strings.Builder // beside its tests
-	kept   bool            // go has kept the result of an earlier run
-	times  []string
+	output strings.Builder // output that belongs to no test
+	cached bool            // go shows the cached result of an earlier run
+	times  []string        // a line for each test that has ended
 }
 
-// report is what is shown of the tests.
+// report shows the progress and results of tests.
 type report struct {
 	out, times io.Writer
-	tests      map[string]int // how many tests each package has
-	all, done  int            // tests
+	tests      map[string]int // number of tests by package
+	all, done  int            // number of tests
 	running    map[string]*pack
-	said       time.Time
+	said       time.Time // the time of the last output
 }
 
 func newReport(out, times io.Writer, tests map[string]int) *report {
@@ -53,7 +54,7 @@ func newReport(out, times io.Writer, tests map[string]int) *report {
 	return r
 }
 
-// follow shows the events up to their end.
+// follow reads events until the channel is closed.
 func (r *report) follow(lines <-chan []byte) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -66,12 +67,12 @@ func (r *report) follow(lines <-chan []byte) {
 			}
 			var e event
 			if json.Unmarshal(line, &e) != nil {
-				r.say(string(line)) // what is no event
+				r.say(string(line)) // not an event
 				continue
 			}
 			r.take(e)
 		case now := <-tick.C:
-			if now.Sub(r.said) >= every {
+			if now.Sub(r.said) >= progressInterval {
 				r.progress(now)
 			}
 		}
@@ -90,7 +91,7 @@ func (r *report) take(e event) {
 	}
 	p := r.running[e.Package]
 	if p == nil {
-		p = &pack{tests: map[string]*test{}}
+		p = &pack{name: e.Package, tests: map[string]*test{}}
 		r.running[e.Package] = p
 	}
 	if e.Test != "" {
@@ -99,37 +100,38 @@ func (r *report) take(e event) {
 	}
 	switch e.Action {
 	case "output":
-		p.kept = p.kept || strings.Contains(e.Output, "(cached)")
+		p.cached = p.cached || strings.Contains(e.Output, "(cached)")
 		p.output.WriteString(e.Output)
 	case "pass":
 		r.say(lastLine(p.output.String()))
 		r.finish(e.Package)
-	case "skip": // it has no tests
+	case "skip": // the package has no tests
 		r.finish(e.Package)
 	case "fail":
 		p.tell(r.say)
+		p.giveUp(e.Time)
 		r.finish(e.Package)
 	}
 }
 
-// finish forgets a package, and notes the times of its tests if they have run.
+// finish removes a package, and writes the results of its tests unless they are cached.
 func (r *report) finish(name string) {
 	p := r.running[name]
 	delete(r.running, name)
 	r.done -= len(p.times)
 	r.done += r.tests[name]
-	if p.kept {
+	if p.cached {
 		return
 	}
 	for _, line := range p.times {
-		fmt.Fprintf(r.times, "%s %s\n", line, name)
+		fmt.Fprintln(r.times, line)
 	}
 }
 
-// take takes an event of a test, or of a part of one. It says how many tests have
-// ended by it.
+// take handles an event of a test or subtest. It returns the number of top-level tests that ended
+// with it.
 func (p *pack) take(e event, say func(string)) int {
-	top, _, part := strings.Cut(e.Test, "/")
+	top, _, subtest := strings.Cut(e.Test, "/")
 	t := p.tests[top]
 	if t == nil {
 		t = &test{name: top, at: e.Time, parts: map[string]bool{}, output: map[string][]string{}}
@@ -139,20 +141,37 @@ func (p *pack) take(e event, say func(string)) int {
 	switch {
 	case e.Action == "output":
 		t.add(e.Test, e.Output)
-	case part:
+	case subtest:
 	case e.Action == "pass", e.Action == "skip", e.Action == "fail":
+		outcome := ""
 		if e.Action == "fail" {
 			t.tell(say)
+			outcome = " failed"
 		}
-		p.times = append(p.times, fmt.Sprintf("%.1f %s", t.took.Seconds(), top))
-		delete(p.tests, top)
+		p.note(t, outcome)
 		return 1
 	}
 	return 0
 }
 
-// see counts the time of a test until an event: not what it waited for its turn, nor
-// what it waited for parts that all did.
+// note adds the result of a test and removes it.
+func (p *pack) note(t *test, outcome string) {
+	p.times = append(p.times, fmt.Sprintf("%.1f %s %s%s", t.took.Seconds(), t.name, p.name, outcome))
+	delete(p.tests, t.name)
+}
+
+// giveUp notes the tests that ran when the package failed, at the end of -timeout or in a panic.
+func (p *pack) giveUp(now time.Time) {
+	for _, t := range p.tests {
+		if !t.waits() {
+			t.took = t.lasts(now)
+			p.note(t, " unfinished")
+		}
+	}
+}
+
+// see adds the time until an event to the test's duration, unless the test, or all of its subtests,
+// waited for their turn.
 func (t *test) see(e event) {
 	if !t.waits() {
 		t.took += e.Time.Sub(t.at)
@@ -168,8 +187,8 @@ func (t *test) see(e event) {
 	}
 }
 
-// waits says whether nothing of the test runs. While it has parts, it does nothing but
-// wait for them.
+// waits reports whether neither the test nor a subtest runs. A test with open subtests only waits
+// for them.
 func (t *test) waits() bool {
 	waiting := false
 	for name, runs := range t.parts {
@@ -181,7 +200,7 @@ func (t *test) waits() bool {
 	return waiting
 }
 
-// lasts is how long the test has worked by now.
+// lasts returns how long the test has worked by now.
 func (t *test) lasts(now time.Time) time.Duration {
 	if t.waits() {
 		return t.took
@@ -196,15 +215,14 @@ func (t *test) add(name, text string) {
 	t.output[name] = append(t.output[name], text)
 }
 
-// tell says all of a test, each of its parts for itself.
+// tell prints the output of a test, grouped by subtest.
 func (t *test) tell(say func(string)) {
 	for _, name := range t.order {
 		say(strings.Join(t.output[name], ""))
 	}
 }
 
-// tell says what a package that has failed said, and what tests said that it did
-// not come to the end of.
+// tell prints the output of a failed package and of its tests that did not end.
 func (p *pack) tell(say func(string)) {
 	for _, t := range p.tests {
 		t.tell(say)
@@ -212,14 +230,14 @@ func (p *pack) tell(say func(string)) {
 	say(p.output.String())
 }
 
-// end tells what was cut off.
+// end prints the output of packages that did not end.
 func (r *report) end() {
 	for _, p := range r.running {
 		p.tell(r.say)
 	}
 }
 
-// progress says what is left, and what runs for how long.
+// progress prints how many tests are left, and which run for how long.
 func (r *report) progress(now time.Time) {
 	var runs []string
 	for _, p := range r.running {
@@ -235,7 +253,7 @@ func (r *report) progress(now time.Time) {
 		runs = append(runs[:shown], fmt.Sprintf("%d more", more))
 	}
 	if len(runs) == 0 {
-		runs = []string{"go compiles"}
+		runs = []string{"compiling"}
 	}
 	left := ""
 	if r.all > 0 {

@@ -5,7 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"testing"
 	"time"
 
@@ -13,7 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shown gives what is shown of a module's tests, and the times that are noted.
+// progressLine is one that a slow machine's run may have anywhere: see progressInterval.
+var progressLine = regexp.MustCompile(`(?m)^   … .*\n`)
+
+// shown runs the program on the tests of a module, and returns its output without progress lines,
+// and the durations it wrote.
 func shown(t *testing.T, files map[string]string, args ...string) (out, times string, err error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -24,14 +28,14 @@ func shown(t *testing.T, files map[string]string, args ...string) (out, times st
 	built, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput()
 	require.NoError(t, err, string(built))
 	noted := filepath.Join(dir, "times")
-	// With -trimpath the folder is no part of what go keeps results by: without -count=1
-	// a second run would be shown those of the first.
+	// With -trimpath, go's cached results do not depend on the folder: without -count=1, a second
+	// run would show those of the first.
 	cmd := exec.CommandContext(t.Context(), program, append([]string{"--times", noted}, append(args, "-count=1")...)...)
 	cmd.Dir = dir
 	text, err := cmd.CombinedOutput()
 	note, readErr := os.ReadFile(noted)
 	require.NoError(t, readErr)
-	return string(text), string(note), err
+	return progressLine.ReplaceAllString(string(text), ""), string(note), err
 }
 
 const (
@@ -39,10 +43,10 @@ const (
 	header = "package m\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\n"
 )
 
-func TestWhatPassesIsALine(t *testing.T) {
+func TestPassingPackageIsOneLine(t *testing.T) {
 	t.Parallel()
 	out, times, err := shown(t, map[string]string{"go.mod": module, "m_test.go": header + `
-func TestMain(m *testing.M) { println("beside the tests"); os.Exit(m.Run()) }
+func TestMain(m *testing.M) { println("outside of the tests"); os.Exit(m.Run()) }
 func TestOne(t *testing.T) { t.Log("of no interest"); t.Run("part", func(t *testing.T) { t.Parallel() }) }
 func TestTwo(t *testing.T) { t.Parallel() }
 `}, "./...")
@@ -51,7 +55,7 @@ func TestTwo(t *testing.T) { t.Parallel() }
 	assert.Regexp(t, `(?s)^\d+\.\d Test(One|Two) example.org/m\n\d+\.\d Test(One|Two) example.org/m\n$`, times)
 }
 
-func TestAllOfWhatFailsIsShown(t *testing.T) {
+func TestFailingTestIsShownInFull(t *testing.T) {
 	t.Parallel()
 	out, times, err := shown(t, map[string]string{"go.mod": module, "m_test.go": header + `
 var _ = os.Args
@@ -67,10 +71,22 @@ func TestBad(t *testing.T) {
 		assert.Contains(t, out, want)
 	}
 	assert.NotContains(t, out, "of no interest")
-	assert.Equal(t, 2, strings.Count(times, "\n"))
+	assert.Regexp(t, `(?s)^\d+\.\d TestGood example.org/m\n\d+\.\d TestBad example.org/m failed\n$`, times)
 }
 
-func TestWhatComesToNoEndIsShown(t *testing.T) {
+func TestUnfinishedTestIsNamed(t *testing.T) {
+	t.Parallel()
+	out, times, err := shown(t, map[string]string{"go.mod": module, "m_test.go": header + `
+var _ = os.Args
+func TestHangs(t *testing.T) { <-t.Context().Done() }
+func TestAfterIt(t *testing.T) {}
+`}, "-timeout=1s", "./...")
+	require.Error(t, err)
+	assert.Contains(t, out, "panic: test timed out after 1s")
+	assert.Regexp(t, `^\d+\.\d TestHangs example.org/m (failed|unfinished)\n$`, times)
+}
+
+func TestPanicAndBuildFailureAreShown(t *testing.T) {
 	t.Parallel()
 	out, _, err := shown(t, map[string]string{"go.mod": module, "m_test.go": header + `
 func TestPanics(t *testing.T) { t.Log("before it"); os.Stdout.WriteString("right before it\n"); panic("all over") }
@@ -85,8 +101,9 @@ func TestPanics(t *testing.T) { t.Log("before it"); os.Stdout.WriteString("right
 	assert.Contains(t, out, "FAIL\texample.org/m [build failed]")
 }
 
-// TestProgress: it says what is left and what runs, and not what waits for its turn.
-func TestProgress(t *testing.T) {
+// TestProgressLine checks that the line has the tests left and those that run, without those that
+// wait for their turn.
+func TestProgressLine(t *testing.T) {
 	t.Parallel()
 	var out, times bytes.Buffer
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -113,18 +130,19 @@ func TestProgress(t *testing.T) {
 	assert.Equal(t, "3.0 TestOne m\n33.0 TestThree m\n", times.String())
 	out.Reset()
 	r.progress(begin.Add(50 * time.Second))
-	assert.Equal(t, "   … 0 of 4 tests left: go compiles\n", out.String())
+	assert.Equal(t, "   … 0 of 4 tests left: compiling\n", out.String())
 
 	times.Reset()
 	r.take(event{Package: "m", Action: "run", Test: "TestOne", Time: begin})
 	r.take(event{Package: "m", Action: "pass", Test: "TestOne", Time: begin})
 	r.take(event{Package: "m", Action: "output", Output: "ok  \tm\t(cached)\n"})
 	r.take(event{Package: "m", Action: "pass"})
-	assert.Empty(t, times.String(), "what was kept has taken no time")
+	assert.Empty(t, times.String(), "cached results have no durations")
 }
 
-// TestWhatWaitsTakesNoTime: a test whose parts all wait for their turn does nothing.
-func TestWhatWaitsTakesNoTime(t *testing.T) {
+// TestWaitingTestTakesNoTime checks that the time in which all subtests wait for their turn does not
+// count.
+func TestWaitingTestTakesNoTime(t *testing.T) {
 	t.Parallel()
 	var out, times bytes.Buffer
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -150,24 +168,24 @@ func TestWhatWaitsTakesNoTime(t *testing.T) {
 	assert.Equal(t, "4.0 TestOne m\n", times.String())
 }
 
-func TestOnlyThoseThatRunAloneOrSideBySide(t *testing.T) {
+func TestOnlySelectsSerialOrParallel(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"go.mod": module, "m_test.go": header + `
 func TestMain(m *testing.M) { os.Exit(m.Run()) }
-func TestAlone(t *testing.T) { t.Run("part", func(t *testing.T) { t.Parallel() }) }
-func TestBeside(t *testing.T) { t.Log("first"); t.Parallel() }
-func TestBesideNot(t *testing.T) { t.Fatal("run alone") }
+func TestSerial(t *testing.T) { t.Run("part", func(t *testing.T) { t.Parallel() }) }
+func TestParallel(t *testing.T) { t.Log("first"); t.Parallel() }
+func TestParallelNot(t *testing.T) { t.Fatal("run alone") }
 `}
 	out, times, err := shown(t, files, "--only", "parallel", "./...")
 	require.NoError(t, err, out)
-	assert.Contains(t, times, "TestBeside ")
-	assert.NotContains(t, times, "Alone")
-	out, times, err = shown(t, files, "--only", "alone", "./...")
+	assert.Contains(t, times, "TestParallel ")
+	assert.NotContains(t, times, "Serial")
+	out, times, err = shown(t, files, "--only", "serial", "./...")
 	require.Error(t, err)
 	assert.Contains(t, out, "run alone")
-	assert.Contains(t, times, "TestAlone ")
-	assert.NotContains(t, times, "TestBeside ")
+	assert.Contains(t, times, "TestSerial ")
+	assert.NotContains(t, times, "TestParallel ")
 	out, _, err = shown(t, files, "--only", "some", "./...")
 	require.Error(t, err)
-	assert.Contains(t, out, "alone or parallel")
+	assert.Contains(t, out, "serial or parallel")
 }

@@ -16,18 +16,18 @@ import (
 	"strings"
 )
 
-// What --only picks.
+// The values of --only.
 const (
-	alone    = "alone"    // tests that nothing may run beside
-	parallel = "parallel" // tests that may run side by side, which they say by t.Parallel
+	serial   = "serial"   // tests that must run alone
+	parallel = "parallel" // tests that call t.Parallel
 )
 
-// declared are the tests of packages, by package and name; the value says whether a
-// test is parallel.
+// declared are the tests in the source, by package and name. The value says whether the test is
+// parallel.
 type declared map[string]map[string]bool
 
-// declares reads the sources of the packages that the arguments name: to ask the tests
-// themselves takes as long as to compile them.
+// declares finds the tests in the source of the packages in the arguments. `go test -list` would
+// have to compile them first.
 func declares(ctx context.Context, args []string) (declared, error) {
 	var packages []string
 	for _, arg := range args {
@@ -70,7 +70,8 @@ func (d declared) add(pkg string, file *ast.File) {
 	}
 }
 
-// saysParallel tells t.Parallel() of the test itself from that of its parts.
+// saysParallel reports whether a statement is a call of Parallel. Calls within subtests are not
+// statements of the test itself.
 func saysParallel(s ast.Stmt) bool {
 	statement, is := s.(*ast.ExprStmt)
 	if !is {
@@ -84,14 +85,14 @@ func saysParallel(s ast.Stmt) bool {
 	return is && method.Sel.Name == "Parallel"
 }
 
-// only leaves those tests that are alone, or those that are parallel.
+// only keeps the serial or the parallel tests.
 func (d declared) only(which string) {
 	for _, tests := range d {
 		maps.DeleteFunc(tests, func(_ string, p bool) bool { return p != (which == parallel) })
 	}
 }
 
-// pattern is the -run of just these tests.
+// pattern returns the -run pattern that matches just these tests.
 func (d declared) pattern() string {
 	var names []string
 	for _, tests := range d {
@@ -101,7 +102,7 @@ func (d declared) pattern() string {
 	return "^(" + strings.Join(slices.Compact(names), "|") + ")$"
 }
 
-// count says how many tests each package has.
+// count returns the number of tests by package.
 func (d declared) count() map[string]int {
 	n := map[string]int{}
 	for pkg, tests := range d {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// finding is what govulncheck says, as far as it is read here:
+// finding is a finding of govulncheck, with the fields that are used here:
 // https://pkg.go.dev/golang.org/x/vuln/internal/govulncheck
 type finding struct {
 	OSV   string `json:"osv"`
@@ -22,10 +22,10 @@ type finding struct {
 		Package  string `json:"package"`
 		Function string `json:"function"`
 		Receiver string `json:"receiver"`
-	} `json:"trace"` // the vulnerable place first, then who calls it
+	} `json:"trace"` // the vulnerable function first, then its callers
 }
 
-// verdict is about one advisory. One with an excuse does not concern this tree.
+// verdict is the result for one advisory. If it has an excuse, the advisory does not affect this tree.
 type verdict struct {
 	osv, module, version, fixed, place, excuse string
 }
@@ -35,16 +35,16 @@ func (v verdict) String() string {
 	if v.excuse != "" {
 		return what + ": " + v.excuse
 	}
-	fixed := "there is no version without it"
+	fixed := "no version fixes it"
 	if v.fixed != "" {
-		fixed = "without it from " + v.fixed + " on"
+		fixed = "fixed in " + v.fixed
 	}
 	return fmt.Sprintf("%s, at %s: VULNERABLE, %s", what, v.place, fixed)
 }
 
-// Of Traefik this tree reads manifests with the types, and with no more: these are
-// all of its packages that the types import. Its advisories are about the server, and
-// name no functions, so that copying a manifest counts as calling what is vulnerable.
+// This tree uses only Traefik's types: traefikTypes are the packages that they import. Traefik's
+// advisories are about its server but name no functions, so that govulncheck takes copying a
+// manifest for a call of vulnerable code.
 const traefik = "github.com/traefik/traefik/v3"
 
 var traefikTypes = []string{
@@ -52,22 +52,25 @@ var traefikTypes = []string{
 	"pkg/provider/kubernetes/crd/traefikio/v1alpha1", "pkg/safe", "pkg/tls", "pkg/tls/generate", "pkg/types", "pkg/version",
 }
 
-// excuse says why a place does not count, or nothing.
+// notCalled is the excuse of a module that is required but whose vulnerable package is not imported.
+const notCalled = "not called"
+
+// excuse returns why a finding does not affect this tree, or "".
 func (f finding) excuse() string {
 	at := f.Trace[0]
 	switch in, within := strings.CutPrefix(at.Package, traefik+"/"); {
 	case at.Function == "":
-		return "it is not called"
+		return notCalled
 	case within && slices.Contains(traefikTypes, in):
-		return "of Traefik there are only the types"
+		return "only Traefik's types are used"
 	case at.Function == "init":
-		return "it is imported, and not called"
+		return "imported but not called"
 	}
 	return ""
 }
 
-// judge reads what govulncheck says with -format json. Of an advisory it keeps the
-// worst: a place without an excuse, if there is one.
+// judge reads the output of govulncheck -format json and returns a verdict for each advisory and
+// module. If one finding has no excuse, that is the verdict.
 func judge(in io.Reader) ([]verdict, error) {
 	all := map[string]verdict{}
 	for decoder := json.NewDecoder(in); ; {
@@ -77,14 +80,14 @@ func judge(in io.Reader) ([]verdict, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("what govulncheck says: %w", err)
+			return nil, fmt.Errorf("read the output of govulncheck: %w", err)
 		}
 		f := message.Finding
 		if f == nil {
 			continue
 		}
 		if len(f.Trace) == 0 {
-			return nil, fmt.Errorf("what govulncheck says of %s has no place", f.OSV)
+			return nil, fmt.Errorf("govulncheck reports %s without a trace", f.OSV)
 		}
 		at := f.Trace[0]
 		v := verdict{
@@ -92,7 +95,7 @@ func judge(in io.Reader) ([]verdict, error) {
 			place: strings.ReplaceAll(strings.Join([]string{at.Package, at.Receiver, at.Function}, "."), "..", "."),
 		}
 		key := v.osv + " " + v.module
-		if known, ok := all[key]; !ok || known.excuse != "" && (v.excuse == "" || known.excuse == "it is not called") {
+		if known, ok := all[key]; !ok || known.excuse != "" && (v.excuse == "" || known.excuse == notCalled) {
 			all[key] = v
 		}
 	}

@@ -1,6 +1,6 @@
-// Command vuln runs govulncheck over the modules of this tree and fails on what
-// concerns it. It asks the Go vulnerability database, or, where that is out of reach
-// or the verdict is to depend on the commit alone, the advisories that it carries.
+// Command vuln runs govulncheck on the modules of this tree and fails on advisories that affect
+// them. It uses the Go vulnerability database or, with --snapshot, the embedded advisories: without
+// network, and so that the verdict depends on the commit alone.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 )
 
-// modules of this tree, by their folders.
+// modules are the folders of this tree's modules.
 var modules = []string{".", "e2e", "e2e/pageserver"}
 
 func main() {
@@ -34,10 +34,10 @@ func main() {
 
 func run(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("vuln", flag.ContinueOnError)
-	program := flags.String("govulncheck", "govulncheck", "the program to run")
-	database := flags.String("db", "https://vuln.go.dev", "vulnerability database to ask")
-	carried := flags.Bool("snapshot", false, "ask the advisories that this program carries instead")
-	refresh := flags.String("refresh", "", "write the advisories to carry anew, from data/osv of a clone of github.com/golang/vulndb, and stop")
+	program := flags.String("govulncheck", "govulncheck", "path of govulncheck")
+	database := flags.String("db", "https://vuln.go.dev", "URL of the vulnerability database")
+	snapshot := flags.Bool("snapshot", false, "use the embedded advisories instead of the database")
+	refresh := flags.String("refresh", "", "update the embedded advisories from data/osv of a clone of github.com/golang/vulndb, and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -48,18 +48,18 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	if *refresh != "" {
 		return write(ctx, out, root, *refresh)
 	}
-	if *carried {
+	if *snapshot {
 		dir, err := os.MkdirTemp("", "maintenance-vuln-")
 		if err != nil {
 			return err
 		}
-		defer func() { _ = os.RemoveAll(dir) }() // in the temporary folder, at worst
+		defer func() { _ = os.RemoveAll(dir) }() // at worst it stays in the temporary folder
 		known, err := unpack(dir)
 		if err != nil {
 			return err
 		}
 		*database = "file://" + dir
-		fmt.Fprintf(out, "%d advisories are known here, up to %s\n", known.count, known.last)
+		fmt.Fprintf(out, "using %d embedded advisories, up to %s\n", known.count, known.last)
 	}
 	bad := false
 	for _, module := range modules {
@@ -74,18 +74,18 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		}
 	}
 	if bad {
-		return errors.New("take versions without these, or do without the packages")
+		return errors.New("update the vulnerable modules, or stop using the packages")
 	}
 	return nil
 }
 
-// check runs govulncheck over a module. Its exit code says nothing with -format json.
+// check runs govulncheck on a module. With -format json its exit code does not depend on findings.
 func check(ctx context.Context, program, database, folder string) ([]verdict, error) {
 	var stdout, stderr bytes.Buffer
 	command := exec.CommandContext(ctx, program, "-db", database, "-format", "json", "./...")
 	command.Dir, command.Stdout, command.Stderr = folder, &stdout, &stderr
 	if err := command.Run(); err != nil {
-		return nil, fmt.Errorf("%s with database %s (--snapshot asks none): %w: %s", program, database, err, bytes.TrimSpace(stderr.Bytes()))
+		return nil, fmt.Errorf("%s with database %s (--snapshot works without): %w: %s", program, database, err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return judge(&stdout)
 }

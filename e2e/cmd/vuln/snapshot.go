@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// advisories of the modules that this tree is built from, one JSON object after the
-// other, without their prose. They are of the Go vulnerability database,
+// advisories has the advisories of the modules that this tree uses, as JSON objects without their
+// descriptions. They come from the Go vulnerability database,
 // https://go.dev/security/vuln/database, © The Go Authors, under CC BY 4.0.
 //
 //go:embed advisories.json.gz
 var advisories []byte
 
-// entry is an advisory as the database has it: https://ossf.github.io/osv-schema/.
+// entry is an advisory in the format of the database: https://ossf.github.io/osv-schema/.
 type entry struct {
 	SchemaVersion string          `json:"schema_version"`
 	ID            string          `json:"id"`
@@ -34,7 +34,7 @@ type entry struct {
 	Affected      json.RawMessage `json:"affected"`
 }
 
-// modules that are affected.
+// modules returns the modules that are affected.
 func (e entry) modules() ([]string, error) {
 	var affected []struct{ Package struct{ Name string } }
 	if err := json.Unmarshal(e.Affected, &affected); err != nil {
@@ -47,13 +47,13 @@ func (e entry) modules() ([]string, error) {
 	return names, nil
 }
 
-// snapshot is what is carried.
+// snapshot describes the embedded advisories.
 type snapshot struct {
 	count int
-	last  string // the newest: GO-YYYY-NNNN
+	last  string // the id of the newest: GO-YYYY-NNNN
 }
 
-// unpack writes the advisories that are carried to a folder, as govulncheck reads them.
+// unpack writes the embedded advisories to a folder that govulncheck can use as database.
 func unpack(dir string) (snapshot, error) {
 	var s snapshot
 	text, err := gzip.NewReader(bytes.NewReader(advisories))
@@ -78,7 +78,7 @@ func unpack(dir string) (snapshot, error) {
 	}
 }
 
-// write makes the advisories to carry from a folder of the database's own.
+// write makes advisories.json.gz from the folder data/osv of the database's repository.
 func write(ctx context.Context, out io.Writer, root, from string) error {
 	used, err := usedModules(ctx, root)
 	if err != nil {
@@ -89,7 +89,7 @@ func write(ctx context.Context, out io.Writer, root, from string) error {
 		return err
 	}
 	if len(files) == 0 {
-		return fmt.Errorf("no advisories in %s: name data/osv of a clone of github.com/golang/vulndb", from)
+		return fmt.Errorf("no advisories in %s: give data/osv of a clone of github.com/golang/vulndb", from)
 	}
 	var packed bytes.Buffer
 	text, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
@@ -124,11 +124,11 @@ func write(ctx context.Context, out io.Writer, root, from string) error {
 		return err
 	}
 	name := filepath.Join(root, "e2e", "cmd", "vuln", "advisories.json.gz")
-	fmt.Fprintf(out, "%d of %d advisories to %s\n", count, len(files), name)
+	fmt.Fprintf(out, "wrote %d of %d advisories to %s\n", count, len(files), name)
 	return os.WriteFile(name, packed.Bytes(), 0o600)
 }
 
-// usedModules are those that packages of this tree come from, and Go's own.
+// usedModules returns the modules that this tree's packages and tests import, and Go's own.
 func usedModules(ctx context.Context, root string) (map[string]bool, error) {
 	used := map[string]bool{"stdlib": true, "toolchain": true}
 	for _, module := range modules {

@@ -1,4 +1,4 @@
-// Command grpc-app is an app that speaks gRPC: the standard health service, which says
+// Command grpc-app is an app that speaks gRPC: it has the standard health service and reports
 // that it serves.
 package main
 
@@ -20,7 +20,7 @@ func main() {
 }
 
 func run() error {
-	l, err := net.Listen("tcp", ":8080") //nolint:gosec // it is in a Pod of its own, until that ends
+	l, err := net.Listen("tcp", ":8080") //nolint:gosec // it runs alone in a Pod and serves until the Pod ends
 	if err != nil {
 		return err
 	}

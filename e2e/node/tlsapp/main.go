@@ -1,6 +1,6 @@
-// Command tls-app is an app that speaks only what an ingress controller must be
-// told about: TLS on 8443, with a certificate that nobody signed, and HTTP/2
-// without TLS (h2c) on 8080, where HTTP/1.1 gets a 426.
+// Command tls-app is an app whose protocols must be configured in the ingress controller: TLS
+// on 8443 with a self-signed certificate, and HTTP/2 without TLS (h2c) on 8080, where HTTP/1.1
+// gets a 426.
 package main
 
 import (

@@ -1,10 +1,10 @@
-// Bench compares maintenance-page with nginx: one machine, one run, the same
-// bodies and header, turn by turn.
+// Command bench compares maintenance-page with nginx on one machine: both serve the same
+// bodies and headers, and take turns under load.
 //
 //	bench --page-binary bin/maintenance-page --page-dir DIR --page-set maintenance-…
 //
-// With --proxy it compares a door of maintenance-page with nginx's proxy_pass, in
-// front of one app.
+// With --proxy it compares a bypass port of maintenance-page with nginx's proxy_pass, in front
+// of one app.
 package main
 
 import (
@@ -30,13 +30,13 @@ type settings struct {
 
 func main() {
 	var s settings
-	flag.StringVar(&s.binary, "page-binary", "", "maintenance-page")
+	flag.StringVar(&s.binary, "page-binary", "", "path of maintenance-page")
 	flag.StringVar(&s.pageDir, "page-dir", "", "folder with the page's files")
-	flag.StringVar(&s.pageSet, "page-set", "", "its page set's name")
-	flag.IntVar(&s.rounds, "rounds", 5, "how often each server gets its turn")
-	flag.DurationVar(&s.duration, "duration", 5*time.Second, "length of a turn")
-	flag.BoolVar(&s.proxy, "proxy", false, "compare proxies, and not pages")
-	connections := flag.String("connections", "64,1000", "numbers of connections")
+	flag.StringVar(&s.pageSet, "page-set", "", "name of the page's page set")
+	flag.IntVar(&s.rounds, "rounds", 5, "number of turns for each server")
+	flag.DurationVar(&s.duration, "duration", 5*time.Second, "duration of a turn")
+	flag.BoolVar(&s.proxy, "proxy", false, "compare proxies instead of pages")
+	connections := flag.String("connections", "64,1000", "numbers of connections to test, separated by commas")
 	flag.Parse()
 	for c := range strings.SplitSeq(*connections, ",") {
 		n, err := strconv.Atoi(c)
@@ -95,7 +95,7 @@ func bench(ctx context.Context, s settings) error {
 		for _, other := range theirs {
 			b := median(results[other])
 			b.print(other.name, n)
-			fmt.Printf("%-18s%-14d%13.2fx%11.2fx%11.2fx%13.2fx%15.2fx\n", "  ours / that", n, a.perSecond/b.perSecond,
+			fmt.Printf("%-18s%-14d%13.2fx%11.2fx%11.2fx%13.2fx%15.2fx\n", "  ours / theirs", n, a.perSecond/b.perSecond,
 				float64(a.p50)/float64(b.p50), float64(a.p99)/float64(b.p99), float64(a.rss)/float64(b.rss), float64(a.cpu)/float64(b.cpu))
 		}
 		fmt.Println()
@@ -103,7 +103,7 @@ func bench(ctx context.Context, s settings) error {
 	return nil
 }
 
-// startPages starts the page server and nginx that serves the same.
+// startPages starts maintenance-page, and nginx with the same page.
 func startPages(ctx context.Context, dir string, s settings) (ours *server, theirs []*server, stop func(), err error) {
 	stop = func() {}
 	page, err := startPage(ctx, s)
@@ -121,19 +121,19 @@ func startPages(ctx context.Context, dir string, s settings) (ours *server, thei
 	}, nil
 }
 
-// result is one turn.
+// result is the result of one turn.
 type result struct {
 	perSecond float64
 	p50, p99  time.Duration
-	cpu       time.Duration // of the server, a request
-	rss       int           // KiB, of all its processes after the turn
+	cpu       time.Duration // of the server, per request
+	rss       int           // KiB, of all processes of the server after the turn
 }
 
 func (r result) print(name string, n int) {
 	fmt.Printf("%-18s%-14d%14.0f%12s%12s%10d KiB%16s\n", name, n, r.perSecond, r.p50.Round(10*time.Microsecond), r.p99.Round(10*time.Microsecond), r.rss, r.cpu.Round(10*time.Nanosecond))
 }
 
-// median takes each figure's median on its own.
+// median returns the median of each figure, which may come from different turns.
 func median(results []result) result {
 	middle := func(less func(a, b result) int) result {
 		sorted := slices.SortedFunc(slices.Values(results), less)

@@ -20,11 +20,12 @@ import (
 //go:embed proxy.conf.tmpl
 var proxyConf string
 
-// bodySize of the app's answer: small, so that what counts is the request.
+// bodySize is the size of the app's answer in bytes. It is small, so that the cost per request
+// dominates.
 const bodySize = 2 << 10
 
-// startProxies starts an app, a door that leads to it, and nginx in front of it, once
-// with a connection for each request and once with kept ones.
+// startProxies starts an app, a bypass to it, and nginx in front of it twice: with a new
+// connection for each request, and with reused connections.
 func startProxies(ctx context.Context, dir string, s settings) (ours *server, theirs []*server, stop func(), err error) {
 	var running []*server
 	stop = func() {
@@ -42,7 +43,7 @@ func startProxies(ctx context.Context, dir string, s settings) (ours *server, th
 	if err != nil {
 		return nil, nil, stop, err
 	}
-	if ours, err = run(startDoor(ctx, dir, s, app)); err != nil {
+	if ours, err = run(startBypass(ctx, dir, s, app)); err != nil {
 		return nil, nil, stop, err
 	}
 	for i, name := range []string{"nginx", "nginx, keepalive"} {
@@ -65,7 +66,7 @@ func startProxy(ctx context.Context, dir, name string, values map[string]any) (*
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // the workers are another user
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // nginx's workers run as another user
 		return nil, err
 	}
 	conf, err := os.Create(filepath.Join(dir, "nginx.conf"))
@@ -81,9 +82,9 @@ func startProxy(ctx context.Context, dir, name string, values map[string]any) (*
 	return launch(ctx, name, address, exec.CommandContext(ctx, "nginx", "-c", conf.Name(), "-e", filepath.Join(dir, "nginx.log")))
 }
 
-// startDoor starts the page server with a door to the app that everybody may read
-// through. A door's port is fixed, so that the server gets an address of its own.
-func startDoor(ctx context.Context, dir string, s settings, app *server) (*server, error) {
+// startBypass starts maintenance-page with a bypass that lets everybody read. Since the port of
+// a bypass is fixed, the server gets its own loopback address.
+func startBypass(ctx context.Context, dir string, s settings, app *server) (*server, error) {
 	host, port, err := net.SplitHostPort(app.address)
 	if err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func startDoor(ctx context.Context, dir string, s settings, app *server) (*serve
 	return launch(ctx, "maintenance-page", own+":8101", exec.CommandContext(ctx, s.binary, "--page-dir="+page, "--page-set=maintenance-"+hash[:16], "--listen="+own+":8080", "--metrics-listen=", "--drain=0s"))
 }
 
-// contentHash is the hash of a page set with the folder's files.
+// contentHash returns the hash that is in the name of a page set with the folder's files.
 func contentHash(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds maintenance-page and races it against nginx. Arguments go to the bench
-# program: --rounds, --duration, --connections.
+# Builds maintenance-page and benchmarks it against nginx. Arguments go to the bench
+# program: --rounds, --duration, --connections, --proxy.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 for tool in nginx wrk; do

@@ -21,7 +21,7 @@ import (
 //go:embed nginx.conf.tmpl
 var nginxConf string
 
-// What a browser sends.
+// requestHeader is what a browser sends.
 var requestHeader = map[string]string{
 	"Accept":          "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
 	"Accept-Encoding": "gzip, deflate",
@@ -42,7 +42,7 @@ func startPage(ctx context.Context, s settings) (*server, error) {
 	return launch(ctx, "maintenance-page", address, exec.CommandContext(ctx, s.binary, "--page-dir="+s.pageDir, "--page-set="+s.pageSet, "--listen="+address, "--metrics-listen=", "--drain=0s"))
 }
 
-// startNginx gives nginx the header that the page server answers with.
+// startNginx starts nginx with the page and the response headers of maintenance-page.
 func startNginx(ctx context.Context, dir string, s settings, page *server) (*server, error) {
 	address, err := freeAddress()
 	if err != nil {
@@ -77,14 +77,14 @@ func startNginx(ctx context.Context, dir string, s settings, page *server) (*ser
 	if err := conf.Close(); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the workers are another user
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nginx's workers run as another user
 		return nil, err
 	}
 	return launch(ctx, "nginx", address, exec.CommandContext(ctx, "nginx", "-c", conf.Name(), "-e", filepath.Join(dir, "nginx.log")))
 }
 
-// copyBodies puts the bodies where nginx's workers may read them, each with its
-// gzip beside it.
+// copyBodies copies the bodies to a folder that nginx's workers can read, each also as gzip, and
+// returns their languages.
 func copyBodies(ctx context.Context, from, to string) (languages []string, err error) {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func copyBodies(ctx context.Context, from, to string) (languages []string, err e
 			return nil, err
 		}
 		name := filepath.Join(to, filepath.Base(path))
-		if err := os.WriteFile(name, body, 0o644); err != nil { //nolint:gosec // the workers are another user
+		if err := os.WriteFile(name, body, 0o644); err != nil { //nolint:gosec // nginx's workers run as another user
 			return nil, err
 		}
 		if out, err := exec.CommandContext(ctx, "gzip", "-9", "--keep", name).CombinedOutput(); err != nil {
@@ -120,7 +120,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// launch starts a server and asks until it answers.
+// launch starts a server and waits until it answers.
 func launch(ctx context.Context, name, address string, c *exec.Cmd) (*server, error) {
 	c.Stderr = io.Discard
 	if err := c.Start(); err != nil {
@@ -144,7 +144,7 @@ func (s *server) stop() {
 	_ = s.process.Wait()
 }
 
-// answer is what a server gives a browser.
+// answer is a server's answer to a browser.
 type answer struct {
 	status int
 	header http.Header
@@ -169,7 +169,7 @@ func (s *server) get(ctx context.Context) (answer, error) {
 	return answer{response.StatusCode, response.Header, body}, err
 }
 
-// sameAnswers checks that the race is fair.
+// sameAnswers checks that both servers send the same status and headers, so that the comparison is fair.
 func sameAnswers(ctx context.Context, a, b *server) error {
 	x, err := a.get(ctx)
 	if err != nil {
@@ -184,8 +184,8 @@ func sameAnswers(ctx context.Context, a, b *server) error {
 	}
 	for name := range x.header {
 		switch name {
-		case "Date", "Content-Length", "Retry-After", // two gzips may differ in length
-			"Maintenance-Bypass": // of a door
+		case "Date", "Content-Length", "Retry-After", // Retry-After is random, and gzip implementations differ in length
+			"Maintenance-Bypass": // only the bypass sends it
 		default:
 			if got, want := y.header.Get(name), x.header.Get(name); got != want {
 				return fmt.Errorf("%s: %s answers %q, %s %q", name, a.name, want, b.name, got)
@@ -203,7 +203,7 @@ var (
 	wrkErr  = regexp.MustCompile(`Socket errors:.*`)
 )
 
-// load runs wrk for one turn.
+// load runs wrk against the server for one turn.
 func (s *server) load(ctx context.Context, connections int, duration time.Duration) (result, error) {
 	args := []string{"-t2", "-c" + strconv.Itoa(connections), "-d" + duration.String(), "--latency"}
 	for name, value := range requestHeader {
@@ -221,11 +221,11 @@ func (s *server) load(ctx context.Context, connections int, duration time.Durati
 	var r result
 	r.perSecond, err = strconv.ParseFloat(find(wrkRate, out), 64)
 	if err != nil {
-		return r, fmt.Errorf("wrk said %s", out)
+		return r, fmt.Errorf("unexpected output of wrk: %s", out)
 	}
 	all, err := strconv.Atoi(find(wrkAll, out))
 	if err != nil || all == 0 {
-		return r, fmt.Errorf("wrk said %s", out)
+		return r, fmt.Errorf("unexpected output of wrk: %s", out)
 	}
 	for _, m := range wrkP.FindAllStringSubmatch(string(out), -1) {
 		d, err := time.ParseDuration(m[2])
@@ -254,7 +254,7 @@ type usage struct {
 	rss int // KiB
 }
 
-// usage sums the process and its children, as nginx has workers.
+// usage sums up the process and its children: nginx has worker processes.
 func (s *server) usage() usage {
 	var sum usage
 	pids := []string{strconv.Itoa(s.process.Process.Pid)}
@@ -267,7 +267,7 @@ func (s *server) usage() usage {
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		fields := strings.Fields(rest)
 		const tick = 10 * time.Millisecond // USER_HZ is 100 on all of Linux's ports
-		for _, i := range []int{11, 12} {  // utime, stime: proc(5), counted from the state
+		for _, i := range []int{11, 12} {  // utime and stime in proc(5), counted from the state
 			n, _ := strconv.Atoi(fields[i])
 			sum.cpu += time.Duration(n) * tick
 		}

@@ -1,5 +1,5 @@
-// Package profiles serves the profiles of net/http/pprof. It is apart from its
-// neighbour, which programs that have to stay small use as well.
+// Package profiles serves the profiles of net/http/pprof. It is separate from package adminserver,
+// which programs that must stay small use as well.
 package profiles
 
 import (
@@ -8,10 +8,11 @@ import (
 	"net/http/pprof"
 )
 
-// Routes of /debug/pprof/. Profiles tell much: serve them on the loopback alone.
+// Routes returns the handler of /debug/pprof/. Profiles reveal much: serve them on the loopback
+// only.
 func Routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // and every profile by its name
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // and every profile by name
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
@@ -19,8 +20,7 @@ func Routes() http.Handler {
 	return mux
 }
 
-// Loopback says whether an address is one that only the machine, or the Pod, itself
-// reaches.
+// Loopback reports whether an address can only be reached from the machine, or the Pod, itself.
 func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

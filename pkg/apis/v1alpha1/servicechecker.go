@@ -5,18 +5,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// ServiceChecker watches whether Services can serve, and says so in its status. It stays in
-// its namespace: Services of others may be named only where the controller's flag
-// --checkers-across-namespaces allows it.
+// ServiceChecker watches whether Services can serve, and reports it in its status. It names Services
+// of its own namespace; naming others requires the controller's flag --checkers-across-namespaces.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=schk
 // +kubebuilder:subresource:status
 // +kubebuilder:metadata:annotations="helm.sh/resource-policy=keep"
-// +kubebuilder:printcolumn:name="Available",type=string,JSONPath=`.status.conditions[?(@.type=="Available")].status`,description="Whether all critical services count as up"
+// +kubebuilder:printcolumn:name="Available",type=string,JSONPath=`.status.conditions[?(@.type=="Available")].status`,description="Whether no critical service counts as down"
 // +kubebuilder:printcolumn:name="Degraded",type=string,JSONPath=`.status.conditions[?(@.type=="Degraded")].status`,description="Whether any service counts as down"
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.readyServices`,description="Services that are ready, of all"
-// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Degraded")].message`,description="What is down"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.readyServices`,description="Ready services out of all"
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Degraded")].message`,description="Services that are down"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ServiceChecker struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -28,10 +27,10 @@ type ServiceChecker struct {
 	Status ServiceCheckerStatus `json:"status,omitempty"`
 }
 
-// ServiceCheckerSpec says which Services to watch, and how long one must be down or back
-// before it counts.
+// ServiceCheckerSpec lists the Services to watch, and says how long one must be down or back before
+// it counts.
 type ServiceCheckerSpec struct {
-	// Services that are watched, 1 to 100, each named once.
+	// Services to watch, 1 to 100, each listed once.
 	//
 	// +required
 	// +listType=map
@@ -41,22 +40,22 @@ type ServiceCheckerSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	Services []CheckedService `json:"services"`
 
-	// For is how long a service must be down without a break before it counts as down: 0s
-	// (at once) to 24h, such as 500ms, 10s or 1m30s.
+	// For is how long a service must be down without interruption before it counts as down: 0s
+	// (immediately) to 24h, such as 500ms, 10s or 1m30s. 10s if absent.
 	//
 	// +optional
 	// +kubebuilder:default="10s"
 	For *Duration `json:"for,omitempty"`
 
-	// RecoverFor is how long a service that counts as down must be back without a break before it
-	// counts as up again: 0s (at once) to 24h.
+	// RecoverFor is how long a service that counts as down must be ready without interruption before
+	// it counts as up again: 0s (immediately) to 24h. 10s if absent.
 	//
 	// +optional
 	// +kubebuilder:default="10s"
 	RecoverFor *Duration `json:"recoverFor,omitempty"`
 }
 
-// Duration is a time as Go writes it: numbers with a unit of ms, s, m or h.
+// Duration is a time span in Go's notation: numbers with a unit of ms, s, m or h.
 //
 // +kubebuilder:validation:Type=string
 // +kubebuilder:validation:MaxLength=32
@@ -75,8 +74,8 @@ type CheckedService struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name"`
 
-	// Namespace of the Service; the checker's own if empty. Another one needs the
-	// controller's flag --checkers-across-namespaces.
+	// Namespace of the Service; the checker's own if empty. Any other requires the controller's flag
+	// --checkers-across-namespaces.
 	//
 	// +optional
 	// +kubebuilder:default=""
@@ -84,15 +83,15 @@ type CheckedService struct {
 	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
 	Namespace string `json:"namespace,omitempty"`
 
-	// Critical says that the checker is not available while this service counts as down.
-	// Otherwise it is degraded only.
+	// Critical makes the checker unavailable while this service counts as down. Otherwise the
+	// checker is only degraded.
 	//
 	// +optional
 	// +kubebuilder:default=false
 	Critical bool `json:"critical,omitempty"`
 
-	// Port of the Service, by number (1 to 65535) or name, whose endpoints count. If absent,
-	// an endpoint counts that is ready on any port.
+	// Port of the Service whose endpoints count, by number (1 to 65535) or name. If absent, an
+	// endpoint that is ready on any port counts.
 	//
 	// +optional
 	// +kubebuilder:validation:XIntOrString
@@ -100,7 +99,8 @@ type CheckedService struct {
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the number of a port, 1 to 65535, or the name of one"
 	Port *intstr.IntOrString `json:"port,omitempty"`
 
-	// MinReady is how many endpoints must be ready for the service to be: 1 to 1000.
+	// MinReady is how many endpoints must be ready for the service to be ready: 1 to 1000. 1 if
+	// absent.
 	//
 	// +optional
 	// +kubebuilder:default=1
@@ -111,11 +111,11 @@ type CheckedService struct {
 
 // Types of conditions of a ServiceChecker.
 const (
-	// Available is True while no critical service counts as down, False while any does,
-	// and Unknown if that of one is not known.
+	// Available is True while no critical service counts as down, False while one does, and Unknown
+	// if the state of one is unknown.
 	Available = "Available"
-	// Degraded is True while any service counts as down, critical or not, or cannot be
-	// watched as asked for; False if none does, and Unknown if that of one is not known.
+	// Degraded is True while any service, critical or not, counts as down or cannot be watched;
+	// False if none does, and Unknown if the state of one is unknown.
 	Degraded = "Degraded"
 )
 
@@ -123,14 +123,14 @@ const (
 const (
 	// AllUp: nothing counts as down.
 	AllUp = "AllUp"
-	// CriticalServiceDown: a critical service counts as down, which the message names.
+	// CriticalServiceDown: the critical service that the message names counts as down.
 	CriticalServiceDown = "CriticalServiceDown"
-	// ServiceDown: a service counts as down, which the message names.
+	// ServiceDown: the service that the message names counts as down.
 	ServiceDown = "ServiceDown"
 	// InvalidService: an entry of spec.services cannot be watched; the message says why.
 	InvalidService = "InvalidService"
-	// NotKnown: of a service it is not known whether it is up, such as right after it was
-	// named, or while the API server cannot be reached.
+	// NotKnown: the state of a service is unknown, such as right after it was added, or while the
+	// API server cannot be reached.
 	NotKnown = "NotKnown"
 )
 
@@ -141,25 +141,25 @@ type ServiceState string
 
 // States of a service.
 const (
-	// Up: it is ready, or has not been down for spec.for yet. What cannot be judged by its
+	// Up: it is ready, or has not been down for spec.for yet. A service that cannot be judged by its
 	// endpoints counts as up, and the message says why.
 	Up ServiceState = "Up"
-	// Down: it has been down for spec.for, and has not been back for spec.recoverFor yet.
+	// Down: it has been down for spec.for, and has not been ready for spec.recoverFor since.
 	Down ServiceState = "Down"
-	// Unknown: it was never known, or is not known any more. What counted before goes on
-	// to count for maintenance/auto.
+	// Unknown: it was never known, or is not known any more. maintenance/auto keeps the previous
+	// state.
 	Unknown ServiceState = "Unknown"
 )
 
-// ServiceCheckerStatus is what the controller sees. It is written at most once a second, and
+// ServiceCheckerStatus is what the controller observes. It is written at most once a second, and
 // only when it changes.
 type ServiceCheckerStatus struct {
-	// ObservedGeneration is the metadata.generation of the spec that this is about.
+	// ObservedGeneration is the metadata.generation of the spec that the status describes.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// ReadyServices is how many services are ready, of how many: 2/3.
+	// ReadyServices counts the ready services out of all, such as 2/3.
 	//
 	// +optional
 	ReadyServices string `json:"readyServices,omitempty"`
@@ -178,7 +178,7 @@ type ServiceCheckerStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// ServiceStatus is what is seen of one service.
+// ServiceStatus is what is observed of one service.
 type ServiceStatus struct {
 	// Name of the Service.
 	//
@@ -196,19 +196,19 @@ type ServiceStatus struct {
 	// +kubebuilder:validation:XIntOrString
 	Port *intstr.IntOrString `json:"port,omitempty"`
 
-	// Ready says whether minReady endpoints are ready right now; with a minReady of 1 also
-	// while none is and terminating ones serve still, as proxies then use these. While it
-	// is not known, it is what was known last.
+	// Ready is true while at least minReady endpoints are ready. With a minReady of 1 it is also
+	// true while none is ready but terminating endpoints still serve, because proxies then use
+	// these. While the state is unknown, it keeps its last value.
 	//
 	// +required
 	Ready bool `json:"ready"`
 
-	// ReadyEndpoints counts the endpoints that are ready, each Pod once.
+	// ReadyEndpoints counts the ready endpoints, each Pod once.
 	//
 	// +required
 	ReadyEndpoints int32 `json:"readyEndpoints"`
 
-	// State is what the service counts as.
+	// State is what the service counts as, after spec.for and spec.recoverFor.
 	//
 	// +required
 	State ServiceState `json:"state"`
@@ -218,19 +218,20 @@ type ServiceStatus struct {
 	// +required
 	Since metav1.Time `json:"since"`
 
-	// Message says why the service is not ready, or cannot be judged. Empty if there is
-	// nothing to say.
+	// Message says why the service is not ready or cannot be judged. Empty if there is nothing to
+	// report.
 	//
 	// +optional
 	Message string `json:"message,omitempty"`
 }
 
-// ServiceCheckerList is what the API server answers a list with.
+// ServiceCheckerList is a list of ServiceCheckers.
 //
 // +kubebuilder:object:root=true
 type ServiceCheckerList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 
+	// Items are the ServiceCheckers, in no particular order.
 	Items []ServiceChecker `json:"items"`
 }

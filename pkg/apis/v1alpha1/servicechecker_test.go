@@ -13,9 +13,9 @@ import (
 	"maintenance-controller.io/pkg/apis/v1alpha1"
 )
 
-// TestAsItIsWritten: what people write is read, from JSON and from what a dynamic client
-// gives, and a copy shares nothing with it.
-func TestAsItIsWritten(t *testing.T) {
+// TestDecodeAndDeepCopy: a manifest is decoded from YAML and from what a dynamic client returns, and
+// a deep copy shares nothing with it.
+func TestDecodeAndDeepCopy(t *testing.T) {
 	const text = `
 apiVersion: maintenance-controller.io/v1alpha1
 kind: ServiceChecker
