@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"maintenance-controller.io/pkg/annotations"
@@ -25,8 +28,9 @@ type waiter struct {
 	condition  condition
 	begun      time.Time
 	pending    map[target.Ref]found
-	seen       map[target.Ref]view.Row
-	reported   map[target.Ref]string // what people were told last
+	last       map[target.Ref]view.Row // as each was read last
+	watched    map[target.Ref]bool     // which of them the watch has shown
+	reported   map[target.Ref]string   // what people were told last
 	failed     error
 	watchError string // why changes cannot be watched now
 }
@@ -37,9 +41,13 @@ type waiter struct {
 func (s *session) await(ctx context.Context, all []found, timeout time.Duration, met condition) error {
 	follow, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &waiter{session: s, condition: met, begun: s.Now(), pending: map[target.Ref]found{}, seen: map[target.Ref]view.Row{}, reported: map[target.Ref]string{}}
+	w := &waiter{
+		session: s, condition: met, begun: s.Now(), pending: map[target.Ref]found{}, last: map[target.Ref]view.Row{},
+		watched: map[target.Ref]bool{}, reported: map[target.Ref]string{},
+	}
 	for _, f := range all {
 		w.pending[f.ref()] = f
+		w.last[f.ref()], _ = f.row(s.keys)
 	}
 	updates := s.follow(follow, scopesOf(all))
 	end, noReaction := after(timeout), after(reactionTime)
@@ -73,7 +81,7 @@ func (w *waiter) observe(u update) {
 		return
 	}
 	row, _ := u.row(w.keys)
-	w.seen[u.ref] = row
+	w.last[u.ref], w.watched[u.ref] = row, true
 	request, _ := w.keys.Parse(u.meta.Annotations)
 	met, err := w.condition(row, request.Enabled == annotations.On)
 	switch {
@@ -93,9 +101,8 @@ func (w *waiter) observeScope(u update) {
 		if f.kind.Name != u.kind.Name || u.scope.namespace != ref.Namespace {
 			continue
 		}
-		_, seen := w.seen[ref]
 		switch {
-		case u.err == nil && !seen:
+		case u.err == nil && !w.watched[ref]:
 			w.fail(ref, fmt.Errorf("%s was deleted", w.label(ref)))
 		case u.err != nil && isPermanent(u.err):
 			w.fail(ref, fmt.Errorf("wait for %s: %w", w.label(ref), u.err))
@@ -124,10 +131,8 @@ func (w *waiter) report(row view.Row) {
 }
 
 func (w *waiter) reportPending() {
-	for ref := range w.pending {
-		if row, ok := w.seen[ref]; ok {
-			w.report(row)
-		}
+	for _, ref := range w.sorted() {
+		w.report(w.last[ref])
 	}
 }
 
@@ -148,19 +153,25 @@ func whyItWaits(row view.Row, now time.Time) string {
 	return ""
 }
 
-// timedOut says what each target waits for that did not meet the condition in time.
+// timedOut says what each target waits for that did not meet the condition in time, as it was
+// read last.
 func (w *waiter) timedOut(timeout time.Duration) error {
 	var all []error
-	for ref := range w.pending {
-		row, ok := w.seen[ref]
-		switch why := whyItWaits(row, w.clock.Estimate()); {
-		case !ok:
-			all = append(all, fmt.Errorf("timed out after %s: %s could not be read: %s", timeout, w.label(ref), w.watchError))
-		case why == "":
-			all = append(all, fmt.Errorf("timed out after %s: %s is %s", timeout, w.label(ref), row.State))
-		default:
-			all = append(all, fmt.Errorf("timed out after %s: %s is %s: %s", timeout, w.label(ref), row.State, why))
+	for _, ref := range w.sorted() {
+		row := w.last[ref]
+		text := fmt.Sprintf("timed out after %s: %s is %s", timeout, w.label(ref), row.State)
+		if why := whyItWaits(row, w.clock.Estimate()); why != "" {
+			text += ": " + why
 		}
+		if w.watchError != "" && !w.watched[ref] {
+			text += "; changes could not be watched: " + w.watchError
+		}
+		all = append(all, errors.New(text))
 	}
 	return errors.Join(all...)
+}
+
+// sorted returns what is still waited for, in a stable order.
+func (w *waiter) sorted() []target.Ref {
+	return slices.SortedFunc(maps.Keys(w.pending), func(a, b target.Ref) int { return strings.Compare(a.String(), b.String()) })
 }
