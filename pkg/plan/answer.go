@@ -7,16 +7,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"maintenance-controller.io/pkg/annotations"
-	"maintenance-controller.io/pkg/manual"
 	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/swap"
 	"maintenance-controller.io/pkg/target"
 )
-
-// ErrNoProgress means that the API server accepted an update and stored nothing of it.
-// Sending it again at once would get the same answer.
-var ErrNoProgress = refusal.New("the API server accepted the update but stored nothing of it: an admission webhook reverts what the controller writes, " +
-	"see " + manual.Webhooks().String() + " for how to find it")
 
 // Answered adjusts the decision to what the API server stored of its Update, which is not
 // always what was sent. Slots that came back on the app, or on a value that does not lead
@@ -24,7 +18,7 @@ var ErrNoProgress = refusal.New("the API server accepted the update but stored n
 // revert like any other. A slot that still leads to the page but came back with something
 // added is remembered as what the webhook wants. A status that came back changed is
 // remembered as not stored. An answer with the resourceVersion that was sent is
-// ErrNoProgress.
+// refusal.ErrNoProgress.
 func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, error) {
 	sent, answer := unstructured.Unstructured{Object: d.Update}, unstructured.Unstructured{Object: stored}
 	undone, near := compareSlots(kind, d.Update, stored)
@@ -39,10 +33,7 @@ func (d Decision) Answered(kind target.Kind, stored map[string]any) (Decision, e
 		d.Memory = d.Memory.stamped(sent.GetUID())
 		return d, nil
 	}
-	if answer.GetResourceVersion() == sent.GetResourceVersion() {
-		return d, ErrNoProgress
-	}
-	return d, nil
+	return d, refusal.Unstored(&sent, &answer)
 }
 
 // withUnstored remembers a status that was not stored as it was sent.

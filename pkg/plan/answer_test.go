@@ -15,6 +15,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/ownership"
 	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/refusal"
 	"maintenance-controller.io/pkg/target"
 )
 
@@ -69,7 +70,7 @@ func TestAnUpdateThatChangesNothingIsAnError(t *testing.T) {
 	}
 	d := Decision{Update: at("7")}
 	_, err := d.Answered(target.Ingress(), at("7"))
-	require.ErrorIs(t, err, ErrNoProgress)
+	require.ErrorIs(t, err, refusal.ErrNoProgress)
 	_, err = d.Answered(target.Ingress(), at("8"))
 	assert.NoError(t, err)
 }

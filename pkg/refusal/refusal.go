@@ -7,6 +7,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"maintenance-controller.io/pkg/manual"
 )
 
 // Final says whether the API server will refuse the same request again until somebody
@@ -30,6 +33,20 @@ func NamespaceGone(err error) bool {
 	}
 	details := status.Status().Details
 	return details != nil && details.Kind == "namespaces"
+}
+
+// ErrNoProgress means that the API server accepted an update and stored nothing of it.
+// Sending it again at once would get the same answer.
+var ErrNoProgress = New("the API server accepted the update but stored nothing of it: an admission webhook reverts what the controller writes, " +
+	"see " + manual.Webhooks().String() + " for how to find it")
+
+// Unstored returns ErrNoProgress if the answer to an update has the resourceVersion that was
+// sent: only an update that changes something gets a new one.
+func Unstored(sent, answer metav1.Object) error {
+	if sent.GetResourceVersion() == answer.GetResourceVersion() {
+		return ErrNoProgress
+	}
+	return nil
 }
 
 // refusal is a reason of our own not to write.

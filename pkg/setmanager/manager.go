@@ -143,14 +143,10 @@ func (m *Manager) Shows(id pageset.ID, hash string) bool {
 // Provide sets the content of a claimed page set, to build the set from. The first content counts.
 func (m *Manager) Provide(id pageset.ID, p page.Page) { m.provide(id, p) }
 
-// errNoProgress marks an update that was accepted and changed nothing.
-var errNoProgress = refusal.New("the API server accepted the update but stored nothing of it: an admission webhook reverts what the controller writes")
-
-// requireProgress returns the error of an update, and errNoProgress if the answer has the version
-// that was sent: sending the update again would have the same result.
-func requireProgress(before, stored metav1.Object, err error) error {
-	if err == nil && stored.GetResourceVersion() == before.GetResourceVersion() {
-		return errNoProgress
+// requireProgress returns the error of an update, or that nothing of it was stored.
+func requireProgress(sent, answer metav1.Object, err error) error {
+	if err == nil {
+		err = refusal.Unstored(sent, answer)
 	}
 	return err
 }

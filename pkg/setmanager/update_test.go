@@ -15,6 +15,7 @@ import (
 	"maintenance-controller.io/pkg/annotations"
 	"maintenance-controller.io/pkg/page"
 	"maintenance-controller.io/pkg/pageset"
+	"maintenance-controller.io/pkg/refusal"
 )
 
 func oneSet() (pageset.ID, *corev1.ConfigMap) {
@@ -66,8 +67,8 @@ func TestUpdateWithoutEffectIsReported(t *testing.T) {
 	client.PrependReactor("update", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) { return true, cm, nil })
 	m := New(Config{Client: client})
 	_, err := m.ensureConfigMap(t.Context(), id, pageset.Observed{ConfigMap: cm}, "Ingress/a,Ingress/b")
-	require.ErrorIs(t, err, errNoProgress)
-	require.ErrorIs(t, m.recordOutcome(id, err), errNoProgress)
+	require.ErrorIs(t, err, refusal.ErrNoProgress)
+	require.ErrorIs(t, m.recordOutcome(id, err), refusal.ErrNoProgress)
 	assert.Equal(t, pageset.Blocked, m.failures[id].Phase)
 	assert.Contains(t, m.failures[id].Message, "admission webhook")
 }
