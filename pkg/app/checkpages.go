@@ -12,6 +12,7 @@ import (
 
 	"maintenance-controller.io/pages"
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/page"
 )
 
@@ -28,9 +29,7 @@ type candidate struct {
 // so that the two always agree.
 func checkPagesMain(p Process) int {
 	f := pflag.NewFlagSet("maintenance-controller check-pages", pflag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
-	err := f.Parse(p.Args[1:])
+	err := flagenv.Arguments(f, p.Args[1:])
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
 		checkPagesUsage(p.Stdout)

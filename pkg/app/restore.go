@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"maintenance-controller.io/pkg/annotations"
+	"maintenance-controller.io/pkg/flagenv"
 	"maintenance-controller.io/pkg/installation"
 	"maintenance-controller.io/pkg/restore"
 	"maintenance-controller.io/pkg/target"
@@ -62,9 +63,7 @@ func (o *restoreOptions) flags() *pflag.FlagSet {
 func parseRestore(p Process) (*restoreOptions, error) {
 	o := &restoreOptions{}
 	f := o.flags()
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
-	if err := f.Parse(p.Args[1:]); err != nil {
+	if err := flagenv.Arguments(f, p.Args[1:]); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			restoreUsage(f, p.Stdout)
 		}

@@ -23,14 +23,20 @@ type Process struct {
 	Stdout, Stderr io.Writer
 }
 
+// Arguments sets the flags from args, and writes nothing: with --help it returns pflag.ErrHelp.
+// What is no flag stays in f.Args.
+func Arguments(f *pflag.FlagSet, args []string) error {
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	return f.Parse(args)
+}
+
 // Parse sets the flags from args, which must have nothing else, and the others from their
 // environment variables. A variable that is set counts even if it is empty. A flag named
 // version has no variable. Parse writes nothing: with --help it returns pflag.ErrHelp. Its
 // error names all variables with invalid values.
 func Parse(f *pflag.FlagSet, args []string, env func(string) (string, bool), variable func(flag string) string) error {
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
-	if err := f.Parse(args); err != nil {
+	if err := Arguments(f, args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
