@@ -157,7 +157,11 @@ func (k *keeper) release(ctx context.Context, h *heldTarget) (last bool, err err
 	ctx, cancel := context.WithTimeout(ctx, k.o.lease)
 	defer cancel()
 	for {
-		last, err = k.tryRelease(ctx, h)
+		again, failed := k.tryRelease(ctx, h)
+		if failed != nil && err != nil && ctx.Err() != nil {
+			return false, err // this attempt was interrupted: err says why earlier ones failed
+		}
+		last, err = again, failed
 		if err == nil || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 			break
 		}

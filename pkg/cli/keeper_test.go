@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -88,6 +90,24 @@ func TestLostAnswerIsReverted(t *testing.T) {
 	leases, err := k.leases.Leases("shop").List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	assert.Empty(t, leases.Items)
+}
+
+// TestInterruptedReleaseKeepsTheCause: if the Lease expires in the middle of an attempt to remove
+// it, the error says why the attempts before it failed.
+func TestInterruptedReleaseKeepsTheCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, c := newTestKeeper(t)
+		attempts := 0
+		c.Dynamic.PrependReactor("get", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if attempts++; attempts == 1 {
+				return true, nil, errors.New("connection refused")
+			}
+			time.Sleep(k.o.lease) // it hangs
+			return true, nil, context.DeadlineExceeded
+		})
+		_, err := k.release(t.Context(), h)
+		require.ErrorContains(t, err, "connection refused")
+	})
 }
 
 // TestCommandIsNotRunAfterTheEnd: a command is not run if visitors get the app because the end

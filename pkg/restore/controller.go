@@ -69,7 +69,7 @@ func ScaleDown(ctx context.Context, client kubernetes.Interface, namespace, depl
 		}
 		return len(left) == 0, nil
 	})
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && len(left) > 0 {
 		return fmt.Errorf("scaled Deployment %s/%s to 0, but these Pods did not stop in time: %v", namespace, deployment, left)
 	}
 	return err

@@ -105,11 +105,14 @@ func (r *Restorer) Target(ctx context.Context, ref target.Ref) Outcome {
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Cap: 5 * time.Second, Steps: 1000}
 	var last error
 	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
-		last = r.attempt(ctx, kind, &out)
-		if last != nil && !final(last) {
+		err := r.attempt(ctx, kind, &out)
+		if err != nil && last != nil && ctx.Err() != nil {
+			return false, nil // it was interrupted: last says why earlier attempts failed
+		}
+		if last = err; err != nil && !final(err) {
 			return false, nil
 		}
-		return true, last
+		return true, err
 	})
 	if out.Err = err; last != nil {
 		out.Err = last // it says more than that the time is up

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -123,6 +124,21 @@ func TestRetries(t *testing.T) {
 			assert.Equal(t, "app", w.leadsTo())
 		})
 	}
+}
+
+// TestInterruptedAttemptKeepsTheCause: if the time is over in the middle of an attempt, the
+// error says why the attempts before it failed.
+func TestInterruptedAttemptKeepsTheCause(t *testing.T) {
+	w := inMaintenance(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.Dynamic.PrependReactor("update", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
+		w.Dynamic.PrependReactor("get", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
+			cancel()
+			return true, nil, context.Canceled
+		})
+		return true, nil, apierrors.NewServiceUnavailable("restarting")
+	})
+	require.ErrorContains(t, w.Target(ctx, app).Err, "restarting")
 }
 
 // TestLeader: the holder of the Lease counts as running for as long as it renews the Lease.
