@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -51,10 +52,7 @@ func (env *testEnv) setAppReady(is bool) {
 func (env *testEnv) runApp() {
 	env.Helper()
 	env.apply(appPodManifest)
-	env.waitFor(pods, "my-app", "running", func(u *unstructured.Unstructured) bool {
-		ip, _, _ := unstructured.NestedString(u.Object, "status", "podIP")
-		return ip != ""
-	})
+	env.waitForEndpoints("my-app", 8443)
 }
 
 func automatic(pairs ...string) map[string]any {
@@ -130,8 +128,9 @@ func TestRestoreWaitsForTheApp(t *testing.T) {
 		env.annotate(ingresses, name, map[string]any{annotations.DefaultEnabled: nil})
 	}
 	for _, name := range []string{"my-app", "by-hand"} {
-		u := env.waitFor(ingresses, name, "restoring", onPage(1, annotations.Restoring))
-		assert.Contains(t, u.GetAnnotations()[annotations.Message], fmt.Sprintf("Service %s/my-app is ready: it has no ready endpoint", env.namespace))
+		env.waitFor(ingresses, name, "restoring", and(onPage(1, annotations.Restoring), func(u *unstructured.Unstructured) bool {
+			return strings.Contains(u.GetAnnotations()[annotations.Message], fmt.Sprintf("Service %s/my-app is ready: it has no ready endpoint", env.namespace))
+		}))
 	}
 	env.waitFor(ingresses, "bounded", "the app, ready or not", restoredTo(simpleIngress("bounded")))
 	env.waitForEvent("bounded", "RestoreTimedOut")
@@ -162,6 +161,7 @@ func TestAutomaticMaintenanceByServiceChecker(t *testing.T) {
 	env.createApp("cache")
 	env.apply(simpleIngress("my-app"), serviceChecker("shop", "{services: [{name: db, critical: true}, {name: cache}], for: 0s, recoverFor: 1s}"))
 	running := env.startCheckers()
+	env.waitFor(checkers, "shop", "both up", and(checkerCondition("Available", "True"), checkerCondition("Degraded", "False")))
 	env.startController(func(c *controllerConfig, _ *restConfig) { c.Checkers = running.Registry })
 	env.annotate(ingresses, "my-app", map[string]any{annotations.Auto: annotations.AutoChecker, annotations.Checker: "shop"})
 	env.waitFor(configMaps, defaultSet(), "its page, kept ready", usedBy("Ingress/my-app"))

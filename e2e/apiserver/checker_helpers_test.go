@@ -247,9 +247,10 @@ func (env *testEnv) requireBadCheckersRefused() {
 // valueShown is the value that the API server quotes in the messages of CEL rules.
 var valueShown = regexp.MustCompile(`Invalid value: ("[^"]*"|\d+): `)
 
-// requireStatusWithinASecond requires a change of web's endpoints in the status within a
-// second after the API server shows this number of ready ones.
-func (env *testEnv) requireStatusWithinASecond(ready int, do func(), ok condition) {
+// requireStatusSoon requires a change of web's endpoints in the status soon after the API
+// server shows this number of ready ones. That it takes at most a second is tested in fake time,
+// in pkg/checker: here requests of other tests may take longer.
+func (env *testEnv) requireStatusSoon(ready int, do func(), ok condition) {
 	env.Helper()
 	env.pause(1100 * time.Millisecond) // so that the limit of one write per second does not delay the next one
 	do()
@@ -270,7 +271,7 @@ func (env *testEnv) requireStatusWithinASecond(ready int, do func(), ok conditio
 	env.waitFor(checkers, "mine", "the endpoints in its status", ok)
 	took := time.Since(began)
 	env.Logf("measured: status-after-endpoints=%s", took)
-	assert.Less(env, took, time.Second)
+	assert.Less(env, took, 10*time.Second)
 }
 
 // kubectlColumns is what kubectl get shows of a checker, without the age.

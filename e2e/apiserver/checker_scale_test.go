@@ -156,7 +156,11 @@ func (m *checkerLoad) waitForStatuses(p *controllerProcess) {
 		require.NoError(m, err)
 		n := 0
 		for i := range list.Items {
-			if down := serviceStatus(&list.Items[i], m.servicesPerChecker-1); checkerCondition("Available", "False")(&list.Items[i]) && down["state"] == "Down" {
+			down := checkerCondition("Available", "False")(&list.Items[i])
+			for j := range m.servicesPerChecker {
+				down = down && serviceStatus(&list.Items[i], j)["state"] == "Down"
+			}
+			if down {
 				n++
 			}
 		}

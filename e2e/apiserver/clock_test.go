@@ -26,7 +26,7 @@ func TestClockJumps(t *testing.T) {
 			env.apply(ingress("my-app"), ingress("later"))
 			p := env.newProxied()
 			address := freeAddress(t)
-			p.restart("--leader-elect=true", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=300ms", "--listen="+address)
+			p.restart("--leader-elect=true", "--lease-duration=60s", "--lease-renew-deadline=40s", "--lease-retry-period=300ms", "--listen="+address)
 			env.enable(ingresses, "my-app")
 			env.waitFor(ingresses, "my-app", "active", state(annotations.Active))
 			transitions := env.leaseTransitions()

@@ -65,10 +65,10 @@ func (tool tool) revertRepeatedly(env *testEnv, k target.Kind) {
 	assert.GreaterOrEqual(env, times[4], 2*time.Second, "and then for two seconds")
 
 	section := plan.ToolOf(tool.manager).Section.String()
-	tool.write(env, git)
-	u := env.waitFor(k.Resource, "my-app", "the app, contested", func(u *unstructured.Unstructured) bool {
+	contested := func(u *unstructured.Unstructured) bool {
 		return len(pageSetsOf(u)) == 0 && state(annotations.Contested)(u)
-	})
+	}
+	u := env.catch(k.Resource, "my-app", "the app, contested", contested, func() { tool.write(env, git) })
 	event := env.waitForMessage("my-app", "BackendReverted", "the state is contested")
 	assert.Contains(env, event, "revert 4 in a row")
 	for _, text := range []string{u.GetAnnotations()[annotations.Message], event} {

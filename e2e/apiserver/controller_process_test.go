@@ -49,7 +49,7 @@ func startProcess(t *testing.T, kubeconfig string, args ...string) *controllerPr
 	p := &controllerProcess{address: freeAddress(t), log: &safeBuffer{}}
 	var err error
 	args = append([]string{"--kubeconfig=" + kubeconfig, installationFlag, "--listen=" + p.address, "--page-image=" + servingImage, "--page-lead-time=20ms", "--settle-time=100ms",
-		"--page-set-grace-period=300ms", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=500ms"}, args...)
+		"--page-set-grace-period=300ms", "--lease-duration=60s", "--lease-renew-deadline=40s", "--lease-retry-period=500ms"}, args...)
 	p.Process, err = controllerproc.Start(p.log, args...)
 	require.NoError(t, err)
 	t.Cleanup(func() {

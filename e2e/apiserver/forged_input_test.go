@@ -260,11 +260,13 @@ func (env *testEnv) requireOneLineMessages(logFormat string) {
 	env.annotate(ingresses, "value", map[string]any{annotations.DefaultEnabled: nasty, "maintenance/" + strings.Repeat("y", 60): nasty})
 	env.annotate(ingresses, "original", map[string]any{annotations.DefaultEnabled: "true", annotations.Original: `{"v":1,"slots":[{"host":"` + nasty})
 	env.annotate(ingresses, "status", map[string]any{annotations.DefaultEnabled: "true", annotations.Since: nasty, annotations.Message: nasty, annotations.PageSet: nasty})
-	for name, reason := range map[string]string{"page": "PageNotFound", "value": "UnknownAnnotation", "original": "RestoreFailed", "status": "MaintenanceStarted"} {
+	for name, reasons := range map[string][]string{
+		"page": {"PageNotFound", "MaintenanceStarted"}, "value": {"UnknownAnnotation"}, "original": {"RestoreFailed", "MaintenanceStarted"}, "status": nil,
+	} {
 		if name != "value" {
 			env.waitFor(ingresses, name, "active", state(annotations.Active))
 		}
-		if name != "status" {
+		for _, reason := range reasons {
 			env.waitForEvent(name, reason)
 		}
 	}

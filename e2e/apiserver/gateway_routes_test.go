@@ -98,7 +98,7 @@ func TestGatewayControllerStatusIsWaitedFor(t *testing.T) {
 	before := spec(t, env.get(httpRoutes, "my-app"))
 	env.setRouteStatus("my-app", 1, "True")
 	env.setRouteStatus("deserted", 1, "True")
-	env.startController(func(c *controllerConfig, _ *restConfig) { c.Settings.Settle = 200 * time.Millisecond })
+	env.startController(func(c *controllerConfig, _ *restConfig) { c.Settings.Settle = time.Second })
 	env.enable(httpRoutes, "my-app")
 	env.enable(httpRoutes, "deserted")
 	u := env.waitFor(httpRoutes, "my-app", "swapped", entirelyOnPage)

@@ -145,7 +145,7 @@ func TestHTTPAPI(t *testing.T) {
 	env.waitFor(ingresses, "my-app", "active", state(annotations.Active))
 	env.waitFor(services, "my-app", "active", state(annotations.Active))
 	both := func(all []maintenanceEntry) bool {
-		return len(all) == 2 && all[0].Hosts != nil && all[0].State == annotations.Active && all[1].State == annotations.Active
+		return len(all) == 2 && all[0].Hosts != nil && all[1].Hosts != nil && all[0].State == annotations.Active && all[1].State == annotations.Active
 	}
 	entries := first.waitForEntries("", both)
 	assert.Equal(t, "Ingress/my-app Service/my-app", entries[0].Kind+"/"+entries[0].Name+" "+entries[1].Kind+"/"+entries[1].Name)

@@ -176,6 +176,7 @@ func TestUpgradeToInstallationIDs(t *testing.T) {
 				env.waitFor(gvr, "my-app", "active", state(annotations.Active))
 			}
 			env.waitForPods(2, exists)
+			env.waitFor(configMaps, defaultSet(), "both users in used-by", usedBy("Ingress/my-app,IngressRoute/my-app"))
 			earlier.stop()
 			before := env.get(ingresses, "my-app")
 			require.Empty(t, ids.Of(before))
@@ -193,7 +194,7 @@ func TestUpgradeToInstallationIDs(t *testing.T) {
 				assert.Equal(t, sets, env.get(configMaps, defaultSet()).GetResourceVersion(), "nor to its page set")
 				env.waitForPods(4, exists)
 			} else {
-				assert.Equal(t, id, ids.Of(env.get(configMaps, defaultSet())), "it gets the id when its users are written")
+				env.waitFor(configMaps, defaultSet(), "the id, which it gets when its users are written", func(u *unstructured.Unstructured) bool { return ids.Of(u) == id })
 				assert.Equal(t, 2, made(), "no Pod is recreated")
 			}
 			env.apply(customPage("sale", "page.html", "<h1>sale</h1>"))

@@ -23,13 +23,13 @@ func TestInstalledController(t *testing.T) {
 	kubeconfig := installManifests(t, plane)
 	env.apply(ingress("my-app"), ingressRoute("my-app"))
 	before := spec(t, env.get(ingresses, "my-app"))
+	env.waitForRole(kubeconfig)
 	scope := "--watch-namespaces=" + env.namespace // other tests have controllers of their own
-	const lease, renew = "--lease-duration=60s", "--lease-renew-deadline=40s"
-	first := startProcess(t, kubeconfig, scope, lease, renew)
+	first := startProcess(t, kubeconfig, scope)
 	require.Contains(t, first.get(t, "/readyz"), "ok")
 	leads := func(p *controllerProcess, want string) { p.waitForMetric(t, "maintenance_leader "+want) }
 	leads(first, "1")
-	second := startProcess(t, kubeconfig, scope, lease, renew)
+	second := startProcess(t, kubeconfig, scope)
 	second.get(t, "/readyz")
 	leads(second, "0")
 
@@ -77,6 +77,7 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: narrow}]
 `, namespace)))
 	}
 	env.apply(ingress("my-app"))
+	env.waitForRole(kubeconfig)
 	p := startProcess(t, kubeconfig, "--watch-namespaces="+env.namespace, "--namespace="+env.controllerNamespace, "--leader-elect=false")
 	env.enable(ingresses, "my-app")
 	env.waitFor(ingresses, "my-app", "active", state(annotations.Active))

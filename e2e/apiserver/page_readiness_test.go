@@ -61,6 +61,7 @@ func TestTemplateChangeStartsNewPodsFirst(t *testing.T) {
 		require.NotNil(t, owner, "kubectl drain requires a controller")
 		assert.Equal(t, "ConfigMap", owner.Kind)
 	}
+	env.waitForPods(2, anyPod) // it is active with one
 	c.stop()
 	fewest := env.fewestReadyPods()
 	env.startController(func(c *controllerConfig, _ *restConfig) {

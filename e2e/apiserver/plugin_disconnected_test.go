@@ -36,8 +36,8 @@ func TestPluginRunLosesTheCluster(t *testing.T) {
 	cutOff := &pluginUser{testEnv: env, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	require.NoError(t, proxy.WriteKubeconfig(cutOff.kubeconfig, clientcmdapi.AuthInfo{}))
 
-	c := cutOff.startRun("my-app", "--lease-duration=10s")
-	careful := cutOff.startRun("careful", "--lease-duration=10s", "--kill-on-lapse")
+	c := cutOff.startRun("my-app", "--lease-duration=20s")
+	careful := cutOff.startRun("careful", "--lease-duration=20s", "--kill-on-lapse")
 	lease := annotatedLeases(env.get(ingresses, "my-app"))[0]
 	away.Store(true)
 	proxy.EndWatches()

@@ -25,7 +25,7 @@ func TestPluginOnAndOff(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
 	env.apply(ingress("my-app"), ingressRoute("shop"))
-	env.startController()
+	env.startController(func(c *controllerConfig, _ *restConfig) { c.Settings.Settle = 3 * time.Second }) // so that the plugin sees it
 	ana := env.admin()
 	ana.expectOutput(0, "! Nothing is in maintenance in namespace SHOP.\n", "list")
 

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -93,7 +94,7 @@ var (
 	timesOf = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z| ?[+-]\d\d:\d\d)`)
 	setOf   = regexp.MustCompile(`maintenance-[0-9a-f]{16}`)
 	leaseOf = regexp.MustCompile(`maintenance-run-[a-z0-9]+`)
-	holdOf  = regexp.MustCompile(`\b\d+(m\d+s|ms|s|m)\b`)
+	holdOf  = regexp.MustCompile(`(in )?\b\d+(m\d+s|ms|s|m)\b( *)`)
 )
 
 // plugin runs a command and returns what it prints. In String, lines of stderr start with
@@ -118,7 +119,14 @@ func (p *pluginUser) normalize(text string) string {
 	text = setOf.ReplaceAllString(text, "SET")
 	text = leaseOf.ReplaceAllString(text, "LEASE")
 	text = timesOf.ReplaceAllString(text, "TIME")
-	return holdOf.ReplaceAllString(text, "N$1")
+	return holdOf.ReplaceAllStringFunc(text, func(found string) string {
+		parts := holdOf.FindStringSubmatch(found)
+		in, unit, after := parts[1], parts[2], parts[3]
+		if in == "" && len(after) > 1 { // a column of a table, which is as wide for 9s as for 10s
+			return fmt.Sprintf("%-*s", len(found), "N"+unit)
+		}
+		return in + "N" + unit + after
+	})
 }
 
 // expectStdout requires this text on stdout, byte by byte.

@@ -79,9 +79,22 @@ func (f *toggler) toggle(lasts time.Duration) {
 // toggleUntil toggles for this time, and longer until each of these faults has occurred.
 func (f *toggler) toggleUntil(lasts time.Duration, faults ...string) {
 	f.Helper()
-	deadline := time.Now().Add(waitTimeout)
 	missing := func(name string) bool { return f.proxy.Counts().Faults[name] == 0 }
-	for f.toggle(lasts); slices.ContainsFunc(faults, missing) && time.Now().Before(deadline); {
+	f.toggleWhile(lasts, func() bool { return slices.ContainsFunc(faults, missing) })
+}
+
+// toggleUntilAnswered toggles for this time, and longer until the API server has answered a call
+// with this status.
+func (f *toggler) toggleUntilAnswered(lasts time.Duration, status int) {
+	f.Helper()
+	f.toggleWhile(lasts, func() bool { return f.proxy.Counts().Answers[status] == 0 })
+}
+
+// toggleWhile toggles for this time, and longer while something is missing.
+func (f *toggler) toggleWhile(lasts time.Duration, missing func() bool) {
+	f.Helper()
+	deadline := time.Now().Add(waitTimeout)
+	for f.toggle(lasts); missing() && time.Now().Before(deadline); {
 		f.toggle(100 * time.Millisecond)
 	}
 }

@@ -186,7 +186,7 @@ func exerciseController(env, taken *testEnv, kubeconfig string) {
 		each(func(gvr schemaGVR) { env.waitFor(gvr, "my-app", "restored", restored) })
 	}
 	// The controller reads a Lease that nobody renews before it ends maintenance.
-	env.apply(env.leaseManifest("run", "{maintenance/lease: ''}", 1))
+	env.apply(env.leaseManifest("run", "{maintenance/lease: ''}", 10))
 	env.annotate(ingresses, "my-app", map[string]any{annotations.DefaultEnabled: "true", annotations.Lease: "run"})
 	env.waitFor(ingresses, "my-app", "restored", func(u *unstructured.Unstructured) bool {
 		return restored(u) && u.GetAnnotations()[annotations.Lease] == ""
@@ -231,6 +231,7 @@ func (env *testEnv) requireRepairs() {
 		})
 		env.waitFor(gvr, set, "as it was", func(u *unstructured.Unstructured) bool { return spec(env, u) == before })
 	}
+	env.waitForPods(2, exists) // a maintenance is active with one
 	failed := env.list(pods, annotations.PageSetLabel)[0].DeepCopy()
 	require.NoError(env, unstructured.SetNestedField(failed.Object, "Failed", "status", "phase"))
 	_, err := env.dynamic.Resource(pods).Namespace(env.namespace).UpdateStatus(env.Context(), failed, metav1.UpdateOptions{})

@@ -207,6 +207,7 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: NAMESPACE}]
 `, "NAMESPACE", env.namespace))))
 	kubeconfig, err := plane.KubeconfigFor(env.namespace, "system:authenticated")
 	require.NoError(t, err)
+	env.waitForRole(kubeconfig)
 	code, out := env.restoreCommand("--kubeconfig="+kubeconfig, "--all", "--watch-namespaces="+env.namespace, "--targets=Ingress", "--remove-annotations")
 	assert.Equal(t, 1, code, out)
 	assert.Contains(t, out, "page sets are not deleted because their users cannot be listed: list IngressRoute: ")
@@ -241,7 +242,7 @@ func TestRestoreReportsEachTargetAtOnce(t *testing.T) {
 		return apierrors.IsInternalError(err)
 	}, waitTimeout, 50*time.Millisecond, "the API server knows of the webhook")
 
-	code, out := env.restoreCommand("--all", "--watch-namespaces="+env.namespace, "--timeout=10s", "--scale-down=not-there")
+	code, out := env.restoreCommand("--all", "--watch-namespaces="+env.namespace, "--timeout=20s", "--scale-down=not-there")
 	assert.Equal(t, 1, code, out)
 	assert.Regexp(t, "FAILED     Ingress "+env.namespace+"/stuck: .*failed calling webhook", out)
 	assert.Contains(t, out, "kept       page set "+env.namespace+"/"+defaultSet()+": Ingress "+env.namespace+"/stuck uses it")

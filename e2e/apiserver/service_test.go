@@ -135,14 +135,18 @@ func TestContestedServiceServesTheAppInBetween(t *testing.T) {
 	env.startController()
 	env.enable(services, "my-app")
 	set := requireOnPage(t, env.waitFor(services, "my-app", "active", state(annotations.Active)))
-	for i := range 4 {
-		env.patch(services, "my-app", types.MergePatchType, fmt.Sprintf(`{"metadata":{"annotations":{"n":"%d"}},"spec":{"selector":{"app":"shop","tier":"web"}}}`, i))
-		if i == 3 {
-			u := env.waitFor(services, "my-app", "contested", state(annotations.Contested))
-			assert.True(t, leadsToApp(service("my-app"))(u), "%s", routing(toService(u)))
-		}
+	reverts := 0
+	revert := func() {
+		reverts++
+		env.patch(services, "my-app", types.MergePatchType, fmt.Sprintf(`{"metadata":{"annotations":{"n":"%d"}},"spec":{"selector":{"app":"shop","tier":"web"}}}`, reverts))
+	}
+	for range 3 {
+		revert()
 		env.waitFor(services, "my-app", "swapped again", leadsToPage(set))
 	}
+	u := env.catch(services, "my-app", "contested", state(annotations.Contested), revert)
+	assert.True(t, leadsToApp(service("my-app"))(u), "%s", routing(toService(u)))
+	env.waitFor(services, "my-app", "swapped again", leadsToPage(set))
 	env.disable(services, "my-app")
 	assert.True(t, leadsToApp(service("my-app"))(env.waitFor(services, "my-app", "restored", restored)))
 	env.waitForCleanup()
@@ -266,6 +270,7 @@ func TestServiceTargetsAreOffByDefault(t *testing.T) {
 	kubeconfig := installManifests(t, plane, "service-targets.yaml")
 	env.apply(service("my-app"), ingress("my-app"))
 	before := spec(t, env.get(services, "my-app"))
+	env.waitForRole(kubeconfig)
 	args := []string{"--watch-namespaces=" + env.namespace, "--leader-elect=false"}
 	p := startProcess(t, kubeconfig, args...)
 	env.enable(services, "my-app")

@@ -39,7 +39,7 @@ func (env *testEnv) newReplica(build controllerproc.Build) *replica {
 	if build.Commit != "" { // it has neither installations nor other kinds
 		r.flags = append(r.flags, "--targets=Ingress,IngressRoute,Service")
 	}
-	r.flags = append(r.flags, "--leader-elect=true", "--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=300ms", "--listen="+r.address)
+	r.flags = append(r.flags, "--leader-elect=true", "--lease-duration=15s", "--lease-renew-deadline=10s", "--lease-retry-period=300ms", "--listen="+r.address)
 	return r
 }
 

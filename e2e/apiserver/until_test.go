@@ -148,7 +148,7 @@ func TestLastLeaseEndsMaintenance(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
 	env.apply(ingress("my-app"))
-	env.apply(env.leaseManifest("run-1", "{maintenance/lease: ''}", 3), env.leaseManifest("run-2", "{maintenance/lease: ''}", 3))
+	env.apply(env.leaseManifest("run-1", "{maintenance/lease: ''}", 3), env.leaseManifest("run-2", "{maintenance/lease: ''}", 60))
 	one, two := env.keepRenewing("run-1"), env.keepRenewing("run-2")
 	r := env.startController()
 	env.annotate(ingresses, "my-app", map[string]any{annotations.DefaultEnabled: "true", annotations.Lease: "run-1,run-2", annotations.Reason: "run"})
@@ -161,6 +161,9 @@ func TestLastLeaseEndsMaintenance(t *testing.T) {
 	assert.Equal(t, version, env.get(ingresses, "my-app").GetResourceVersion(), "nobody has written to the target")
 	two()
 	began := time.Now()
+	// It held for a minute, so that it did not expire while requests took long.
+	_, err := env.client.CoordinationV1().Leases(env.namespace).Patch(env.Context(), "run-2", types.MergePatchType, []byte(`{"spec":{"leaseDurationSeconds":3}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
 	env.waitFor(ingresses, "my-app", "restored", restoredBare(ingress("my-app")))
 	assert.Less(t, time.Since(began), 20*time.Second, "it expires after 3 s, and nothing extends it")
 	assert.Contains(t, message(env.waitForEvent("my-app", "MaintenanceEnded")), "none of Leases run-1, run-2 has been renewed")

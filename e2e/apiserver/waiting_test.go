@@ -72,6 +72,28 @@ func (env *testEnv) tryWaitFor(ctx context.Context, gvr schema.GroupVersionResou
 	return last, false
 }
 
+// catch does something and returns the object as it was when the condition first held after
+// that began, even if it held only for a moment.
+func (env *testEnv) catch(gvr schema.GroupVersionResource, name, what string, ok condition, do func()) *unstructured.Unstructured {
+	env.Helper()
+	ctx, cancel := context.WithTimeout(env.Context(), waitTimeout)
+	defer cancel()
+	resource := env.dynamic.Resource(gvr).Namespace(env.namespace)
+	before, err := resource.Get(ctx, name, metav1.GetOptions{})
+	require.NoError(env, err)
+	watch, err := resource.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: before.GetResourceVersion()})
+	require.NoError(env, err)
+	defer watch.Stop()
+	do()
+	for e := range watch.ResultChan() {
+		if u, is := e.Object.(*unstructured.Unstructured); is && ok(u) {
+			return u
+		}
+	}
+	env.Fatalf("%s %s: timed out waiting for: %s", gvr.Resource, name, what)
+	return nil
+}
+
 // waitForEvent waits for an Event on an object.
 func (env *testEnv) waitForEvent(name, reason string) *unstructured.Unstructured {
 	env.Helper()
@@ -159,8 +181,14 @@ func (env *testEnv) tryWaitForPods(ctx context.Context, n int, ok condition) (al
 	}
 }
 
-// waitForPageEndpoints waits until the Service has endpoints on the port of the page.
+// waitForPageEndpoints waits until the Service has ready endpoints on the port of the page.
 func (env *testEnv) waitForPageEndpoints(name string) {
+	env.Helper()
+	env.waitForEndpoints(name, page.Port)
+}
+
+// waitForEndpoints waits until the Service has ready endpoints on a port of its Pods.
+func (env *testEnv) waitForEndpoints(name string, port int64) {
 	env.Helper()
 	slices := schemaGVR{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
 	deadline := time.Now().Add(waitTimeout)
@@ -170,15 +198,20 @@ func (env *testEnv) waitForPageEndpoints(name string) {
 			ports, _, _ := unstructured.NestedSlice(slice.Object, "ports")
 			endpoints, _, _ := unstructured.NestedSlice(slice.Object, "endpoints")
 			for _, p := range ports {
-				if p.(map[string]any)["port"] == int64(page.Port) {
-					ready += len(endpoints)
+				if p.(map[string]any)["port"] != port {
+					continue
+				}
+				for _, e := range endpoints {
+					if is, known, _ := unstructured.NestedBool(e.(map[string]any), "conditions", "ready"); is || !known {
+						ready++
+					}
 				}
 			}
 		}
 		if ready > 0 {
 			return
 		}
-		require.True(env, time.Now().Before(deadline), "timed out: no page Pods behind %s", name)
+		require.True(env, time.Now().Before(deadline), "timed out: no Pods behind %s", name)
 		<-after(20 * time.Millisecond)
 	}
 }
