@@ -95,8 +95,7 @@ func TestPathTricks(t *testing.T) {
 	}
 }
 
-// TestStalledClients: clients that stall lose their place, and those that wait for the app
-// keep it.
+// TestStalledClients: clients that stall lose their place.
 func TestStalledClients(t *testing.T) {
 	const stall = 200 * time.Millisecond
 	large := make([]byte, 1<<20)
@@ -109,12 +108,6 @@ func TestStalledClients(t *testing.T) {
 				if _, err := w.Write(large); err != nil {
 					return
 				}
-			}
-		case "/open/events":
-			for range 3 {
-				_, _ = io.WriteString(w, "x")
-				_ = http.NewResponseController(w).Flush()
-				time.Sleep(2 * stall) // the app's pauses must not count
 			}
 		default:
 			_, _ = io.Copy(io.Discard, r.Body)
@@ -135,15 +128,36 @@ func TestStalledClients(t *testing.T) {
 		require.Eventually(t, func() bool { return w.bypass.places.taken.Load() == 0 }, 20*time.Second, time.Millisecond)
 	}
 	assert.Empty(t, w.bypass.Summary().Doors[0].Unreachable, "it is not the app's fault")
-	for _, protocol := range []func(*http.Protocols){func(p *http.Protocols) { p.SetHTTP1(true) }, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }} {
-		var protocols http.Protocols
-		protocol(&protocols)
-		response, err := (&http.Transport{Protocols: &protocols, DisableKeepAlives: true}).RoundTrip(w.ask(t, http.MethodGet, "/open/events"))
-		require.NoError(t, err)
-		body, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-		assert.Equal(t, "xxx", string(body))
-		_ = response.Body.Close()
+}
+
+// TestPausesOfTheApp: clients that wait for the app, for more of a response or for its end, keep
+// their place.
+func TestPausesOfTheApp(t *testing.T) {
+	t.Parallel()
+	const stall = 2 * time.Second // a busy machine does not take as long for a write
+	app := newApp(t, func(w http.ResponseWriter, _ *http.Request) {
+		for _, pause := range []time.Duration{stall * 5 / 4, 0, stall * 5 / 4} {
+			_, _ = io.WriteString(w, "x")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(pause)
+		}
+	})
+	w := newWorld(t, everything(), app, access.HTTP)
+	w.bypass.StallTimeout = stall
+	for name, protocol := range map[string]func(*http.Protocols){
+		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) }, "HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var protocols http.Protocols
+			protocol(&protocols)
+			response, err := (&http.Transport{Protocols: &protocols, DisableKeepAlives: true}).RoundTrip(w.ask(t, http.MethodGet, "/open/events"))
+			require.NoError(t, err)
+			body, err := io.ReadAll(response.Body)
+			require.NoError(t, err)
+			assert.Equal(t, "xxx", string(body))
+			_ = response.Body.Close()
+		})
 	}
 }
 

@@ -2,13 +2,18 @@ package httpserve
 
 import (
 	"net"
+	"sync"
 	"testing"
 	"time"
 )
 
 func TestDrain(t *testing.T) {
-	draining := make(chan struct{})
-	r := start(t, Config{DrainTime: 200 * time.Millisecond, OnDrain: func() { close(draining) }})
+	const drainTime = 200 * time.Millisecond
+	draining, met := make(chan struct{}), make(chan struct{})
+	meet := sync.OnceFunc(func() { close(met) })
+	defer meet()
+	// The drain time begins when OnDrain returns: not before all clients have been answered.
+	r := start(t, Config{DrainTime: drainTime, OnDrain: func() { close(draining); <-met }})
 	idle, used, handed := r.dial(t), r.dial(t), r.dial(t)
 	idle.send(get("/1"))
 	idle.want("/1")
@@ -28,8 +33,13 @@ func TestDrain(t *testing.T) {
 	late := r.dial(t) // new connections are served too, since proxies learn of the drain late
 	late.send(get("/3"))
 	late.want("/3")
+	begin := time.Now()
+	meet()
 	if err := <-r.done; err != nil {
 		t.Error(err)
+	}
+	if took := time.Since(begin); took < drainTime {
+		t.Errorf("stopped after %s, before %s", took, drainTime)
 	}
 	r.done <- nil
 	idle.wantEnd()

@@ -163,11 +163,9 @@ func TestHandlerStreamsWithoutLimit(t *testing.T) {
 				_ = control.Flush()
 			}
 		})})
-	c := r.dial(t)
-	c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+	c := r.reach(t, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabc\n\r\n")
 	pause := time.NewTicker(150 * time.Millisecond) // longer than all timeouts of the server
 	defer pause.Stop()
-	c.send("4\r\nabc\n\r\n")
 	response, err := http.ReadResponse(c.Reader, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -27,13 +27,14 @@ func withDoors(t *testing.T, apps ...*httptest.Server) (options, []int) {
 	t.Helper()
 	settings := access.Settings{BypassSecret: "team", OpenPaths: []string{"/open"}}
 	var ports []int
+	free := freePorts(t, len(apps)+1)
 	for i, app := range apps {
 		host, port, err := net.SplitHostPort(app.Listener.Addr().String())
 		require.NoError(t, err)
 		number, err := strconv.Atoi(port)
 		require.NoError(t, err)
 		settings.Doors = append(settings.Doors, access.Door{Name: access.DoorName(i + 1), Scheme: access.Auto, Host: host, Port: number})
-		_, port, err = net.SplitHostPort(freePort(t))
+		_, port, err = net.SplitHostPort(free[i])
 		require.NoError(t, err)
 		number, err = strconv.Atoi(port)
 		require.NoError(t, err)
@@ -43,7 +44,7 @@ func withDoors(t *testing.T, apps ...*httptest.Server) (options, []int) {
 	return options{
 		pageDir: mount(t, access.Data(p, settings)), pageSet: page.SetName(access.Hash(p, settings)),
 		bypassDir: mount(t, map[string]string{access.SecretKey: "anna " + token}),
-		listen:    "127.0.0.1:0", metricsListen: freePort(t), logFormat: "json", logLevel: "info", accessLog: true,
+		listen:    "127.0.0.1:0", metricsListen: free[len(apps)], logFormat: "json", logLevel: "info", accessLog: true,
 		doorPort: func(d access.Door) int { return ports[d.ContainerPort()-access.Door{Name: "d1"}.ContainerPort()] },
 	}, ports
 }

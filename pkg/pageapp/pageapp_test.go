@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,21 +136,30 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-// freePort is an address on which nothing listens now.
-func freePort(t *testing.T) string {
+// freePorts are addresses on which nothing listens now. They are outside the range from which the
+// kernel takes ports for other programs (ip_local_port_range in ip(7)), so they stay free.
+func freePorts(t *testing.T, n int) (addresses []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const low, high, attempts = 20000, 32000, 100
+	for range attempts {
+		if len(addresses) == n {
+			return addresses
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low))))
+		if err != nil {
+			continue
+		}
+		defer func() { _ = l.Close() }()
+		addresses = append(addresses, l.Addr().String())
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatalf("%d ports between %d and %d are taken", attempts, low, high)
+	return nil
 }
 
 func TestRunServesThePageAndItsMetrics(t *testing.T) {
 	p := pages.Default()
 	logs, w := io.Pipe()
-	o := options{pageDir: mount(t, p.Data()), pageSet: page.SetName(p.Hash()), listen: "127.0.0.1:0", metricsListen: freePort(t), logFormat: "json", logLevel: "info", accessLog: true}
+	o := options{pageDir: mount(t, p.Data()), pageSet: page.SetName(p.Hash()), listen: "127.0.0.1:0", metricsListen: freePorts(t, 1)[0], logFormat: "json", logLevel: "info", accessLog: true}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, o, w) }()

@@ -25,7 +25,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body = reply.body
 		out["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
-	u := begin(w, r)
+	u := begin(w, r, s.keepTimeout)
 	w.WriteHeader(reply.status)
 	sent := 0
 	if r.Method != http.MethodHead && len(body) > 0 {

@@ -50,6 +50,8 @@ type Server struct {
 	metrics    Metrics
 	exchanges  sync.Pool
 
+	keepTimeout time.Duration // the constant, except in a test
+
 	ready, unready, preflighted, unavailable, unavailableWeb, connectError *content
 }
 
@@ -66,7 +68,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	return &Server{
-		status: p.Status, catalog: cat, retryAfter: newWait(p, c.Now), log: c.Log,
+		status: p.Status, catalog: cat, retryAfter: newWait(p, c.Now), log: c.Log, keepTimeout: keepTimeout,
 		ready:          newContent([]byte("ready\n"), h.ready()),
 		unready:        newContent([]byte("draining\n"), h.ready()),
 		preflighted:    newContent(nil, h.preflight()),

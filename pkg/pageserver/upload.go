@@ -37,11 +37,11 @@ type upload struct {
 }
 
 // begin sets the answer's deadline, and decides whether the connection is kept before the
-// header is written.
-func begin(w http.ResponseWriter, r *http.Request) upload {
+// header is written. It reads the content for at most the timeout.
+func begin(w http.ResponseWriter, r *http.Request, timeout time.Duration) upload {
 	u := upload{http.NewResponseController(w), w, r}
 	_ = u.control.SetWriteDeadline(time.Now().Add(sendTimeout)) // a recorder in a test has no deadlines
-	if u.pending() && r.ProtoMajor == 1 && !u.closing() && !u.readAll() {
+	if u.pending() && r.ProtoMajor == 1 && !u.closing() && !u.readAll(timeout) {
 		w.Header().Set("Connection", "close")
 	}
 	return u
@@ -53,8 +53,8 @@ func (u upload) pending() bool { return u.r.ContentLength != 0 && u.r.Header.Get
 
 func (u upload) closing() bool { return u.w.Header().Get("Connection") == "close" }
 
-func (u upload) readAll() bool {
-	if u.r.ContentLength > keepBytes || u.control.SetReadDeadline(time.Now().Add(keepTimeout)) != nil {
+func (u upload) readAll(timeout time.Duration) bool {
+	if u.r.ContentLength > keepBytes || u.control.SetReadDeadline(time.Now().Add(timeout)) != nil {
 		return false
 	}
 	_, err := io.CopyN(io.Discard, u.r.Body, keepBytes+1)
