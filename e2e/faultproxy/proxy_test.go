@@ -1,6 +1,7 @@
 package faultproxy
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -204,12 +206,27 @@ func watchThrough(t *testing.T, s *server, fault *Fault) <-chan watch.Event {
 
 func TestCut(t *testing.T) {
 	s := newServer(t)
-	events := watchThrough(t, s, Cut(500*time.Millisecond))
+	cuts := make(chan context.CancelFunc, 1)
+	events := watchThrough(t, s, cutBy(func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cut := context.WithCancel(ctx)
+		cuts <- cut
+		return ctx, cut
+	}))
 	s.events <- "first"
 	assert.Equal(t, watch.Added, (<-events).Type)
+	(<-cuts)()
 	for e := range events { // client-go reports the broken connection and ends the watch
 		assert.Equal(t, watch.Error, e.Type)
 	}
+
+	synctest.Test(t, func(t *testing.T) {
+		const after = 500 * time.Millisecond
+		begin := time.Now()
+		Cut(after).wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+		})).ServeHTTP(nil, httptest.NewRequest(http.MethodGet, "/", nil))
+		assert.Equal(t, after, time.Since(begin))
+	})
 }
 
 func TestEndWatches(t *testing.T) {
@@ -245,6 +262,34 @@ func TestStaleEventsArriveLateAndInOrder(t *testing.T) {
 		assert.Equal(t, name, e.Object.(*corev1.ConfigMap).Name)
 		assert.GreaterOrEqual(t, time.Since(begin), wait)
 	}
+}
+
+// TestStaleEventsDoNotAddUp: an event that arrives while another waits is no later than that one.
+func TestStaleEventsDoNotAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait, apart = 500 * time.Millisecond, 100 * time.Millisecond
+		var took []time.Duration
+		begin := time.Now()
+		passed := writes{ResponseWriter: httptest.NewRecorder(), on: func() { took = append(took, time.Since(begin)) }}
+		Stale(wait).wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for range 3 {
+				_, _ = io.WriteString(w, "event")
+				time.Sleep(apart)
+			}
+		})).ServeHTTP(passed, httptest.NewRequest(http.MethodGet, "/", nil))
+		assert.Equal(t, []time.Duration{wait, wait + apart, wait + 2*apart}, took)
+	})
+}
+
+// writes reports each write.
+type writes struct {
+	http.ResponseWriter
+	on func()
+}
+
+func (w writes) Write(b []byte) (int, error) {
+	w.on()
+	return w.ResponseWriter.Write(b)
 }
 
 func TestGateHoldsEventsBack(t *testing.T) {

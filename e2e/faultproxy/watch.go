@@ -1,6 +1,7 @@
 package faultproxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"mime"
@@ -19,44 +20,76 @@ import (
 
 // Cut ends a watch after a time.
 func Cut(after time.Duration) *Fault {
+	return cutBy(func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, after)
+	})
+}
+
+// cutBy ends a watch with the context that limit makes for it.
+func cutBy(limit func(context.Context) (context.Context, context.CancelFunc)) *Fault {
 	return &Fault{Name: "watch dropped", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx, cancel := context.WithTimeout(r.Context(), after)
+			ctx, cancel := limit(r.Context())
 			defer cancel()
 			next.ServeHTTP(w, r.WithContext(ctx))
 		})
 	}}
 }
 
-// Stale delays the events of a watch: an event, and those that follow it closely, are
-// passed on after this time.
+// Stale delays the events of a watch: each is passed on when this time has passed since it
+// arrived. So a watch with many events lags, but does not fall further and further behind.
 func Stale(wait time.Duration) *Fault {
 	return &Fault{Name: "watch stale", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(&delayedWriter{ResponseWriter: w, request: r, wait: wait}, r)
+			delayed := &delayedWriter{ResponseWriter: w, wait: wait, arrivals: make(chan arrival, 1000)}
+			var passing sync.WaitGroup
+			passing.Go(func() { delayed.pass(r.Context()) })
+			defer passing.Wait()
+			defer close(delayed.arrivals)
+			next.ServeHTTP(delayed, r)
 		})
 	}}
 }
 
-// delayedWriter waits before it writes, and then writes without waiting for an eighth of
-// that time. So a watch with many events lags, but does not fall further and further behind.
+// delayedWriter takes a write at once and leaves it to pass: an event that waits must not hold
+// up the next one, whose wait begins when it arrives.
 type delayedWriter struct {
 	http.ResponseWriter
-	request *http.Request
-	wait    time.Duration
-	open    time.Time // until then nothing waits
+	wait     time.Duration
+	arrivals chan arrival
+	mu       sync.Mutex // of the ResponseWriter, which pass shares with those that flush
 }
 
-func (h *delayedWriter) Write(b []byte) (int, error) {
-	if time.Now().After(h.open) {
-		pause(h.request, h.wait)
-		h.open = time.Now().Add(h.wait / 8)
+type arrival struct {
+	at      time.Time
+	content []byte
+}
+
+func (d *delayedWriter) Write(b []byte) (int, error) {
+	d.arrivals <- arrival{time.Now(), bytes.Clone(b)}
+	return len(b), nil
+}
+
+// pass passes on what has arrived, unless the client disconnects.
+func (d *delayedWriter) pass(ctx context.Context) {
+	for a := range d.arrivals {
+		select {
+		case <-time.After(time.Until(a.at.Add(d.wait))):
+			d.mu.Lock()
+			_, _ = d.ResponseWriter.Write(a.content) // a client that has disconnected needs no events
+			d.mu.Unlock()
+			_ = d.FlushError()
+		case <-ctx.Done():
+		}
 	}
-	return h.ResponseWriter.Write(b)
 }
 
-// Unwrap makes http.ResponseController find the writer's Flush.
-func (h *delayedWriter) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+// FlushError is for http.ResponseController.
+func (d *delayedWriter) FlushError() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return http.NewResponseController(d.ResponseWriter).Flush()
+}
 
 // Expire answers a watch like an API server that no longer has the requested revision:
 // with status 200 and an event that says 410 Gone.

@@ -41,7 +41,8 @@ func (a Audit) WaitIdle(timeout time.Duration) error {
 	}
 	defer func() { _ = file.Close() }() // it is only read
 	c, lines := NewCounter(), bufio.NewReader(file)
-	if err := drain(lines, func(faultproxy.Call) { c.all++ }); err != nil {
+	var partial []byte
+	if err := drain(lines, &partial, func(faultproxy.Call) { c.all++ }); err != nil {
 		return err
 	}
 	if c.all == 0 {
@@ -57,7 +58,7 @@ func (a Audit) WaitIdle(timeout time.Duration) error {
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
-			if err := drain(lines, c.Count); err != nil {
+			if err := drain(lines, &partial, c.Count); err != nil {
 				failed <- err
 				return
 			}
@@ -68,11 +69,13 @@ func (a Audit) WaitIdle(timeout time.Duration) error {
 	return errors.Join(err, <-failed)
 }
 
-// drain reads what was written since the last call. The API server writes whole lines.
-func drain(lines *bufio.Reader, count func(faultproxy.Call)) error {
+// drain reads what was written since the last call. The last line may not be complete yet: its
+// beginning is left in partial for the next call.
+func drain(lines *bufio.Reader, partial *[]byte, count func(faultproxy.Call)) error {
 	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) && len(line) == 0 {
+		more, err := lines.ReadBytes('\n')
+		*partial = append(*partial, more...)
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -82,9 +85,10 @@ func drain(lines *bufio.Reader, count func(faultproxy.Call)) error {
 			Verb      string
 			ObjectRef struct{ Resource, Namespace, Name string }
 		}
-		if err := json.Unmarshal(line, &is); err != nil {
+		if err := json.Unmarshal(*partial, &is); err != nil {
 			return fmt.Errorf("read the audit log: %w", err)
 		}
+		*partial = nil
 		count(faultproxy.Call{Verb: is.Verb, Namespace: is.ObjectRef.Namespace, Resource: is.ObjectRef.Resource, Name: is.ObjectRef.Name})
 	}
 }

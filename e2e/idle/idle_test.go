@@ -102,7 +102,7 @@ func TestIgnoredRequests(t *testing.T) {
 	}
 }
 
-// TestAuditLog: the log is read while it grows.
+// TestAuditLog: the log is read while it grows, also in the middle of a line.
 func TestAuditLog(t *testing.T) {
 	t.Parallel()
 	const line = `{"verb":"update","objectRef":{"resource":"ingresses","namespace":"shop","name":"my-app"}}` + "\n"
@@ -115,35 +115,37 @@ func TestAuditLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, err := NewAudit(t.TempDir(), "somebody")
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(a.log, nil, 0o600))
-			assert.ErrorContains(t, a.WaitIdle(time.Minute), "no request of the controller")
-			require.NoError(t, os.WriteFile(a.log, []byte(line), 0o600))
-			end := make(chan struct{})
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				for range tc.writes {
-					file, err := os.OpenFile(a.log, os.O_APPEND|os.O_WRONLY, 0)
-					assert.NoError(t, err)
-					_, err = file.WriteString(line)
-					assert.NoError(t, err)
-					assert.NoError(t, file.Close())
-					select {
-					case <-end:
-						return
-					case <-time.After(50 * time.Millisecond):
+			synctest.Test(t, func(t *testing.T) {
+				a, err := NewAudit(t.TempDir(), "somebody")
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(a.log, nil, 0o600))
+				assert.ErrorContains(t, a.WaitIdle(time.Minute), "no request of the controller")
+				require.NoError(t, os.WriteFile(a.log, []byte(line), 0o600))
+				end := make(chan struct{})
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					for n := range 2 * tc.writes {
+						file, err := os.OpenFile(a.log, os.O_APPEND|os.O_WRONLY, 0)
+						assert.NoError(t, err)
+						_, err = file.WriteString([]string{line[:40], line[40:]}[n%2])
+						assert.NoError(t, err)
+						assert.NoError(t, file.Close())
+						select {
+						case <-end:
+							return
+						case <-time.After(30 * time.Millisecond):
+						}
 					}
+				})
+				err = a.WaitIdle(tc.timeout)
+				close(end)
+				wg.Wait()
+				if tc.writes == 0 {
+					assert.NoError(t, err)
+				} else {
+					assert.ErrorContains(t, err, "× update ingresses shop/my-app")
 				}
 			})
-			err = a.WaitIdle(tc.timeout)
-			close(end)
-			wg.Wait()
-			if tc.writes == 0 {
-				assert.NoError(t, err)
-			} else {
-				assert.ErrorContains(t, err, "× update ingresses shop/my-app")
-			}
 		})
 	}
 }
