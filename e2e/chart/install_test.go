@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +32,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"maintenance-controller.io/e2e/binaries"
+	"maintenance-controller.io/e2e/cluster"
 	"maintenance-controller.io/e2e/controllerproc"
 	"maintenance-controller.io/e2e/faultproxy"
 	"maintenance-controller.io/pkg/httpserve"
@@ -82,10 +84,9 @@ func start(t *testing.T, d *appsv1.Deployment) *running {
 	require.NoError(t, err)
 	path, err := controllerproc.Path()
 	require.NoError(t, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := cluster.FreePort()
 	require.NoError(t, err)
-	r := &running{address: listener.Addr().String(), log: &bytes.Buffer{}}
-	require.NoError(t, listener.Close())
+	r := &running{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), log: &bytes.Buffer{}}
 	container, secret := d.Spec.Template.Spec.Containers[0], certificate(t)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, append(container.Args, "--kubeconfig="+kubeconfig, "--listen="+r.address)...)
 	for _, e := range container.Env {

@@ -81,10 +81,10 @@ func TestControlPlane(t *testing.T) {
 	})
 }
 
-// eventually waits half a minute for something that controllers bring about.
+// eventually waits for something that controllers bring about, such as the start of the first Pods.
 func eventually(t *testing.T, what string, ok func(context.Context) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	for !ok(ctx) {
 		select {

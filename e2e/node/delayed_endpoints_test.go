@@ -46,10 +46,10 @@ func TestEndpointsDelayedBeyondLeadTime(t *testing.T) {
 	l, subjects := e.loadWithDelayedEndpoints(gate.Hold())
 	gate.Shut()
 	t.Cleanup(gate.Open)
+	require.Zero(t, l.wrong(), "wrong answers before the switch")
 	for _, s := range subjects {
 		e.on(s.object())
 	}
-	require.Zero(t, l.wrong(), "wrong answers before the switch")
 	l.awaitWrong()
 	l.end()
 	t.Log(l.counts())

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,6 +16,10 @@ import (
 	"maintenance-controller.io/e2e/binaries"
 	"maintenance-controller.io/e2e/helm"
 )
+
+// scriptTimeout ends a script that hangs. It is long enough to compile the product, which one of them
+// does.
+const scriptTimeout = 10 * time.Minute
 
 // runScript runs a command line at the top of the tree, with Helm and kubectl on the PATH, and
 // returns its output and exit code.
@@ -26,7 +31,7 @@ func (r *release) runScript(line string) (out string, code int) {
 	require.NoError(r, err)
 	root, err := binaries.Root()
 	require.NoError(r, err)
-	ctx, cancel := context.WithTimeout(r.Context(), 2*waitTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), scriptTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", line)
 	cmd.Dir = root
@@ -92,8 +97,9 @@ func TestScriptsOnNodes(t *testing.T) {
 	e.kubectl("annotate", "ingress", "my-app", original)
 
 	// When the restore runs into the time limit, the script still reads the reason from the Job's log.
+	// The limit leaves the Job the time to start and to try.
 	allow := r.refuseUpdates()
-	out, code = r.runScript("scripts/uninstall.sh --yes --timeout 5")
+	out, code = r.runScript("scripts/uninstall.sh --yes --timeout 30")
 	assert.Equal(t, 1, code)
 	assert.Regexp(t, `FAILED +Ingress `+e.namespace+`/my-app: .*failed calling webhook`, out)
 	e.untilAnswer(host, fromPage)

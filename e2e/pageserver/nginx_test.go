@@ -4,17 +4,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
+
+// freePort is an address on which nothing listens now. It is outside the range from which the kernel
+// takes ports for other programs (ip_local_port_range in ip(7)), so it stays free.
+func freePort(t *testing.T) string {
+	t.Helper()
+	const low, high, attempts = 20000, 32000, 100
+	for range attempts {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low))))
+		if err != nil {
+			continue
+		}
+		defer func() { _ = l.Close() }()
+		return l.Addr().String()
+	}
+	t.Fatalf("%d ports between %d and %d are taken", attempts, low, high)
+	return ""
+}
 
 // startProxy starts nginx in front of the page, with a pool of reused connections, as an
 // ingress controller does.
@@ -32,14 +51,7 @@ func startProxy(t *testing.T, backend, more string) string {
 	if err := os.Chmod(dir, 0o755); err != nil { // nginx's workers run as another user
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := freePort(t)
 	var temp strings.Builder
 	for _, name := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		fmt.Fprintf(&temp, "%s_temp_path %s/%s;\n", name, dir, name)

@@ -79,7 +79,7 @@ mv "$work/tree/dist" "$work/releases/v$version"
 install() { env -u IMAGE RELEASES="$work/releases" VERSION="v$version" scripts/quick-install.sh "$@"; }
 # visitors WHAT PATTERN: waits until the answer matches. Not with curl --retry, which retries on 503.
 visitors() {
-	for _ in $(seq 50); do
+	for _ in $(seq 600); do
 		curl -si --max-time 10 --noproxy '*' http://my-app.localhost:8081/ >"$work/answer" || true
 		if grep -qi -- "$2" "$work/answer"; then
 			echo "visitors get $1: $(head -1 "$work/answer")"

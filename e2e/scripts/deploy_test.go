@@ -93,7 +93,7 @@ func TestDeployToKind(t *testing.T) {
 	p.run(deploy + " -- --set controller.replicas=1")
 	assert.Equal(t, "kind load image-archive --name=dev "+archive+"\n", s.calls(t))
 	assert.Equal(t, 2, strings.Count(p.deployed("to-kind", containerField), reference))
-	assert.Equal(t, "1", p.deployed("to-kind", ".status.readyReplicas"))
+	assert.Equal(t, "1", p.readyOfOnly("to-kind"))
 }
 
 func TestDeployToMinikube(t *testing.T) {

@@ -46,8 +46,9 @@ func TestCustomPage(t *testing.T) {
 	startController(t, plane.Kubeconfig(), watchOnly("readme-page")...)
 	p.run("kubectl annotate ingress my-app maintenance/enabled=true maintenance/custom-page=spring")
 	p.untilState("ingress/my-app", "active")
-	out := p.run("kubectl get events --field-selector reason=MaintenanceStarted -o custom-columns=M:.message")
-	assert.Contains(t, out, `page "spring"`)
+	p.until("kubectl get events --field-selector reason=MaintenanceStarted -o custom-columns=M:.message", func(out string) bool {
+		return strings.Contains(out, `page "spring"`)
+	})
 }
 
 func TestRestoreByCommand(t *testing.T) {
@@ -159,14 +160,12 @@ spec: {selector: {app: my-app}, ports: [{port: 80}]}
 	p.until("kubectl get configmaps -l app.kubernetes.io/component=backup -o name", func(out string) bool { return out == "" })
 }
 
-// installManifest applies the manifest with the command in docs/install.md.
+// installManifest applies the manifest with the command in docs/install.md. At the end it waits until
+// all of it is gone: nothing can be created in a namespace that is being deleted.
 func installManifest(p *person) {
 	p.Helper()
 	p.run(block(p.T, "install"))
-	p.Cleanup(func() {
-		_, _ = p.try("kubectl delete -f deploy/manifests/install.yaml --ignore-not-found --wait=false")
-		_, _ = p.try("kubectl wait --for=delete namespace/maintenance-system --timeout=30s")
-	})
+	p.Cleanup(func() { p.run("kubectl delete -f deploy/manifests/install.yaml --ignore-not-found") })
 }
 
 func TestInstall(t *testing.T) {
@@ -185,8 +184,7 @@ func TestInstallWithHelm(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "spring.html"), []byte("<h1>Spring, cleaning</h1>"), 0o600))
 	p.run(block(t, "install-helm"))
 	t.Cleanup(func() {
-		_, _ = p.try("helm --namespace maintenance-system uninstall maintenance-controller --no-hooks; kubectl delete namespace maintenance-system --wait=false")
-		_, _ = p.try("kubectl wait --for=delete namespace/maintenance-system --timeout=30s")
+		p.run("helm --namespace maintenance-system uninstall maintenance-controller --no-hooks; kubectl delete namespace maintenance-system")
 	})
 	out := p.run("kubectl -n maintenance-system get deployment maintenance-controller -o jsonpath='{.spec.template.spec.containers[0]}'")
 	assert.Equal(t, 2, strings.Count(out, "registry.example/maintenance-controller:v1"), out)

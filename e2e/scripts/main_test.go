@@ -23,8 +23,12 @@ import (
 // plane is the API server of all tests that only need a namespace of their own.
 var plane *cluster.ControlPlane
 
-// waitTimeout bounds every wait.
-const waitTimeout = 60 * time.Second
+// waitTimeout bounds every wait for a state, and commandTimeout every command line: a script may run
+// dozens of programs, and wait for states itself.
+const (
+	waitTimeout    = 60 * time.Second
+	commandTimeout = 10 * time.Minute
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(testmain.Run(cluster.Options{}, func(p *cluster.ControlPlane) int { plane = p; return m.Run() }))
@@ -70,7 +74,7 @@ func newPersonOn(t *testing.T, plane *cluster.ControlPlane) *person {
 func (p *person) try(line string) (out string, err error) {
 	p.Helper()
 	// Without the test's context, which ends before the cleanup.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.Context()), waitTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.Context()), commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", line)
 	cmd.Dir, cmd.Env = p.dir, p.environment

@@ -31,6 +31,7 @@ for (const [name, viewport, colorScheme, locale] of [
 }
 
 const text = page => page.evaluate(() => document.body.innerText);
+const saysWrong = page => page.locator('#wrong').waitFor({ state: 'visible' }).then(() => true, () => false);
 { // the link with its token, and the link that ends the bypass
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -62,9 +63,10 @@ const text = page => page.evaluate(() => document.body.innerText);
   await page.screenshot({ path: `${screenshots}/link-noscript.png` });
   await page.fill('input', 'wrong');
   await page.click('button');
-  const wrong = { url: page.url(), alert: await page.locator('#wrong').isVisible() };
+  const wrong = { alert: await saysWrong(page), url: page.url() };
   await page.fill('input', token);
   await page.click('button');
+  await page.waitForURL(/x\?a=b#$/);
   report.noscript = { wrong, url: page.url(), text: await page.locator('body').innerText() };
   await context.close();
 }
@@ -74,7 +76,7 @@ const text = page => page.evaluate(() => document.body.innerText);
   await page.route('http://evil.example/', r => r.fulfill({ contentType: 'text/html', body: `<form method="post" action="${bypass}/?maintenance-bypass"><input name="token" value="${token}"><button>x</button></form>` }));
   await page.goto('http://evil.example/');
   await page.click('button');
-  report.foreign = { status: await page.locator('#wrong').isVisible(), cookies: (await context.cookies()).length };
+  report.foreign = { status: await saysWrong(page), cookies: (await context.cookies()).length };
   await context.close();
 }
 await browser.close();

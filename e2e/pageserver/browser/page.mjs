@@ -26,7 +26,7 @@ for (const [name, viewport, colorScheme, locale] of views) {
   const refused = [], requests = [];
   page.on('console', m => { if (/content security policy/i.test(m.text())) refused.push(m.text()); });
   page.on('pageerror', e => refused.push(String(e)));
-  page.on('request', r => requests.push(r.url()));
+  page.on('request', r => { if (r.method() !== 'HEAD' || r.url() !== page.url()) requests.push(r.url()); }); // apart from its own check, which comes after a while
   const response = await page.goto(pageURL);
   await page.screenshot({ path: `${screenshots}/${name}.png` });
   const axe = await page.evaluate(axeSource + '; axe.run({ resultTypes: ["violations", "incomplete"] })');
