@@ -78,10 +78,10 @@ fi
 built=true
 tier 'build' "the local cluster's programs, built once per version" in_e2e go run ./cmd/programs tests || built=false
 
-# Tests on nodes wait for containers, drains and Leases. The parallel ones also measure how
-# soon visitors see a switch, so they run first, while no compiler needs the processors. The
-# serial ones change the installation or drain nodes: they run on a cluster of their own, in
-# the background of all tiers that follow.
+# Tests on nodes wait for containers, drains and Leases. The parallel ones, and those marked to
+# run before them, also measure how soon visitors see a switch, so they come first, while no
+# compiler needs the processors. The serial ones change the installation or drain nodes: they
+# run on a cluster of their own, in the background of all tiers that follow.
 node() { cd e2e && exec "$runner" --times "$times" --only "$1" -vet=off -timeout $hang ./node; }
 scripts() { cd e2e && exec "$runner" --times "$times" -vet=off -timeout $hang "${packages[@]}"; }
 backgrounds=()

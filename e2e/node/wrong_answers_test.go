@@ -25,9 +25,11 @@ var long = flag.Bool("long", false, "run TestNoWrongAnswersUnderLoad in its long
 
 // TestNoWrongAnswersUnderLoad switches an Ingress, an IngressRoute and a Service under a steady load,
 // changes the page, and deletes or kills page Pods and controllers. Visitors only get the app
-// or the page: only the page from 0.5 s after state=active, and only the app once Traefik has
-// followed the restore, which in the long form takes at most 2.5 s. Downloads and WebSockets that
-// started on the app are not cut off.
+// or the page: only the page from 0.5 s after state=active, and only the app from 2.5 s after
+// the restore. Downloads and WebSockets that started on the app are not cut off. Traefik keeps to
+// these times only where nothing else needs the processors.
+//
+//tests:before-parallel
 func TestNoWrongAnswersUnderLoad(t *testing.T) {
 	rounds, pageChanges := 6, 3
 	if *long {

@@ -5,7 +5,8 @@
 //
 //	tests [--times FILE] [--only serial|parallel] ARGUMENTS-OF-GO-TEST
 //
-// With --only it runs just the serial tests, or just those that call t.Parallel.
+// With --only it runs just the serial tests, or just those that call t.Parallel and, before them,
+// those that are marked with the comment //tests:before-parallel.
 package main
 
 import (

@@ -175,16 +175,22 @@ func TestMain(m *testing.M) { os.Exit(m.Run()) }
 func TestSerial(t *testing.T) { t.Run("part", func(t *testing.T) { t.Parallel() }) }
 func TestParallel(t *testing.T) { t.Log("first"); t.Parallel() }
 func TestParallelNot(t *testing.T) { t.Fatal("run alone") }
+// TestMarked measures something.
+//
+//tests:before-parallel
+func TestMarked(t *testing.T) {}
 `}
 	out, times, err := shown(t, files, "--only", "parallel", "./...")
 	require.NoError(t, err, out)
 	assert.Contains(t, times, "TestParallel ")
+	assert.Contains(t, times, "TestMarked ")
 	assert.NotContains(t, times, "Serial")
 	out, times, err = shown(t, files, "--only", "serial", "./...")
 	require.Error(t, err)
 	assert.Contains(t, out, "run alone")
 	assert.Contains(t, times, "TestSerial ")
 	assert.NotContains(t, times, "TestParallel ")
+	assert.NotContains(t, times, "TestMarked ")
 	out, _, err = shown(t, files, "--only", "some", "./...")
 	require.Error(t, err)
 	assert.Contains(t, out, "serial or parallel")

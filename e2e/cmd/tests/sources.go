@@ -19,11 +19,15 @@ import (
 // The values of --only.
 const (
 	serial   = "serial"   // tests that must run alone
-	parallel = "parallel" // tests that call t.Parallel
+	parallel = "parallel" // tests that call t.Parallel, and those that are marked
 )
 
+// mark is a comment on a test that does not call t.Parallel, but is to run in one go with those
+// that do: go test runs it alone, before them.
+const mark = "//tests:before-parallel"
+
 // declared are the tests in the source, by package and name. The value says whether the test is
-// parallel.
+// parallel or marked.
 type declared map[string]map[string]bool
 
 // declares finds the tests in the source of the packages in the arguments. `go test -list` would
@@ -50,7 +54,7 @@ func declares(ctx context.Context, args []string) (declared, error) {
 		}
 		all[p.ImportPath] = map[string]bool{}
 		for _, name := range append(p.TestGoFiles, p.XTestGoFiles...) {
-			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution|parser.ParseComments)
 			if err != nil {
 				return nil, fmt.Errorf("list the tests: %w", err)
 			}
@@ -65,9 +69,13 @@ var isTest = regexp.MustCompile(`^(Test|Fuzz)([A-Z_]|$)|^Example`)
 func (d declared) add(pkg string, file *ast.File) {
 	for _, declaration := range file.Decls {
 		if f, is := declaration.(*ast.FuncDecl); is && f.Recv == nil && f.Name.Name != "TestMain" && isTest.MatchString(f.Name.Name) {
-			d[pkg][f.Name.Name] = slices.ContainsFunc(f.Body.List, saysParallel)
+			d[pkg][f.Name.Name] = slices.ContainsFunc(f.Body.List, saysParallel) || marked(f.Doc)
 		}
 	}
+}
+
+func marked(doc *ast.CommentGroup) bool {
+	return doc != nil && slices.ContainsFunc(doc.List, func(c *ast.Comment) bool { return c.Text == mark })
 }
 
 // saysParallel reports whether a statement is a call of Parallel. Calls within subtests are not
