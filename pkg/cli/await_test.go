@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -20,18 +21,18 @@ import (
 func TestTimeoutNamesTheLastState(t *testing.T) {
 	never := func(view.Row, bool) (bool, error) { return false, nil }
 	for name, test := range map[string]struct {
-		list func(*testing.T) error
+		list func(context.Context) error
 		want string
 	}{
-		"answered": {func(*testing.T) error { return nil }, ""},
-		"late":     {func(t *testing.T) error { <-t.Context().Done(); return nil }, ""},
-		"failing":  {func(*testing.T) error { return errors.New("connection refused") }, "; changes could not be watched: failed to list *v1.PartialObjectMetadata: connection refused"},
+		"answered": {func(context.Context) error { return nil }, ""},
+		"late":     {func(ctx context.Context) error { <-ctx.Done(); return nil }, ""},
+		"failing":  {func(context.Context) error { return errors.New("connection refused") }, "; changes could not be watched: failed to list *v1.PartialObjectMetadata: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k, h, c := newTestKeeper(t)
 				c.Metadata.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
-					err := test.list(t)
+					err := test.list(t.Context())
 					return err != nil, nil, err
 				})
 				_, err := k.requestStart(t.Context(), []found{h.found}, details{}, nil)

@@ -106,13 +106,13 @@ func (r *Restorer) Target(ctx context.Context, ref target.Ref) Outcome {
 	var last error
 	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
 		err := r.attempt(ctx, kind, &out)
-		if err != nil && last != nil && ctx.Err() != nil {
-			return false, nil // it was interrupted: last says why earlier attempts failed
+		if interrupted := err != nil && ctx.Err() != nil; !interrupted || last == nil {
+			last = err // otherwise it still says why earlier attempts failed
 		}
-		if last = err; err != nil && !final(err) {
+		if last != nil && !final(last) {
 			return false, nil
 		}
-		return true, err
+		return true, last
 	})
 	if out.Err = err; last != nil {
 		out.Err = last // it says more than that the time is up
