@@ -41,9 +41,9 @@ func cutBy(limit func(context.Context) (context.Context, context.CancelFunc)) *F
 func Stale(wait time.Duration) *Fault {
 	return &Fault{Name: "watch stale", wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			delayed := &delayedWriter{ResponseWriter: w, wait: wait, arrivals: make(chan arrival, 1000)}
+			delayed := &delayedWriter{ResponseWriter: w, wait: wait, arrivals: make(chan arrival, 1000), gone: r.Context().Done()}
 			var passing sync.WaitGroup
-			passing.Go(func() { delayed.pass(r.Context()) })
+			passing.Go(delayed.pass)
 			defer passing.Wait()
 			defer close(delayed.arrivals)
 			next.ServeHTTP(delayed, r)
@@ -57,7 +57,8 @@ type delayedWriter struct {
 	http.ResponseWriter
 	wait     time.Duration
 	arrivals chan arrival
-	mu       sync.Mutex // of the ResponseWriter, which pass shares with those that flush
+	gone     <-chan struct{} // closed when the client has disconnected
+	mu       sync.Mutex      // of the ResponseWriter, which pass shares with those that flush
 }
 
 type arrival struct {
@@ -71,7 +72,7 @@ func (d *delayedWriter) Write(b []byte) (int, error) {
 }
 
 // pass passes on what has arrived, unless the client disconnects.
-func (d *delayedWriter) pass(ctx context.Context) {
+func (d *delayedWriter) pass() {
 	for a := range d.arrivals {
 		select {
 		case <-time.After(time.Until(a.at.Add(d.wait))):
@@ -79,7 +80,7 @@ func (d *delayedWriter) pass(ctx context.Context) {
 			_, _ = d.ResponseWriter.Write(a.content) // a client that has disconnected needs no events
 			d.mu.Unlock()
 			_ = d.FlushError()
-		case <-ctx.Done():
+		case <-d.gone:
 		}
 	}
 }
