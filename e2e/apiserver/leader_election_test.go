@@ -84,7 +84,7 @@ func TestLostLeaseStopsTheController(t *testing.T) {
 	case <-after(waitTimeout):
 		t.Fatal("timed out: it still runs without the Lease")
 	}
-	assert.Less(t, time.Since(lost), 20*time.Second, "at its next renewal, every 500 ms, and not after 40 s")
+	assert.Less(t, time.Since(lost), 10*time.Second, "at its next renewal, every 500 ms, and not after 40 s")
 	idle()
 	toggling.Wait()
 	assert.True(t, seen.Load())
